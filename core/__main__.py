@@ -1,0 +1,55 @@
+"""`python -m core <command>`: draw, fetch, run, train, score. Only the command that is called gets imported."""
+
+import sys
+from importlib import import_module
+
+import typer
+
+from core.errors import FacetError
+
+COMMANDS = {  # command: (its module in core.commands, its line in the help)
+    "faces": ("faces", "Draw faces: a sheet of people, one person through an attribute, one person in many looks."),
+    "run": ("run", "Run a system without the browser: numbers or a photo in, pictures out."),
+    "train": ("train", "Train a network from its recipe."),
+    "score": ("score", "Measure a system against its bars."),
+    "bench": ("score", "Time what this machine can do."),
+    "fetch": ("hub", "Fetch a checkpoint and check it."),
+    "list": ("hub", "List the checkpoints: where each is, how large, under which licence."),
+    "verify": ("hub", "Check size and hash of every checkpoint on this machine."),
+}
+
+
+def _function(name: str):
+    """The function, or the Typer, behind a command."""
+    module = import_module(f"core.commands.{COMMANDS[name][0]}")
+    return getattr(module, name, None) or getattr(module, f"{name}_")
+
+
+def _later() -> None:
+    """Stands in the help for a command that was not called."""
+
+
+def application(called: str | None) -> typer.Typer:
+    """The command line with `called` ready to run, and of the others only the line they have in the help."""
+    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                      help="Facet: people from numbers.")
+    for name, (_, line) in COMMANDS.items():
+        function = _function(name) if name == called else _later
+        if isinstance(function, typer.Typer):
+            app.add_typer(function, name=name, help=line)
+        else:
+            app.command(name, help=None if name == called and function.__doc__ else line)(function)
+    return app
+
+
+def main(arguments: list[str]) -> None:
+    """Run one command; an error we understand is one sentence and its next step, not a traceback."""
+    try:
+        application(arguments[0] if arguments else None)(arguments, prog_name="python -m core")
+    except FacetError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
