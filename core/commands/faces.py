@@ -1,0 +1,95 @@
+"""`python -m core faces`: sheets of drawn faces, to look at and to show."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from typer import Option
+
+from core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from core.faces import Face
+
+CALM = {  # a strip shows one attribute; these would distract from it
+    "smile": 0, "mouth_open": 0, "anger": 0, "sadness": 0, "surprise": 0, "eyes_closed": 0,
+    "yaw": 0, "pitch": 0, "roll": 0, "glasses": 0, "sunglasses": 0, "hat": 0, "exposure": 0, "blur": 0,
+}
+Split = Literal["train", "validation", "test"]
+View = Literal["portrait", "aligned"]
+
+
+def faces(
+    count: Annotated[int | None, Option(min=1, max=10_000, help="People on the sheet (48), or steps of a strip (8).",
+                                        show_default=False)] = None,
+    out: Annotated[Path, Option(help="Where the picture goes.")] = Path("sheet.png"),
+    size: Annotated[int, Option(min=32, max=512, help="Pixels along the side of one face.")] = 128,
+    split: Annotated[Split, Option(help="Whose faces: each person belongs to one split only.")] = "train",
+    seed: Annotated[int, Option(min=0, help="Which people and looks; the same seed draws the same sheet.")] = 0,
+    strip: Annotated[str | None, Option(help="Take one person through this attribute's range: age, smile, yaw...",
+                                        show_default=False)] = None,
+    person: Annotated[int | None, Option(min=0, help="Draw this one person in many looks.", show_default=False)] = None,
+    looks: Annotated[int, Option(min=1, max=10_000, help="Looks of that person.")] = 12,
+    columns: Annotated[int | None, Option(min=1, help="Faces in a row.", show_default=False)] = None,
+    view: Annotated[View, Option(help="With shoulders, or as a network sees it.")] = "portrait",
+) -> None:
+    """Draw faces: a sheet of people, one person through an attribute (--strip), or in many looks (--person)."""
+    from core.faces import draw_many
+    from core.images import from_uint8, grid, to_pil
+
+    if strip:
+        drawn = attribute_strip(strip, person or seed, split, seed, count or 8)
+    elif person is not None:
+        drawn = one_person(person, split, seed, looks)
+    else:
+        drawn = people(split, seed, count or 48)
+    pictures = to_pil(from_uint8(_stacked(draw_many(drawn, size=size, view=view))))
+    _save(grid(pictures, columns or _columns(len(drawn), bool(strip))), out)
+    print(f"{len(drawn)} faces in {out}")
+
+
+def people(split: Split, seed: int, count: int) -> list["Face"]:
+    """`count` people of a split, each in one look."""
+    from core.faces import Face, look, person
+
+    identities = [person(seed + i, split) for i in range(count)]
+    return [Face(identity, look(identity, seed + i)) for i, identity in enumerate(identities)]
+
+
+def one_person(number: int, split: Split, seed: int, looks: int) -> list["Face"]:
+    """One person in `looks` looks: every pose, light, expression, age and hair that may come."""
+    from core.faces import Face, look, person
+
+    identity = person(number, split)
+    return [Face(identity, look(identity, seed + i)) for i in range(looks)]
+
+
+def attribute_strip(name: str, number: int, split: Split, seed: int, steps: int) -> list["Face"]:
+    """One person, calm, with one attribute going from its lowest value to its highest."""
+    from core.faces import ATTRIBUTES, Face, look, person
+
+    if name not in ATTRIBUTES:
+        raise SettingsError(f"There is no attribute {name!r}.", f"Choose one of {', '.join(ATTRIBUTES)}.")
+    attribute, identity = ATTRIBUTES[name], person(number, split)
+    values = [attribute.low + (attribute.high - attribute.low) * i / max(steps - 1, 1) for i in range(steps)]
+    print(f"{name} ({attribute.unit}): " + ", ".join(f"{value:.3g}" for value in values))
+    return [Face(identity, look(identity, seed, **CALM | {name: value})) for value in values]
+
+
+def _stacked(pictures):
+    import numpy as np
+
+    return np.stack(list(pictures))
+
+
+def _columns(count: int, strip: bool) -> int:
+    """A strip lies in one row; a sheet is half again as wide as it is high."""
+    return count if strip else max(1, round((1.5 * count) ** 0.5))
+
+
+def _save(picture, out: Path) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(out)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"The sheet could not be written to {out}: {error}.",
+                            "Name a .png file in a folder you may write to:  --out sheet.png") from error

@@ -1,0 +1,140 @@
+"""Imports go one way, and the heavy ones wait until they are needed."""
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BASE = {"core", "core.errors"}  # the version and the sentences: anyone may name them
+
+# room: the rooms it may import, besides itself and BASE
+MAY = {
+    "core": set(),
+    "core.errors": set(),
+    "core.faces": set(),
+    "core.kernels": set(),
+    "core.sampling": set(),
+    "core.images": set(),
+    "core.metrics": set(),
+    "core.data": {"core.faces", "core.images"},
+    "core.models": {"core.kernels", "core.faces"},  # the judge's outputs are named by the attribute table
+    "core.hub": {"core.models"},
+    "core.photos": {"core.hub", "core.images", "core.models"},
+    "core.pipelines": {"core.models", "core.kernels", "core.hub", "core.images", "core.photos", "core.sampling",
+                       "core.metrics", "core.faces"},
+    "core.training": {"core.models", "core.kernels", "core.hub", "core.data", "core.metrics", "core.images",
+                      "core.sampling", "core.faces"},
+    "core.scoring": {"core.pipelines", "core.models", "core.hub", "core.data", "core.metrics", "core.images",
+                     "core.sampling", "core.faces", "core.kernels"},
+    "core.commands": {"core.faces", "core.images", "core.hub", "core.pipelines", "core.training", "core.scoring",
+                      "core.kernels", "core.data", "core.sampling", "core.models", "core.photos"},
+    "core.__main__": {"core.commands"},
+    "spaces": {"core.pipelines"},
+    "app": {"spaces", "core.pipelines"},
+}
+HEAVY = {"torch", "torchvision", "diffusers", "transformers", "accelerate", "peft", "xformers", "numba", "cv2"}
+HUB = {"huggingface_hub", "safetensors"}
+ANY = HEAVY | HUB | {"numpy", "PIL", "gradio"}
+# room: the libraries it never names
+NEVER = {
+    "app": HEAVY | HUB,
+    "spaces": HEAVY | HUB,
+    "core": {"gradio", "spaces", "torchvision"},
+    "core.models": {"PIL", "cv2", "pathlib", "os", "json", "numba"} | HUB,
+    "core.kernels": {"PIL", "cv2", "pathlib", "json", "numba"} | HUB,
+    "core.faces": {"PIL", "torch"} | HUB,
+    "core.pipelines": {"cv2", "safetensors"},
+    "core.sampling": {"PIL", "cv2"} | HUB,
+}
+
+
+@cache
+def sources() -> tuple[Path, ...]:
+    """Every Python file of the project but the tests."""
+    return (ROOT / "app.py", *sorted((ROOT / "spaces").rglob("*.py")), *sorted((ROOT / "core").rglob("*.py")))
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "core" else parts[0]
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of the modules a file imports, anywhere in it; those for type checkers too."""
+    package = module_of(path).split(".") if path.name == "__init__.py" else module_of(path).split(".")[:-1]
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names |= {f"{module}.{alias.name}" if is_module(module, alias.name) else module for alias in node.names}
+    return names
+
+
+def is_module(package: str, name: str) -> bool:
+    folder = ROOT / package.replace(".", "/") / name
+    return folder.is_dir() or folder.with_suffix(".py").is_file()
+
+
+def trespasses(room: str, names: set[str]) -> set[str]:
+    """The names a room may not import."""
+    ours = {name for name in names if name.split(".")[0] in {"app", "core", "spaces", "tests"}}
+    closed = {name for name in ours if room_of(name) not in MAY[room] | BASE | {room}}
+    never = NEVER.get(room, set()) | (NEVER["core"] if room.startswith("core") else {"torchvision"})
+    return closed | {name for name in names - (ours - closed) if name.split(".")[0] in never}
+
+
+def test_the_table_itself_goes_one_way():
+    assert list(TopologicalSorter(MAY).static_order())  # raises CycleError otherwise
+
+
+def test_every_room_is_in_the_table():
+    assert {room_of(module_of(path)) for path in sources()} <= set(MAY)
+
+
+def test_a_trespass_is_seen():
+    assert trespasses("spaces", {"core.hub", "torch.nn", "core.pipelines"}) == {"core.hub", "torch.nn"}
+    assert trespasses("core.models", {"core.pipelines.vectors", "gradio"}) == {"core.pipelines.vectors", "gradio"}
+    assert trespasses("core.hub", {"core.models.iresnet", "spaces", "torch"}) == {"spaces"}
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_one_way(path: Path):
+    assert trespasses(room_of(module_of(path)), imported(path)) == set()
+
+
+def loaded_by(*command: str) -> set[str]:
+    """Top-level names that a Python command line imports."""
+    run = subprocess.run([sys.executable, "-X", "importtime", *command], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+    lines = (line for line in run.stderr.splitlines() if line.startswith("import time:"))
+    return {line.rsplit("|", 1)[1].strip().split(".")[0] for line in lines}
+
+
+def test_the_page_opens_before_torch_does():
+    assert loaded_by("-c", "import app") & HEAVY == set()
+
+
+def test_importing_core_imports_nothing():
+    assert loaded_by("-c", "import core, core.errors, core.pipelines") & ANY == set()
+
+
+def test_the_help_is_quick():
+    assert loaded_by("-m", "core", "--help") & ANY == set()
+
+
+def test_no_tab_takes_a_name_of_the_hubs_own():
+    taken = {"config", "gradio", "utils", "zero", "reloading", "_vendor"}
+    assert {path.stem for path in (ROOT / "spaces").iterdir()} & taken == set()
