@@ -1,0 +1,20 @@
+"""Drawn faces: named numbers in, a picture of a person out. The data source that ships.
+
+`person` and `look` choose the numbers, `draw` draws them. See `attributes` for the 35 of them.
+"""
+
+from core.faces.attributes import ATTRIBUTES, BINARY, NAMES, Attribute
+from core.faces.people import SPLITS, Face, Identity, Look, look, person, through_life, truth
+
+VERSION = 1  # part of every cached set's name: raise it when the same numbers give another picture
+
+__all__ = ["ATTRIBUTES", "BINARY", "NAMES", "SPLITS", "VERSION", "Attribute", "Face", "Identity", "Look", "draw",
+           "draw_many", "look", "person", "points", "through_life", "truth"]
+
+
+def __getattr__(name):
+    """The renderer compiles on first use; choosing numbers doesn't need it."""
+    if name in ("draw", "draw_many", "points"):
+        from core.faces import draw as module
+        return getattr(module, name)
+    raise AttributeError(f"core.faces has no {name!r}; it has {', '.join(__all__)}")
