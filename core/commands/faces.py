@@ -10,10 +10,6 @@ from core.errors import SettingsError
 if TYPE_CHECKING:
     from core.faces import Face
 
-CALM = {  # a strip shows one attribute; these would distract from it
-    "smile": 0, "mouth_open": 0, "anger": 0, "sadness": 0, "surprise": 0, "eyes_closed": 0,
-    "yaw": 0, "pitch": 0, "roll": 0, "glasses": 0, "sunglasses": 0, "hat": 0, "exposure": 0, "blur": 0,
-}
 Split = Literal["train", "validation", "test"]
 View = Literal["portrait", "aligned"]
 
@@ -64,15 +60,25 @@ def one_person(number: int, split: Split, seed: int, looks: int) -> list["Face"]
 
 
 def attribute_strip(name: str, number: int, split: Split, seed: int, steps: int) -> list["Face"]:
-    """One person, calm, with one attribute going from its lowest value to its highest."""
-    from core.faces import ATTRIBUTES, Face, look, person
+    """One person, calm and facing us, with one attribute going from its lowest value to its highest."""
+    from core.faces import ATTRIBUTES, person
 
     if name not in ATTRIBUTES:
         raise SettingsError(f"There is no attribute {name!r}.", f"Choose one of {', '.join(ATTRIBUTES)}.")
     attribute, identity = ATTRIBUTES[name], person(number, split)
     values = [attribute.low + (attribute.high - attribute.low) * i / max(steps - 1, 1) for i in range(steps)]
     print(f"{name} ({attribute.unit}): " + ", ".join(f"{value:.3g}" for value in values))
-    return [Face(identity, look(identity, seed, **CALM | {name: value})) for value in values]
+    return [_step(identity, name, value, seed) for value in values]
+
+
+def _step(identity, name: str, value: float, seed: int) -> "Face":
+    """A calm face with one attribute set; hair gives up its own colour as it takes on another."""
+    from core.faces import Face, through_life
+    from core.faces.attributes import HAIR_COLOURS
+
+    calm = Face(identity, through_life(identity, value if name == "age" else 30, seed))
+    faded = {other: getattr(calm.look, other) * (1 - value) for other in HAIR_COLOURS if name in HAIR_COLOURS}
+    return calm.with_(**faded | {name: value})
 
 
 def _stacked(pictures):
