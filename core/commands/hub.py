@@ -1,0 +1,80 @@
+"""fetch, list, verify: the checkpoints from the command line."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from core import hub
+from core.errors import CheckpointError
+from core.manifest import CHECKPOINTS, Row
+
+
+def fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="Checkpoints, as `list` names them.")] = None,
+    yes: Annotated[bool, typer.Option("--yes-i-agree", help="Agree to the terms that are shown.")] = False,
+) -> None:
+    """Fetch checkpoints into the Hub's cache, with a progress bar, and check size and SHA-256; mends damaged copies."""
+    if not names:
+        open_ones = " ".join(row.name for row in hub.rows() if row.origin == "hub")
+        raise CheckpointError("fetch needs the name of a checkpoint", f"python -m core fetch {open_ones}")
+    for row in [hub.row(name) for name in names]:       # every name is known before anything is fetched
+        agree = yes or _agreed(row)
+        path = hub.fetch(row.name, agree=agree)
+        print(f"{row.name}  checked  {path}")
+
+
+def _agreed(row: Row) -> bool:
+    """Show a row's terms before it would be fetched, and ask where somebody can answer."""
+    if hub.place(row) is not None:
+        return False
+    print(f"{row.name}: {row.about}\nlicence: {row.licence}", file=sys.stderr)
+    if not row.agreement or not sys.stdin.isatty():
+        return False
+    return typer.confirm(f"{row.agreement}\nDo you agree?", default=False, err=True)
+
+
+def list_() -> None:
+    """List the checkpoints: where each is, how large, under which licence."""
+    for row in map(hub.row, [row.name for row in hub.rows()]):
+        kind = f"{row.network} {row.preset}" if row.network else "plain file"
+        print(f"{row.name:<20} {_where(row):<8} {_size(row):>9}  {row.licence:<26} {kind}\n    {row.about}")
+
+
+def _where(row: Row) -> str:
+    path = hub.place(row)
+    if path is None:
+        return "missing" if row.repo is None else "on Hub"
+    return "here" if path == row.shipped else "cached"
+
+
+def _size(row: Row) -> str:
+    path = hub.place(row)
+    size = path.stat().st_size if path else row.bytes
+    return "?" if size is None else f"{size / 1e6:.1f} MB"
+
+
+def verify() -> None:
+    """Check size and SHA-256 of every checkpoint on this machine, and that shipped weights fit their networks."""
+    problems = 0
+    for row in map(hub.row, [row.name for row in hub.rows()]):
+        verdict = _verdict(row)
+        problems += verdict not in ("ok", "not fetched")
+        print(f"{row.name:<20} {verdict}")
+    for stray in sorted({path.name for path in CHECKPOINTS.glob("*.safetensors")} - {row.file for row in hub.rows()}):
+        problems += 1
+        print(f"{stray:<20} has no row in the manifest\n  remove it, or save it again with its recipe")
+    if problems:
+        raise typer.Exit(1)
+
+
+def _verdict(row: Row) -> str:
+    if row.repo and hub.place(row) is None:
+        return "not fetched"
+    try:
+        hub.check(hub.file(row.name), row)
+        if row.network and row.origin == "shipped":
+            hub.load(row.name, "cpu")
+    except CheckpointError as error:
+        return str(error)
+    return "ok"

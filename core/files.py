@@ -1,0 +1,72 @@
+"""Files that other processes may be reading: the cache folder, atomic replacement, locks, hashes."""
+
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+ABANDONED = 3600.0      # seconds after which a half-written file belongs to a process that was killed
+
+
+def cache_dir() -> Path:
+    """Where this machine keeps what can be made or fetched again: FACET_CACHE, or ~/.cache/facet. Made if need be."""
+    folder = Path(os.environ.get("FACET_CACHE") or Path.home() / ".cache" / "facet").expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def draft(folder: Path, name: str) -> Iterator[Path]:
+    """A path to write to that is nobody else's, in a folder made if need be; whatever is left there vanishes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder, ".*.part")
+    part = folder / f".{name}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to; what is written there takes the place of `path` in one step when the block ends well."""
+    with draft(path.parent, path.name) as part:
+        yield part
+        os.replace(part, path)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process and thread at a time for `path`. The lock lies in the cache folder and dies with its process."""
+    from filelock import FileLock
+
+    folder = cache_dir() / "locks"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.lock"):
+        yield
+
+
+def sweep(folder: Path, pattern: str) -> None:
+    """Delete what killed processes left behind: matching files that nobody has written to for an hour."""
+    for path in folder.glob(pattern):
+        try:
+            if path.stat().st_mtime < time.time() - ABANDONED:
+                path.unlink()
+        except OSError:
+            continue        # another process was quicker, or the folder is read-only: it does no harm
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits. A file that has not changed is read once per process."""
+    state = path.stat()
+    return _sha256(str(path), state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: str, changed: int, size: int) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,162 @@
+"""A checkpoint's name -> a checked file -> a network on a device.
+
+    hub.load("vectors-tiny")      an eval-mode, frozen network; once per process, name and device
+    hub.file("yunet")             the path of a file, found or fetched, size and SHA-256 checked
+    hub.rows(), hub.row(name)     what there is: the manifest, checkpoints/manifest.json
+    hub.save(network, name, …)    a trained network into the folder and the manifest
+
+A file is looked for in checkpoints/, then in the Hub's cache, then fetched with a progress bar. Every failure is a
+CheckpointError: one sentence and the command that mends it.
+"""
+
+import os
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from core import download, manifest, weights
+from core.download import Progress, offline, set_offline
+from core.errors import CheckpointError, SettingsError
+from core.files import sha256
+from core.manifest import Row, row, rows
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+__all__ = ["Row", "check", "default_device", "fetch", "file", "from_published", "load", "offline", "place", "row",
+           "rows", "save", "set_device", "set_offline"]
+
+_networks: "dict[tuple[str, str], nn.Module]" = {}
+_locks: dict[tuple[str, str], Lock] = {}
+_chosen: str | None = None
+
+
+def load(name: str, device: "str | torch.device | None" = None, *, agree: bool = False,
+         progress: Progress | None = None) -> "nn.Module":
+    """The network of a checkpoint: float32, eval mode, frozen; one object per name and device.
+
+    device: default_device() when None. agree, progress: as in `file`, should it have to be fetched.
+    Raises CheckpointError.
+    """
+    key = (name, str(device or default_device()))
+    with _locks.setdefault(key, Lock()):
+        if key not in _networks:
+            _networks[key] = _loaded(row(name), agree, progress).to(key[1])
+        return _networks[key]
+
+
+def _loaded(row: Row, agree: bool, progress: Progress | None) -> "nn.Module":
+    if row.network is None:
+        raise CheckpointError(f"{row.name} is a plain file, not a network", f"ask for its path: hub.file({row.name!r})")
+    return weights.fit(row.network, row.preset, weights.read(_safetensors(row, agree, progress), row))
+
+
+def _safetensors(row: Row, agree: bool, progress: Progress | None) -> Path:
+    """The file to read tensors from: the checkpoint itself, or a pickle's twin."""
+    if not row.is_pickle:
+        return file(row.name, agree=agree, progress=progress)
+    made = weights.converted(row)
+    if made is not None:
+        return made
+    path = file(row.name, agree=agree, progress=progress)
+    return weights.convert(path, manifest.pinned(row))
+
+
+def file(name: str, *, agree: bool = False, progress: Progress | None = None) -> Path:
+    """The checked file of a checkpoint, from checkpoints/, the Hub's cache or the Hub.
+
+    agree: the person agrees to the row's `agreement`, needed once where there is one.
+    progress: called with a fraction in [0, 1] and a line of text while it is fetched.
+    Raises CheckpointError.
+    """
+    found = row(name)
+    path = place(found)
+    if path is None and found.repo is None:
+        raise CheckpointError(f"{found.shipped} is missing", found.mend)
+    if path is None:
+        return download.download(found, agree, progress)
+    check(path, found)
+    return path
+
+
+def place(row: Row) -> Path | None:
+    """Where a row's file lies on this machine, unchecked; None when it would have to be fetched."""
+    if row.shipped.exists():
+        return row.shipped
+    return download.cached(row) if row.repo else None
+
+
+def check(path: Path, row: Row) -> None:
+    """Raise CheckpointError unless a file is the one that its row describes."""
+    mend = row.mend
+    if path == row.shipped and row.repo:
+        mend = f"remove {path}, then:  python -m core fetch {row.name}"
+    size = path.stat().st_size
+    if row.bytes not in (None, size):
+        raise CheckpointError(f"{path} is not the file the manifest describes: {size:,} bytes instead of {row.bytes:,}",
+                              mend)
+    if row.sha256 not in (None, sha256(path)):
+        raise CheckpointError(f"{path} is not the file the manifest describes: expected sha256 {row.sha256[:12]}…, "
+                              f"found {sha256(path)[:12]}…", mend)
+    if row.sha256 is None and "snapshots" in path.parts:      # somebody else's client fetched it: hold it to that
+        manifest.note(row, path.parts[len(path.parts) - path.parts[::-1].index("snapshots")], path)
+
+
+def fetch(name: str, *, agree: bool = False, progress: Progress | None = None) -> Path:
+    """Like `file`, and mends: a damaged copy in the Hub's cache is fetched again, a pickle is converted at once."""
+    found = row(name)
+    path = place(found)
+    if path is not None and path != found.shipped:
+        try:
+            check(path, found)
+        except CheckpointError:
+            download.drop(path)
+    return _safetensors(found, agree, progress)
+
+
+def from_published(network: str, state_dict: "dict[str, Tensor]", preset: str) -> "nn.Module":
+    """A network with the weights of a published file: eval mode, frozen, float32, on the CPU; shares their memory.
+
+    network, preset: as in core.models. state_dict: flat, with the published names. Raises CheckpointError naming the
+    keys that are missing, unexpected or of another shape.
+    """
+    return weights.fit(network, preset, state_dict)
+
+
+def save(module: "nn.Module", name: str, *, network: str, preset: str, recipe: str, about: str,
+         folder: Path | str | None = None, licence: str = "Apache-2.0") -> Path:
+    """Write <folder>/<name>.safetensors in half precision and its row in <folder>/manifest.json; returns the path.
+
+    folder: checkpoints/ when None. recipe: the command that trained it. CheckpointError if a weight is not finite.
+    """
+    folder = Path(folder or manifest.CHECKPOINTS)
+    path = folder / f"{name}.safetensors"
+    facts = {"name": name, "network": network, "preset": preset, "recipe": recipe, "about": about, "licence": licence}
+    weights.write(module, path, facts)
+    manifest.put(Row(file=path.name, sha256=sha256(path), bytes=path.stat().st_size, **facts), folder)
+    for key in [key for key in _networks if key[0] == name]:
+        _networks.pop(key, None)
+    return path
+
+
+def set_device(name: str | None) -> None:
+    """Where networks go from now on: "cpu", "cuda:1", "mps"…; None: the best there is. SettingsError if absent."""
+    global _chosen
+    import torch
+
+    try:
+        torch.empty(1, device=name or "cpu")
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(f"this machine has no device called {name!r}", "choose cpu, cuda or mps") from error
+    _chosen = name
+
+
+def default_device() -> str:
+    """The device chosen by set_device or FACET_DEVICE; otherwise a GPU that runs something, otherwise the CPU."""
+    import torch
+
+    chosen = _chosen or os.environ.get("FACET_DEVICE")
+    if chosen:
+        return chosen
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

@@ -1,0 +1,176 @@
+"""State dicts: out of pickles, into safetensors, onto networks. Strict: nothing missing, nothing left over."""
+
+import argparse
+import itertools
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import CheckpointError
+from core.files import cache_dir, draft, replacing, sha256
+from core.manifest import Row
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+COUNTER = "num_batches_tracked"     # of batch norms: older files lack it, and it does nothing when they are used
+LARGEST_HALF = 65504.0
+
+
+def read(path: Path, row: Row) -> "dict[str, Tensor]":
+    """The tensors of a safetensors file, on the CPU. Raises CheckpointError when it is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path.name} is not a whole safetensors file: {error}", row.mend) from error
+
+
+def unpickle(path: Path, row: Row) -> "dict[str, Tensor]":
+    """The tensors under `row.wrapper_key` of a torch pickle. Nothing in it gets executed: `weights_only` throughout.
+
+    An argparse.Namespace of training options is let through and thrown away with the rest of the wrapping.
+    """
+    import torch
+
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{path.name} can't be read as weights and nothing else: {reason}", row.mend) from error
+    return _unwrapped(content, path, row)
+
+
+def _unwrapped(content: Any, path: Path, row: Row) -> "dict[str, Tensor]":
+    import torch
+
+    if row.wrapper_key is not None:
+        if not isinstance(content, dict) or row.wrapper_key not in content:
+            there = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+            raise CheckpointError(f"{path.name} has no {row.wrapper_key!r} inside; it holds: {there[:200]}", row.mend)
+        content = content[row.wrapper_key]
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise CheckpointError(f"{path.name} does not hold a plain table of tensors", row.mend)
+    return without_prefix(content)
+
+
+def without_prefix(state: "dict[str, Tensor]") -> "dict[str, Tensor]":
+    """The same table without the `module.` that DataParallel puts before every key."""
+    if state and all(key.startswith("module.") for key in state):
+        return {key.removeprefix("module."): value for key, value in state.items()}
+    return dict(state)
+
+
+def converted(row: Row) -> Path | None:
+    """The safetensors twin of a pickle, if it was made before and is whole: its name ends in its own hash."""
+    if row.sha256 is None:
+        return None
+    for path in sorted(_twins().glob(f"{row.name}-{row.sha256[:16]}-*.safetensors")):
+        if sha256(path)[:16] == path.stem.rsplit("-", 1)[1]:
+            return path
+        path.unlink(missing_ok=True)
+    return None
+
+
+def convert(path: Path, row: Row) -> Path:
+    """Write a pickle's tensors as safetensors into the cache, once; two processes that do so at once write the same."""
+    from safetensors.torch import save_file
+
+    tensors = {key: value.clone().contiguous() for key, value in unpickle(path, row).items()}
+    with draft(_twins(), row.name) as part:
+        save_file(tensors, part, metadata={"format": "pt"})
+        final = _twins() / f"{row.name}-{sha256(path)[:16]}-{sha256(part)[:16]}.safetensors"
+        os.replace(part, final)
+    return final
+
+
+def _twins() -> Path:
+    folder = cache_dir() / "converted"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def fit(network: str, preset: str, state: "dict[str, Tensor]") -> "nn.Module":
+    """Build a network on the meta device and give it its weights, in float32; in eval mode, frozen, on the CPU.
+
+    state: a flat table with the keys of our network or of the published file. The network's UNUSED keys are left out,
+    `num_batches_tracked` may be missing; anything else raises CheckpointError with the names that don't fit.
+    """
+    import torch
+
+    from core.models import NETWORKS, build
+
+    with torch.device("meta"):
+        module = build(network, preset)
+    row, own = NETWORKS[network], module.state_dict()
+    given = {row.rename(key): value for key, value in without_prefix(state).items()
+             if key not in row.unused or row.rename(key) in own}
+    given = {key: value for key, value in given.items() if key in own or not key.endswith(COUNTER)}
+    given |= {key: torch.zeros((), dtype=torch.int64) for key in own if key.endswith(COUNTER) and key not in given}
+    _compare(f"{network} {preset}", own, given)
+    module.load_state_dict({key: _full(value) for key, value in given.items()}, strict=True, assign=True)
+    _nothing_on_meta(f"{network} {preset}", module)
+    return module.eval().requires_grad_(False)
+
+
+def _full(value: "Tensor") -> "Tensor":
+    return value.detach().float() if value.is_floating_point() else value.detach()
+
+
+def _compare(what: str, own: "dict[str, Tensor]", given: "dict[str, Tensor]") -> None:
+    wrong = [f"{label} {_some(names)}" for label, names in {
+        "missing": own.keys() - given.keys(),
+        "unexpected": given.keys() - own.keys(),
+        "of another shape": [key for key in own.keys() & given.keys() if own[key].shape != given[key].shape],
+    }.items() if names]
+    if wrong:
+        raise CheckpointError(f"these weights are not those of {what}: {'; '.join(wrong)}",
+                              "choose the network and preset they were made for; for a file of the manifest:  "
+                              "python -m core verify")
+
+
+def _some(names: Iterable[str]) -> str:
+    names = sorted(names)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _nothing_on_meta(what: str, module: "nn.Module") -> None:
+    left = [key for key, value in itertools.chain(module.named_parameters(), module.named_buffers()) if value.is_meta]
+    if left:
+        raise CheckpointError(f"{what} has no value for {_some(left)}: buffers that aren't saved stay empty",
+                              "compute them in the network's forward, or save them with it")
+
+
+def write(module: "nn.Module", path: Path, facts: dict[str, Any]) -> None:
+    """Save a network for shipping: parameters in half precision, buffers as they are, `facts` in the file's header.
+
+    A parameter too large for half precision stays whole. Raises CheckpointError when a number is not finite.
+    """
+    from safetensors.torch import save_file
+
+    learnt = {key for key, _ in module.named_parameters(remove_duplicate=False)}
+    tensors = {key: _shipped(key, value, half=key in learnt) for key, value in module.state_dict().items()}
+    metadata = {"format": "pt", **{key: value if isinstance(value, str) else json.dumps(value)
+                                   for key, value in facts.items()}}
+    with replacing(path) as part:
+        save_file(tensors, part, metadata=metadata)
+
+
+def _shipped(key: str, value: "Tensor", half: bool) -> "Tensor":
+    """A contiguous copy of its own on the CPU (safetensors refuses shared memory), halved if it may be and fits."""
+    import torch
+
+    value = value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+    if not value.is_floating_point():
+        return value
+    if not torch.isfinite(value).all():
+        raise CheckpointError(f"{key} holds numbers that are not finite, so this network is not worth saving",
+                              "go back to an earlier state of the training, or train with a smaller step")
+    return value.half() if half and (value.abs() <= LARGEST_HALF).all() else value
