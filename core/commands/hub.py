@@ -7,7 +7,7 @@ import typer
 
 from core import hub
 from core.errors import CheckpointError
-from core.manifest import CHECKPOINTS, Row
+from core.hub.manifest import CHECKPOINTS, Row
 
 
 def fetch(

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import CheckpointError
-from core.files import cache_dir, locked, replacing, sha256
+from core.hub.files import cache_dir, locked, replacing, sha256
 
-CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
+CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 
 
 @dataclass(frozen=True)

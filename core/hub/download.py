@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core import manifest
 from core.errors import CheckpointError
-from core.files import sha256, sweep
-from core.manifest import Row
+from core.hub import manifest
+from core.hub.files import sha256, sweep
+from core.hub.manifest import Row
 
 PATIENCE = 5.0      # seconds in which the Hub must answer the first question
 ATTEMPTS = 3        # whole downloads, when a connection is reset in a way that the client doesn't resume

@@ -14,11 +14,11 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from core import download, manifest, weights
-from core.download import Progress, offline, set_offline
 from core.errors import CheckpointError, SettingsError
-from core.files import sha256
-from core.manifest import Row, row, rows
+from core.hub import download, manifest, weights
+from core.hub.download import Progress, offline, set_offline
+from core.hub.files import sha256
+from core.hub.manifest import Row, row, rows
 
 if TYPE_CHECKING:
     import torch

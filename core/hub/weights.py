@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CheckpointError
-from core.files import cache_dir, draft, replacing, sha256
-from core.manifest import Row
+from core.hub.files import cache_dir, draft, replacing, sha256
+from core.hub.manifest import Row
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
