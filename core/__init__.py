@@ -3,7 +3,7 @@
     faces/       named numbers -> a drawn face; the data source that ships
     images.py    PIL <-> (N, 3, H, W) in [-1, 1]; grids; settings in the PNG
     photos.py    a photo -> its faces, each aligned to 112 x 112
-    hub.py       a checkpoint's name -> a checked file -> a network on a device
+    hub/         a checkpoint's name -> a checked file -> a network on a device
     sampling.py  one seed per image; sampling people
     data.py      endless batches: drawn faces, or a folder of photos behind the same call
     metrics.py   same person? asked change made? sharp?
