@@ -1,0 +1,73 @@
+"""Networks by name: name -> class and presets. Nothing heavy is imported before a network is asked for."""
+
+from dataclasses import dataclass, replace
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where a network lives. Its file holds the class, PRESETS (name -> frozen config) and, if published, UNUSED."""
+
+    module: str     # below core.models
+    name: str       # of the class
+    published: tuple[str, ...] = ()     # the presets whose weights others trained
+
+    @property
+    def file(self) -> ModuleType:
+        """The module, imported now."""
+        return import_module(f"core.models.{self.module}")
+
+    @property
+    def cls(self) -> "type[nn.Module]":
+        """The class: one argument, a config."""
+        return getattr(self.file, self.name)
+
+    @property
+    def presets(self) -> dict[str, Any]:
+        """Preset name -> config."""
+        return self.file.PRESETS
+
+    @property
+    def unused(self) -> frozenset[str]:
+        """Keys of the published file that take no part in the arithmetic, and are left out when loading."""
+        return getattr(self.file, "UNUSED", frozenset())
+
+    def rename(self, key: str) -> str:
+        """Our name for a key of the published file: the same, unless the network's file has a `rename`."""
+        return getattr(self.file, "rename", str)(key)
+
+
+NETWORKS = {
+    "iresnet":       Network("iresnet", "IResNet", published=("50", "100")),
+    "judge":         Network("judge", "Judge"),
+    "vec2face":      Network("vec2face", "Vec2Face", published=("base", "large")),
+    "landmarks":     Network("landmarks", "Landmarks"),
+    "discriminator": Network("discriminator", "Discriminator"),
+}
+
+
+def build(network: str, preset: str, **overrides: Any) -> "nn.Module":
+    """A new network with random weights, in training mode; under `torch.device("meta")` it costs no memory.
+
+    overrides: config fields to change, by name. Raises SettingsError for a name that doesn't exist, listing those that do.
+    """
+    row = _pick(NETWORKS, network, "network")
+    config = _pick(row.presets, preset, f"preset of {network}")
+    unknown = sorted(set(overrides) - set(config.__dataclass_fields__))
+    if unknown:
+        raise SettingsError(f"{network} has no setting called {unknown[0]!r}",
+                            f"choose from: {', '.join(config.__dataclass_fields__)}")
+    return row.cls(replace(config, **overrides))
+
+
+def _pick(table: dict[str, Any], name: str, what: str) -> Any:
+    if name not in table:
+        raise SettingsError(f"there is no {what} called {name!r}", f"choose from: {', '.join(table)}")
+    return table[name]

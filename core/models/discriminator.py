@@ -1,0 +1,51 @@
+"""A patch discriminator: is each patch of the picture drawn or made? For training only.
+
+Isola et al., *Image-to-Image Translation with Conditional Adversarial Networks*, CVPR 2017, section 2.2.2, with the
+least-squares losses of Mao et al., *Least Squares Generative Adversarial Networks*, ICCV 2017.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Sizes of the patch discriminator."""
+
+    widths: tuple[int, ...]   # channels of the convolutions; each halves the picture
+
+
+PRESETS = {
+    "tiny": DiscriminatorConfig(widths=(32, 64, 128)),
+}
+
+
+class Discriminator(nn.Module):
+    """Strided 4x4 convolutions with spectral norm, then one number per patch."""
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = (3, *config.widths)
+        self.convs = nn.ModuleList(spectral_norm(nn.Conv2d(channels_in, channels, 4, 2, 1))
+                                   for channels_in, channels in zip(widths[:-1], widths[1:], strict=True))
+        self.out = spectral_norm(nn.Conv2d(widths[-1], 1, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (N, 3, H, W) in [-1, 1]. Returns (N, 1, H / 2**n, W / 2**n) for n convolutions: 1 is real, 0 is made."""
+        for conv in self.convs:
+            x = F.leaky_relu(conv(x), 0.2)
+        return self.out(x)
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Least squares for the discriminator, from its outputs on real pictures and on made (detached) ones: a scalar."""
+    return ((real - 1).square().mean() + fake.square().mean()) / 2
+
+
+def generator_loss(fake: Tensor) -> Tensor:
+    """Least squares for the generator, from the discriminator's output on what it made: a scalar."""
+    return (fake - 1).square().mean()

@@ -1,0 +1,93 @@
+"""The judge: reads the drawn attributes, the pose, the years and a quality number off a face.
+
+A residual network with squeeze-and-excitation gates, and one linear layer for all answers. Two are trained, of different
+widths and from different seeds: one steers training and editing, the other only ever scores.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.faces import ATTRIBUTES
+from core.models.layers import residual_stage
+
+POSE = ("yaw", "pitch", "roll")
+BINARY = tuple(name for name, attribute in ATTRIBUTES.items() if attribute.kind == "binary")
+CONTINUOUS = tuple(name for name, attribute in ATTRIBUTES.items()
+                   if attribute.kind == "continuous" and name not in (*POSE, "age"))
+MEASURES = (*CONTINUOUS, *POSE, "age")   # what is answered in its own unit, in the order of the last layer
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    """Sizes of the judge."""
+
+    widths: tuple[int, int, int, int, int]   # channels after the stem (56 pixels) and the stages (28, 14, 7, 4)
+    depths: tuple[int, int, int, int]        # residual blocks per stage
+    squeeze: int                             # channels per unit of the gates
+    pooled: int                              # numbers that the answers are read from
+    dropout: float                           # before the answers, in training
+
+
+PRESETS = {
+    "tiny":       JudgeConfig(widths=(24, 32, 64, 112, 160), depths=(2, 2, 2, 1), squeeze=8, pooled=256, dropout=0.1),
+    "tiny-check": JudgeConfig(widths=(16, 32, 56, 96, 144),  depths=(1, 2, 2, 1), squeeze=4, pooled=192, dropout=0.1),
+}
+
+
+class Judge(nn.Module):
+    """All answers from one picture. `pool` gives the numbers behind them, `maps` what the stages see on the way."""
+
+    def __init__(self, config: JudgeConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = config.widths
+        self.stem = nn.Conv2d(3, widths[0], 5, 2, 2, bias=False)
+        self.stem_norm = nn.BatchNorm2d(widths[0])
+        self.stages = nn.ModuleList(
+            residual_stage(channels_in, channels, depth, 2, config.squeeze)
+            for channels_in, channels, depth in zip(widths[:-1], widths[1:], config.depths, strict=True))
+        self.mix = nn.Linear(widths[-1] * 4, config.pooled, bias=False)
+        self.mix_norm = nn.BatchNorm1d(config.pooled)
+        self.dropout = nn.Dropout(config.dropout)
+        self.answers = nn.Linear(config.pooled, len(BINARY) + len(MEASURES) + 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """x: (N, 3, 112, 112) RGB in [-1, 1], aligned.
+
+        Returns "binary" (N, 27) logits, above 0 is yes, in the order of BINARY; "continuous" (N, 4) in the attributes'
+        own units, in the order of CONTINUOUS; "pose" (N, 3) degrees of yaw, pitch and roll; "age" (N,) years;
+        "quality" (N,) in [0, 1]. Measures may leave the table's range a little: nothing is clipped.
+        """
+        return self.answer(self.pool(self.maps(x)[-1]))
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """What the stem and the stages put out: (N, widths[i], S, S) for S = 56, 28, 14, 7, 4."""
+        x = F.relu(self.stem_norm(self.stem(x)))           # (N, widths[0], 56, 56)
+        maps = [x]
+        for stage in self.stages:
+            maps.append(stage(maps[-1]))
+        return maps
+
+    def pool(self, x: Tensor) -> Tensor:
+        """x: the last of `maps` -> (N, pooled): the mean of each quarter of the picture, mixed."""
+        x = F.adaptive_avg_pool2d(x, 2).flatten(1)         # (N, widths[4] * 4)
+        return F.relu(self.mix_norm(self.mix(x)))          # (N, pooled)
+
+    def answer(self, pooled: Tensor) -> dict[str, Tensor]:
+        """pooled: (N, pooled), as `pool` gives it -> the answers, as `forward` describes them."""
+        logits, measures, quality = self.answers(self.dropout(pooled)).split((len(BINARY), len(MEASURES), 1), 1)
+        middle, half = measure_scale(measures)
+        measures = middle + half * measures                # (N, 8) in natural units
+        continuous, pose, age = measures.split((len(CONTINUOUS), len(POSE), 1), 1)
+        return {"binary": logits, "continuous": continuous, "pose": pose, "age": age[:, 0],
+                "quality": quality[:, 0].sigmoid()}
+
+
+def measure_scale(like: Tensor) -> tuple[Tensor, Tensor]:
+    """Middle and half-width of each measure's range, (8,) each: natural = middle + half * network output."""
+    low, high = (torch.tensor([getattr(ATTRIBUTES[name], end) for name in MEASURES], dtype=like.dtype, device=like.device)
+                 for end in ("low", "high"))
+    return (low + high) / 2, (high - low) / 2
