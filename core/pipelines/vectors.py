@@ -1,0 +1,325 @@
+"""`vectors`: a face from 512 numbers, drawn at random, taken from a drawn face or a photo, or given exactly.
+
+Wu et al., *Vec2Face*, ICLR 2025, arXiv 2409.02979. Every picture has a seed of its own, so it is the same alone and in a
+batch of any size; every picture is a PNG that holds all it takes to make it again.
+"""
+
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from core import __version__
+from core.errors import PhotoError
+from core.pipelines import numbers
+from core.pipelines.checks import number, square, whole
+from core.pipelines.numbers import LENGTH, MOST
+
+KINDS = ("people", "drawn", "photo", "vector")
+MAX_SIGMA = 1.5         # beyond about 0.9 the person is lost
+EXAMPLES = 100_000      # drawn test people to choose from
+BATCHES = (1, 3, 4, 8)  # the first picture is shown at once; the last size repeats
+KEPT = 7200.0           # seconds that a request's files stay
+
+
+@dataclass(frozen=True)
+class Source:
+    """A face to start from: its 512 numbers, and the picture they were taken from, if any.
+
+    kind: one of KINDS. vector: (512,) float32. picture: path of a 112 × 112 PNG. person: number of the drawn person.
+    """
+
+    kind: str
+    vector: np.ndarray
+    picture: str | None = None
+    person: int | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The pictures made so far. A stream of results grows until there are `total` of them.
+
+    images: PNG paths, 112 × 112. settings: one dictionary a picture, as stored inside it. vectors: (N, 512), what each
+    picture was made from. similarity: cosine between the source's vector and the embedding of the picture, in [-1, 1].
+    """
+
+    images: tuple[str, ...]
+    seeds: tuple[int, ...]
+    settings: tuple[dict[str, Any], ...]
+    vectors: np.ndarray
+    similarity: tuple[float, ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a picture made here remembers: enough to make it again as the first of a set."""
+
+    source: Source
+    sigma: float
+    count: int
+    seed: int
+
+
+class Vectors:
+    """The pipeline. Methods that draw yield a `Result` after every few pictures; closing the iterator stops them."""
+
+    generator_name = "vectors-tiny"
+    embedder_name = "embedder-tiny"
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        """Load the networks. folder: where pictures go; a temporary one, emptied as it ages, when None."""
+        from core import hub
+
+        self.generator = hub.load(self.generator_name)
+        self.embedder = hub.load(self.embedder_name)
+        self.device = next(self.generator.parameters()).device
+        self.folder = Path(folder) if folder else Path(tempfile.mkdtemp(prefix="facet-"))
+        self.keeps = folder is not None
+
+    # --------------------------------------------------------------------------------------------- sources
+
+    def person(self, number: int) -> Source:
+        """A drawn person nobody trained on, facing us. number: 0 up to EXAMPLES. Takes about a third of a second."""
+        from core import faces
+
+        number = whole(number, "person", 0, EXAMPLES - 1)
+        identity = faces.person(number, split="test")
+        look = faces.look(identity, 0, yaw=0.0, pitch=0.0, roll=0.0, blur=0.0, exposure=0.0, eyes_closed=0.0,
+                          sunglasses=0.0)
+        drawn = Image.fromarray(faces.draw(faces.Face(identity, look), size=112, view="aligned"))
+        return self._taken(drawn, Source("drawn", np.empty(0), person=number, label=f"drawn person {number}"))
+
+    def faces_in(self, photo: Any) -> list[Source]:
+        """The faces in a photo, largest first, each aligned to 112 × 112. photo: anything `core.images.read` takes.
+
+        Raises PictureError for what is not a picture, PhotoError when no face is found.
+        """
+        from core import images, photos
+
+        picture = images.read(photo)
+        found = photos.find(picture)
+        if not found:
+            raise PhotoError("No face was found in this picture.", "Mark it by hand, or try a picture seen from the front.")
+        return [self._taken(photos.align(picture, face.points), Source("photo", np.empty(0), label=f"face {number}"))
+                for number, face in enumerate(found, 1)]
+
+    def cropped(self, photo: Any, x: float = 0.5, y: float = 0.5, size: float = 0.5) -> Source:
+        """A face marked by hand: the square around (x, y), parts of width and height, `size` parts of the shorter side."""
+        from core import images, photos
+
+        picture = images.read(photo)
+        box = square(picture.size, x, y, size)
+        return self._taken(photos.crop(picture, box), Source("photo", np.empty(0), label="marked by hand"))
+
+    def preview(self, photo: Any, longest: int = 640) -> str:
+        """The photo upright and small, without its metadata: path of a PNG."""
+        from core import images
+
+        picture = images.read(photo)
+        picture.thumbnail((longest, longest))
+        return self._keep(picture, "photo")
+
+    def vector(self, values: Any, label: str = "") -> list[Source]:
+        """Exact vectors, given as an array or as the path of a `.npy` file: one source each."""
+        vectors = numbers.read(values) if isinstance(values, str | Path) else numbers.checked(values)
+        return [Source("vector", vector, label=label) for vector in vectors]
+
+    # ------------------------------------------------------------------------------------------------ draw
+
+    def people(self, seed: int | None = None, count: int = 1) -> Iterator[Result]:
+        """New people from seeds seed, seed + 1, …, each the same however many are asked for. A random seed when None."""
+        seeds = self._seeds(seed, count)
+        return self._draw([Source("people", vector) for vector in self._people(seeds)], seeds, [0.0] * len(seeds))
+
+    def variations(self, source: Source, sigma: float = 0.5, count: int = 8, seed: int | None = None,
+                   itself: bool = False) -> Iterator[Result]:
+        """The same person again and again: v + σ·n, n standard normal, at v's length (section 3.3).
+
+        sigma: in [0, MAX_SIGMA]; 0 is the source's own vector, so one picture says it all.
+        itself: begin with that one picture, before the `count` others.
+        """
+        sigma = number(sigma, "sigma", 0.0, MAX_SIGMA)
+        seeds = self._seeds(seed, count if sigma else 1)
+        sigmas = [sigma] * len(seeds)
+        if itself and sigma:
+            seeds, sigmas = seeds[:1] + seeds, [0.0, *sigmas]
+        return self._draw([source] * len(seeds), seeds, sigmas)
+
+    def several(self, sources: Sequence[Source], sigma: float = 0.0, seed: int | None = None) -> Iterator[Result]:
+        """One picture for each source, up to MOST."""
+        sigma = number(sigma, "sigma", 0.0, MAX_SIGMA)
+        return self._draw(list(sources), self._seeds(seed, len(sources)), [sigma] * len(sources))
+
+    def picture(self, source: Source) -> Result:
+        """The one picture of the source's own vector."""
+        return last(self.variations(source, sigma=0.0, seed=0))
+
+    def from_photo(self, photo: Any, face: int = 0, sigma: float = 0.5, count: int = 8,
+                   seed: int | None = None) -> Iterator[Result]:
+        """Variations of a face in a photo; face: 0 is the largest."""
+        found = self.faces_in(photo)
+        return self.variations(found[whole(face, "face", 0, len(found) - 1)], sigma, count, seed)
+
+    # --------------------------------------------------------------------------------------------- results
+
+    def settings_of(self, path: str | Path) -> Restored | None:
+        """What a picture made here remembers; None for any other file. Every value is checked: strangers write files too."""
+        from core import images
+
+        kept = images.settings_of(path)
+        if not kept or kept.get("system") != "vectors":
+            return None
+        kind = kept.get("source") if kept.get("source") in KINDS else "vector"
+        person = whole(kept["person"], "person", 0, EXAMPLES - 1) if kind == "drawn" else None
+        source = Source(kind, numbers.unpacked(kept.get("vector")), person=person, label=str(kept.get("label", ""))[:80])
+        return Restored(source, number(kept.get("sigma"), "sigma", 0.0, MAX_SIGMA),
+                        whole(kept.get("count"), "count", 1, MOST), whole(kept.get("seed"), "seed", 0, LAST_SEED))
+
+    def strip(self, vector: np.ndarray) -> str:
+        """The 512 numbers as a 16 × 32 strip: path of a PNG."""
+        return self._keep(numbers.strip(vector), "numbers")
+
+    def npy(self, vectors: np.ndarray) -> str:
+        """Vectors (N, 512) as a `.npy` file; returns its path."""
+        return numbers.write(vectors, self._new_folder() / "facet-vectors.npy")
+
+    def zip(self, result: Result) -> str:
+        """Pictures, their vectors and a table of their settings in one ZIP; returns its path."""
+        import json
+
+        from core import images
+
+        table = json.dumps(result.settings, indent=1, ensure_ascii=False)
+        archive = images.zip_files([*result.images, self.npy(result.vectors)], {"settings.json": table}, self._new_folder())
+        return str(Path(archive).replace(Path(archive).with_name("facet-pictures.zip")))
+
+    @cached_property
+    def about(self) -> dict[str, str]:
+        """What computes here: attention kernel, device, versions, checkpoints with the start of their hashes."""
+        import torch
+
+        from core import hub
+        from core.kernels.attention import kernel_for
+
+        config = self.generator.config
+        kernel = kernel_for(self.device, torch.float32, config.width // config.heads)
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine()
+        return {"version": __version__, "checkpoint": self.generator_name, "sha256": hub.row(self.generator_name).sha256,
+                "embedder": self.embedder_name, "embedder_sha256": hub.row(self.embedder_name).sha256, "kernel": kernel,
+                "device": f"{self.device.type} ({name})", "torch": torch.__version__}
+
+    # --------------------------------------------------------------------------------------------- private
+
+    def _draw(self, sources: list[Source], seeds: list[int], sigmas: list[float]) -> Iterator[Result]:
+        """Pictures batch by batch; each has a source, a seed and a sigma."""
+        origins = np.stack([source.vector for source in sources])                       # (N, 512)
+        vectors = varied(origins, sigmas, seeds)                                        # (N, 512)
+        folder, done = self._new_folder(), 0
+        result = Result((), (), (), np.empty((0, LENGTH), np.float32), (), len(seeds))
+        for size in sizes(len(seeds)):
+            part = slice(done, done + size)
+            pictures, alike = self._pictures(vectors[part], origins[part])
+            settings = [self._settings(*facts, len(seeds))
+                        for facts in zip(sources[part], seeds[part], sigmas[part], alike, strict=True)]
+            result = Result((*result.images, *self._save(pictures, settings, folder)), (*result.seeds, *seeds[part]),
+                            (*result.settings, *settings), vectors[: done + size], (*result.similarity, *alike), len(seeds))
+            done += size
+            yield result
+
+    def _seeds(self, seed: int | None, count: int) -> list[int]:
+        """One seed a picture, checked."""
+        from core import sampling
+
+        return sampling.seeds_from(sampling.settle_seed(seed), whole(count, "count", 1, MOST))
+
+    def _pictures(self, vectors: np.ndarray, origins: np.ndarray) -> tuple[list[Image.Image], list[float]]:
+        """(N, 512) twice -> N pictures, and how like its origin the embedder finds each, as shown."""
+        import torch
+
+        from core import images
+
+        with torch.inference_mode():
+            made = images.to_pil(self.generator(torch.from_numpy(vectors).to(self.device)))
+        return made, [cosine(a, b) for a, b in zip(self._embedded(made), origins, strict=True)]
+
+    def _embedded(self, pictures: list[Image.Image]) -> np.ndarray:
+        """112 × 112 pictures -> (N, 512) float32, not normalised."""
+        import torch
+
+        from core import images
+
+        with torch.inference_mode():
+            return self.embedder(images.to_tensor(pictures).to(self.device)).float().cpu().numpy()
+
+    def _taken(self, crop: Image.Image, source: Source) -> Source:
+        """The source with its crop kept and its vector taken from it."""
+        return replace(source, vector=self._embedded([crop])[0], picture=self._keep(crop, source.kind))
+
+    def _settings(self, source: Source, seed: int, sigma: float, similarity: float, count: int) -> dict[str, Any]:
+        """All that made one picture."""
+        person = {} if source.person is None else {"person": source.person}
+        return {"system": "vectors", **self.about, "source": source.kind, **person, "label": source.label, "seed": seed,
+                "sigma": sigma, "count": count, "similarity": round(similarity, 4), "vector": numbers.packed(source.vector)}
+
+    def _save(self, pictures: list[Image.Image], settings: list[dict[str, Any]], folder: Path) -> list[str]:
+        from core import images
+
+        paths = [Path(images.save(picture, kept, folder)) for picture, kept in zip(pictures, settings, strict=True)]
+        return [str(path.replace(folder / f"facet-{kept['source']}-seed{kept['seed']}-sigma{kept['sigma']:g}.png"))
+                for path, kept in zip(paths, settings, strict=True)]
+
+    def _keep(self, picture: Image.Image, name: str) -> str:
+        """A picture that no network made, as a plain PNG."""
+        path = self._new_folder() / f"{name}.png"
+        picture.save(path, compress_level=1)
+        return str(path)
+
+    def _new_folder(self) -> Path:
+        """A folder for one request; folders older than KEPT seconds go, unless the caller chose where files lie."""
+        if self.keeps:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return self.folder
+        for old in self.folder.iterdir():
+            if old.stat().st_mtime < time.time() - KEPT:
+                shutil.rmtree(old, ignore_errors=True)
+        return Path(tempfile.mkdtemp(dir=self.folder))
+
+
+def varied(origins: np.ndarray, sigmas: Sequence[float], seeds: Sequence[int]) -> np.ndarray:
+    """v + σ·n at v's length, n from each picture's own seed. origins: (N, 512). Returns (N, 512) float32, a new array."""
+    from core import sampling
+
+    noise = sampling.randn(list(seeds), (LENGTH,)).numpy()                              # (N, 512)
+    moved = origins + np.asarray(sigmas, np.float32)[:, None] * noise
+    length = np.linalg.norm(origins, axis=1, keepdims=True) / np.linalg.norm(moved, axis=1, keepdims=True)
+    return np.where(np.asarray(sigmas)[:, None] > 0, moved * length, origins).astype(np.float32)
+
+
+def sizes(total: int) -> Iterator[int]:
+    """Batch sizes that add up to `total`: one picture first, then more at a time."""
+    step = 0
+    while total > 0:
+        size = min(total, BATCHES[min(step, len(BATCHES) - 1)])
+        yield size
+        total, step = total - size, step + 1
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Cosine similarity of two vectors, in [-1, 1]."""
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def last(results: Iterator[Result]) -> Result:
+    """Let a stream of results run to its end, and return that."""
+    *_, result = results
+    return result
