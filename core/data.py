@@ -1,0 +1,296 @@
+"""Endless batches: drawn faces from the disk cache, or a folder of photos behind the same call."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import FacetError
+
+BLOCK = 32  # pictures drawn by one task of the pool
+SAVE_EVERY = 20.0  # seconds between two writes of the truth table while a set is being drawn
+MIRRORED = ("yaw", "roll", "light_side")  # attributes whose sign changes in a mirrored picture
+SWAPPED = (1, 0, 2, 4, 3)  # where the five points go in a mirrored picture
+
+
+@dataclass(frozen=True)
+class DrawnSet:
+    """Pictures with their truth, person by person.
+
+    images: (N, H, W, 3) uint8, on disk. truth: (N, 35) in each attribute's own unit, nan where unknown.
+    person: (N,) the person's number, 0 upwards. points: (N, 5, 2) pixels, image-left eye first.
+    """
+
+    images: np.ndarray
+    truth: np.ndarray
+    person: np.ndarray
+    points: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.person)
+
+    @property
+    def people(self) -> int:
+        return int(self.person.max()) + 1
+
+    def take(self, rows: np.ndarray) -> "DrawnSet":
+        """The chosen rows as a set of its own, in memory."""
+        return DrawnSet(self.images[rows], self.truth[rows], self.person[rows], self.points[rows])
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How far a training picture may be moved and changed; the truth moves with it. Zeros change nothing."""
+
+    flip: float = 0.0  # chance of mirroring
+    shift: float = 0.0  # largest shift along each axis, in parts of the picture
+    zoom: float = 0.0  # largest relative change of size
+    turn: float = 0.0  # largest rotation, degrees; changes `roll`
+    light: float = 0.0  # largest change of brightness, and of contrast, around 1
+    colour: float = 0.0  # largest change of one colour channel against the others
+    grey: float = 0.0  # chance of losing all colour
+
+
+def cache_dir() -> Path:
+    """Where drawn sets and cached features live: $FACET_CACHE, else ~/.cache/facet."""
+    return Path(os.environ.get("FACET_CACHE") or Path.home() / ".cache" / "facet")
+
+
+def key_of(**facts: object) -> str:
+    """A short name for a cached thing: the same facts, the same name."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def look_seed(split: str, number: int, index: int, seed: int) -> int:
+    """The seed of one look of one person: any look can be drawn alone."""
+    return int(hashlib.sha256(f"{split}/{number}/{index}/{seed}".encode()).hexdigest()[:12], 16)
+
+
+def drawn_set(
+    split: str, people: int, looks: int, view: str = "aligned", size: int = 112, seed: int = 0, workers: int = 2
+) -> DrawnSet:
+    """`looks` pictures each of the first `people` persons of a split, drawn once and kept on disk.
+
+    split: "train", "validation" or "test". view: "portrait" or "aligned". size: pixels.
+    An interrupted call is resumed by the next; asking for more people draws only those. `workers` processes draw.
+    """
+    from filelock import FileLock
+
+    from core.faces import VERSION
+
+    facts = dict(version=VERSION, split=split, looks=looks, view=view, size=size, seed=seed)
+    home = cache_dir() / "drawn" / f"{split}-{view}-{size}-{key_of(**facts)}"
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / "lock"):
+        truth, points = _grown_table(home / "truth.npz", people * looks)
+        images = _grown_images(home / "images.u8", len(truth), size)
+        todo = np.flatnonzero(np.isnan(truth[: people * looks, 0]))
+        if len(todo):
+            (home / "facts.json").write_text(json.dumps(facts))
+            _draw(partial(_draw_rows, split, looks, view, size, seed), todo, images, truth, points, home, workers)
+    count = people * looks
+    return DrawnSet(images[:count], truth[:count], np.arange(count) // looks, points[:count])
+
+
+def folder(path: str | Path, size: int = 112) -> DrawnSet:
+    """Photos of a folder, one sub-folder per person (or every photo its own person), as the same kind of set.
+
+    Pictures are cut square in the middle and resized; truth and points are nan.
+    """
+    files = sorted(p for p in Path(path).rglob("*") if p.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp"})
+    if not files:
+        raise FacetError(f"{path} holds no pictures.", "Give a folder with PNG, JPEG or WebP files in it.")
+    names = [str(p.parent) if p.parent != Path(path) else str(p) for p in files]
+    _, person = np.unique(names, return_inverse=True)
+    images = np.stack([_square(p, size) for p in files])
+    nothing = np.full((len(files), 35), np.nan, np.float32)
+    return DrawnSet(images, nothing, person, np.full((len(files), 5, 2), np.nan, np.float32))
+
+
+def batches(
+    data: DrawnSet, batch: int, seed: int, device=None, augment: Augment | None = None, start: int = 0, shard=(0, 1)
+) -> Iterator[dict]:
+    """Batches without end: {"image" (B, 3, H, W) in [-1, 1], "truth" (B, 35), "person" (B,), "points" (B, 5, 2), "row"}.
+
+    Every picture comes once per epoch, in an order fixed by `seed`. Batch `start` + n is the same whether or not the
+    ones before it were read, which is what exact resuming needs. shard: (index, count) of this process among several.
+    """
+    import torch
+
+    per_epoch = max(len(data) // batch, 1)
+    step = start * shard[1] + shard[0]
+    while True:
+        epoch, part = divmod(step, per_epoch)
+        order = np.random.default_rng([seed, epoch]).permutation(len(data))
+        rows = np.sort(order[part * batch : (part + 1) * batch])
+        found = rows_of(data, rows, device)
+        if augment is not None:
+            found = augmented(found, augment, torch.Generator().manual_seed(look_seed("batch", step, 0, seed)))
+        yield found
+        step += shard[1]
+
+
+def rows_of(data: DrawnSet, rows: np.ndarray, device=None) -> dict:
+    """The given rows as one batch (see `batches`)."""
+    import torch
+
+    from core.images import from_uint8
+
+    batch = {
+        "image": from_uint8(np.ascontiguousarray(data.images[rows])),
+        "truth": torch.from_numpy(data.truth[rows].astype(np.float32)),
+        "person": torch.from_numpy(data.person[rows].astype(np.int64)),
+        "points": torch.from_numpy(data.points[rows].astype(np.float32)),
+        "row": torch.from_numpy(np.asarray(rows, np.int64)),
+    }
+    return {name: value.to(device) if device is not None else value for name, value in batch.items()}
+
+
+def augmented(batch: dict, augment: Augment, generator) -> dict:
+    """The batch with every picture moved and recoloured at random; truth and points follow."""
+    import torch
+    from torch.nn import functional as F
+
+    from core.faces import ATTRIBUTES
+
+    image, truth, points = batch["image"], batch["truth"].clone(), batch["points"]
+    device, n = image.device, len(image)
+
+    def uniform(*shape):
+        return torch.rand(*shape, generator=generator).to(device) * 2 - 1
+
+    mirror = torch.where(torch.rand(n, generator=generator).to(device) < augment.flip, -1.0, 1.0)
+    names = list(ATTRIBUTES)
+    for name in MIRRORED:
+        truth[:, names.index(name)] *= mirror
+    turn = uniform(n) * augment.turn
+    truth[:, names.index("roll")] += turn
+    moved = affine(mirror, 1 + uniform(n) * augment.zoom, turn, uniform(n, 2) * augment.shift * 2)  # (N, 2, 3)
+    if augment.flip or augment.shift or augment.zoom or augment.turn:
+        grid = F.affine_grid(moved, list(image.shape), align_corners=False)
+        image = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+        points = _moved(points, moved, mirror, image.shape[-1])
+    return batch | {"image": _recoloured(image, augment, uniform, generator), "truth": truth, "points": points}
+
+
+def affine(mirror, zoom, turn, shift):
+    """Sampling matrices (N, 2, 3) of torch's affine_grid: mirror ±1, zoom factor, turn in degrees, shift in half-pictures.
+
+    `turn` is that of the picture's content: positive brings the image-right eye down, as a positive `roll` does.
+    """
+    import torch
+
+    angle = torch.deg2rad(turn)
+    cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    rows = [mirror * cos, mirror * sin, shift[:, 0], -sin, cos, shift[:, 1]]
+    return torch.stack(rows, dim=1).view(-1, 2, 3)
+
+
+def _recoloured(image, augment: Augment, uniform, generator):
+    import torch
+
+    n = len(image)
+    if augment.light:
+        image = (image + 0.5 * augment.light * uniform(n, 1, 1, 1)) * (1 + augment.light * uniform(n, 1, 1, 1))
+    if augment.colour:
+        image = (image + 1) * (1 + augment.colour * uniform(n, 3, 1, 1)) - 1
+    if augment.grey:
+        grey = (torch.rand(n, 1, 1, 1, generator=generator) < augment.grey).to(image.device)
+        image = torch.where(grey, image.mean(1, keepdim=True), image)
+    return image.clamp(-1, 1)
+
+
+def _moved(points, moved, mirror, size: int):
+    """Points (N, 5, 2) in pixels after the pictures were sampled through `moved`: the inverse map, eyes and mouth swapped."""
+    import torch
+
+    unit = (points + 0.5) * 2 / size - 1  # (N, 5, 2)
+    inverse = torch.linalg.inv(moved[:, :, :2])  # (N, 2, 2)
+    unit = (unit - moved[:, None, :, 2]) @ inverse.transpose(1, 2)
+    found = (unit + 1) * size / 2 - 0.5
+    return torch.where((mirror < 0)[:, None, None], found[:, list(SWAPPED)], found)
+
+
+def _grown_table(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Truth (N, 35) and points (N, 5, 2) as stored, with nan rows up to `count` for what is still to be drawn."""
+    truth, points = np.empty((0, 35), np.float32), np.empty((0, 5, 2), np.float32)
+    if path.exists():
+        with np.load(path) as stored:
+            truth, points = stored["truth"], stored["points"]
+    missing = max(count - len(truth), 0)
+    truth = np.concatenate([truth, np.full((missing, 35), np.nan, np.float32)])
+    return truth, np.concatenate([points, np.full((missing, 5, 2), np.nan, np.float32)])
+
+
+def _grown_images(path: Path, count: int, size: int) -> np.memmap:
+    path.touch()
+    if path.stat().st_size < count * size * size * 3:
+        os.truncate(path, count * size * size * 3)
+    return np.memmap(path, np.uint8, "r+", shape=(count, size, size, 3))
+
+
+def _draw(draw_rows, todo, images, truth, points, home: Path, workers: int) -> None:
+    """Draw the rows `todo` into the arrays. The table on disk only ever names pictures that are on disk too."""
+    blocks = [todo[i : i + BLOCK] for i in range(0, len(todo), BLOCK)]
+    saved, begun, drawn = time.monotonic(), time.monotonic(), 0
+    for rows, found in _drawn_blocks(draw_rows, blocks, workers):
+        images[rows], truth[rows], points[rows] = found
+        drawn += len(rows)
+        if time.monotonic() - saved > SAVE_EVERY or drawn == len(todo):
+            _save_table(home, images, truth, points)
+            saved = time.monotonic()
+            print(f"drawn {drawn} of {len(todo)} · {drawn / (saved - begun):.1f} a second · {home.name}", flush=True)
+
+
+def _drawn_blocks(draw_rows, blocks: list[np.ndarray], workers: int):
+    if len(blocks) < 3 or workers < 2:
+        yield from ((rows, draw_rows(rows)) for rows in blocks)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        waiting = {pool.submit(draw_rows, rows): rows for rows in blocks}
+        for task in as_completed(waiting):
+            yield waiting.pop(task), task.result()
+
+
+def _one_thread() -> None:
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+
+
+def _draw_rows(split: str, looks: int, view: str, size: int, seed: int, rows: np.ndarray):
+    """Images (B, H, W, 3), truth (B, 35) and points (B, 5, 2) of some rows of a set."""
+    from core import faces
+
+    images, truth, points = [], [], []
+    for row in rows:
+        number, index = divmod(int(row), looks)
+        identity = faces.person(number, split=split)
+        face = faces.Face(identity, faces.look(identity, look_seed(split, number, index, seed)))
+        images.append(faces.draw(face, size=size, view=view))
+        truth.append(faces.truth(face))
+        points.append(faces.points(face, size, view))
+    return np.stack(images), np.stack(truth).astype(np.float32), np.stack(points).astype(np.float32)
+
+
+def _save_table(home: Path, images: np.memmap, truth: np.ndarray, points: np.ndarray) -> None:
+    images.flush()
+    fresh = home / "truth.new.npz"
+    np.savez(fresh, truth=truth, points=points)
+    os.replace(fresh, home / "truth.npz")
+
+
+def _square(path: Path, size: int) -> np.ndarray:
+    from core import images
+
+    picture = images.read(path)
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    return np.asarray(picture.crop((left, top, left + side, top + side)).resize((size, size)))

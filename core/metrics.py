@@ -1,0 +1,101 @@
+"""Same person? Asked change made? Set of people plausible? Every number that the project reports is counted here."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine similarity of matching rows: (N, D), (N, D) -> (N,) in [-1, 1]."""
+    return F.cosine_similarity(a.float(), b.float(), dim=-1)
+
+
+def pairs(person: Tensor, count: int, seed: int, allowed: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Pairs of rows to verify, half of them genuine: rows (P,), rows (P,), same (P,) bool, in random order.
+
+    person: (N,) numbers. allowed: (N, N) symmetric bool, which pairs may be used; all when None.
+    When either kind has fewer than count / 2 allowed pairs, both are cut to that number, so that half stay genuine.
+    """
+    first, second = torch.triu_indices(len(person), len(person), offset=1)
+    if allowed is not None:
+        first, second = first[allowed[first, second]], second[allowed[first, second]]
+    same = person[first] == person[second]
+    draw = torch.Generator().manual_seed(seed)
+    kinds = [same.nonzero()[:, 0], (~same).nonzero()[:, 0]]
+    half = min(count // 2, *(len(kind) for kind in kinds))
+    chosen = torch.cat([kind[torch.randperm(len(kind), generator=draw)[:half]] for kind in kinds])
+    chosen = chosen[torch.randperm(len(chosen), generator=draw)]
+    return first[chosen], second[chosen], same[chosen]
+
+
+def verification(similarity: Tensor, same: Tensor, folds: int = 10) -> float:
+    """Accuracy in [0, 1] of "same person?" by the k-fold protocol: the threshold of each fold comes from the others.
+
+    similarity: (P,) higher is more alike. same: (P,) bool.
+    """
+    fold = torch.arange(len(same)) % folds
+    right = sum(
+        int(((similarity[fold == k] >= best_threshold(similarity[fold != k], same[fold != k])) == same[fold == k]).sum())
+        for k in range(folds)
+    )
+    return right / len(same)
+
+
+def best_threshold(similarity: Tensor, same: Tensor) -> float:
+    """The threshold that calls most pairs right when "same" means at or above it."""
+    order = similarity.argsort()
+    sure = same[order].long()
+    right_from = sure.flip(0).cumsum(0).flip(0) + (1 - sure).cumsum(0) - (1 - sure)  # genuine above + impostors below
+    return float(similarity[order][right_from.argmax()])
+
+
+def fnmr_at_fmr(genuine: Tensor, impostor: Tensor, fmr: float = 0.01) -> float:
+    """Share of genuine pairs refused at the threshold that lets in `fmr` of the impostors; both (P,) similarities."""
+    threshold = torch.quantile(impostor.double(), 1 - fmr)
+    return float((genuine.double() < threshold).double().mean())
+
+
+def separability(vectors: Tensor, threshold: float = 0.4, block: int = 4096) -> float:
+    """Share of people whose cosine to every other stays below the threshold. (N, D) -> [0, 1]; memory N × block."""
+    unit = F.normalize(vectors.float(), dim=1)
+    apart = 0
+    for start in range(0, len(unit), block):
+        close = unit[start : start + block] @ unit.T  # (block, N)
+        rows = torch.arange(len(close))
+        close[rows, rows + start] = -1
+        apart += int((close.max(1).values < threshold).sum())
+    return apart / len(unit)
+
+
+def rank1(probe: Tensor, gallery: Tensor, person: Tensor) -> float:
+    """Share of probes (P, D) whose nearest row of the gallery (G, D) is their own, row `person` (P,)."""
+    nearest = (F.normalize(probe.float(), dim=1) @ F.normalize(gallery.float(), dim=1).T).argmax(1)
+    return float((nearest == person).double().mean())
+
+
+def agreement(a: Tensor, b: Tensor) -> Tensor:
+    """Share of rows on which two yes/no tables (N, A) agree, per column: (A,) in [0, 1]."""
+    return (a.bool() == b.bool()).double().mean(0)
+
+
+def mean_error(a: Tensor, b: Tensor) -> float:
+    """Mean absolute difference, in the unit of the inputs."""
+    return float((a.double() - b.double()).abs().mean())
+
+
+def ssim(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5) -> Tensor:
+    """Structural similarity (Wang et al. 2004) of pictures (N, 3, H, W) in [-1, 1]: (N,), 1 when they are equal."""
+    a, b = (a.float() + 1) / 2, (b.float() + 1) / 2
+    offset = torch.arange(window, device=a.device) - window // 2
+    line = torch.softmax(-(offset.float() ** 2) / (2 * sigma**2), dim=0)
+
+    def blur(x: Tensor) -> Tensor:
+        kernel = line.to(x.dtype).expand(x.shape[1], 1, -1)
+        x = F.conv2d(x, kernel[..., None], groups=x.shape[1])
+        return F.conv2d(x, kernel[:, :, None], groups=x.shape[1])
+
+    mean_a, mean_b, square_a, square_b, product = blur(torch.cat([a, b, a * a, b * b, a * b], 1)).split(a.shape[1], 1)
+    spread_a, spread_b, shared = square_a - mean_a**2, square_b - mean_b**2, product - mean_a * mean_b
+    light = (2 * mean_a * mean_b + 0.01**2) / (mean_a**2 + mean_b**2 + 0.01**2)
+    structure = (2 * shared + 0.03**2) / (spread_a + spread_b + 0.03**2)
+    return (light * structure).mean((1, 2, 3))

@@ -1,0 +1,291 @@
+"""The loop every recipe runs in: averaging, exact resuming, logging, sheets, saving. It knows no loss.
+
+Built on Hugging Face Accelerate: several GPUs or machines are `accelerate launch -m core train …`, not another loop.
+"""
+
+import json
+import math
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from core.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long to train and where to keep what happens.
+
+    minutes: training time; the schedule follows the time spent, so a run ends annealed on any machine.
+    steps: when given, the schedule follows the steps instead, and a resumed run equals an uninterrupted one exactly.
+    """
+
+    out: Path
+    minutes: float = 60.0
+    steps: int | None = None
+    threads: int | None = None
+    seed: int = 0
+    resume: bool = False
+    warmup: int = 100  # steps over which the learning rate rises to its peak
+    floor: float = 0.01  # the learning rate at the end, in parts of the peak
+    clip: float = 5.0  # largest norm of the gradient
+    average: float = 0.999  # decay of the moving average of the weights
+    log_every: int = 20  # steps
+    save_every: float = 4.0  # minutes
+    check_every: float = 4.0  # minutes
+
+
+class Recipe:
+    """What the loop needs from a recipe: networks, their optimisers, batches and updates.
+
+    networks: by name; those in `averaged` are also kept as a moving average. optimizers: by name, each knowing its peak
+    learning rate.
+    """
+
+    networks: dict[str, nn.Module]
+    optimizers: dict[str, torch.optim.Optimizer]
+    averaged: tuple[str, ...] = ()
+    batch: int
+
+    def batches(self, start: int, shard: tuple[int, int], device) -> Iterator[dict]:
+        """Endless batches, the first of them that of step `start`, for process `shard` = (index, count)."""
+        raise NotImplementedError
+
+    def updates(self, networks: dict, batch: dict, progress: float) -> Iterator[tuple[str, torch.Tensor, dict]]:
+        """Yield (optimiser's name, loss, numbers to log) for each update of one step; the loop takes the step at once."""
+        raise NotImplementedError
+
+    def check(self, networks: dict) -> dict[str, float]:
+        """Numbers on validation people, from the averaged networks in eval mode."""
+        return {}
+
+    def sheet(self, networks: dict):
+        """A PIL image that shows how far training is, or None."""
+        return None
+
+
+class Clock:
+    """Steps taken and seconds spent so far, over all sittings of one run."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.step, self.spent, self.seen = settings, 0, 0.0, time.monotonic()
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        self.step, self.spent, self.seen = self.step + 1, self.spent + now - self.seen, now
+
+    @property
+    def progress(self) -> float:
+        """Part of the run that is over, in [0, 1]."""
+        if self.settings.steps is not None:
+            return min(self.step / self.settings.steps, 1.0)
+        return min(self.spent / (60 * self.settings.minutes), 1.0)
+
+    def state_dict(self) -> dict:
+        return {"step": self.step, "spent": self.spent}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.step, self.spent, self.seen = state["step"], state["spent"], time.monotonic()
+
+
+def fit(recipe: Recipe, settings: Settings) -> dict[str, nn.Module]:
+    """Train until the time or the steps are used up; returns the averaged networks (and the others), in eval mode.
+
+    Writes into `settings.out`: log.jsonl, settings.json, sheet-<step>.png, and state/, from which `resume` goes on. A
+    SIGTERM or Ctrl-C saves the state before leaving.
+    """
+    accelerator = _accelerator(settings)
+    networks = {name: accelerator.prepare(network) for name, network in recipe.networks.items()}
+    optimizers = {name: accelerator.prepare(optimizer) for name, optimizer in recipe.optimizers.items()}
+    averages = {name: _averaged(accelerator.unwrap_model(networks[name]), settings) for name in recipe.averaged}
+    clock = Clock(settings)
+    accelerator.register_for_checkpointing(clock, *averages.values())
+    if settings.resume:
+        _load_state(accelerator, settings.out)
+    run = _Run(accelerator, recipe, settings, networks, optimizers, averages, clock)
+    run.train()
+    accelerator.end_training()
+    return run.finished()
+
+
+@dataclass(frozen=True)
+class _Run:
+    accelerator: object
+    recipe: Recipe
+    settings: Settings
+    networks: dict
+    optimizers: dict
+    averages: dict
+    clock: Clock
+
+    def train(self) -> None:
+        shard = (self.accelerator.process_index, self.accelerator.num_processes)
+        batches = self.recipe.batches(self.clock.step, shard, self.accelerator.device)
+        saved = checked = logged = self.clock.spent
+        stop = _stop_requested()
+        self.clock.seen = time.monotonic()
+        while self.clock.progress < 1.0 and not stop():
+            numbers = self.step(next(batches))
+            if self.clock.step % self.settings.log_every == 0:
+                self.log(numbers, (self.clock.spent - logged) / self.settings.log_every)
+                logged = self.clock.spent
+            if self.clock.spent - checked > 60 * self.settings.check_every:
+                checked = self.clock.spent
+                self.look()
+            if self.clock.spent - saved > 60 * self.settings.save_every:
+                saved = self.clock.spent
+                _save_state(self.accelerator, self.settings.out)
+        _save_state(self.accelerator, self.settings.out)
+        if stop():
+            raise KeyboardInterrupt(f"stopped at step {self.clock.step}; go on with --resume")
+        self.look()
+
+    def step(self, batch: dict) -> dict:
+        """One step of every optimiser; returns the numbers to log."""
+        rate = rate_at(self.clock.step, self.clock.progress, self.settings)
+        numbers = {"rate": rate}
+        for network in self.networks.values():
+            network.train()
+        with self.accelerator.autocast():
+            updates = self.recipe.updates(self.networks, batch, self.clock.progress)
+            for name, loss, logged in updates:
+                self.update(self.optimizers[name], loss, rate)
+                numbers |= {name: loss.detach()} | logged
+        for name, average in self.averages.items():
+            average.update_parameters(self.accelerator.unwrap_model(self.networks[name]))
+        self.clock.tick()
+        return numbers
+
+    def update(self, optimizer, loss: torch.Tensor, rate: float) -> None:
+        if not torch.isfinite(loss):
+            raise SettingsError(
+                f"the loss became {loss.item()} at step {self.clock.step}",
+                "Resume from the saved state with a smaller learning rate.",
+            )
+        optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], self.settings.clip)
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * rate
+        optimizer.step()
+
+    def log(self, numbers: dict, seconds: float) -> None:
+        numbers = {name: float(value) for name, value in numbers.items()}
+        numbers |= {"img/s": self.recipe.batch * self.accelerator.num_processes / max(seconds, 1e-9)}
+        self.accelerator.log(numbers | {"minutes": self.clock.spent / 60}, step=self.clock.step)
+        shown = " ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        self.accelerator.print(f"step {self.clock.step} {self.clock.progress:.1%} {shown}", flush=True)
+
+    def look(self) -> None:
+        """Check the averaged networks on validation people and draw the sheet."""
+        if not self.accelerator.is_main_process:
+            return
+        with torch.no_grad():
+            numbers = self.recipe.check(self.finished())
+            sheet = self.recipe.sheet(self.finished())
+        self.accelerator.log(numbers, step=self.clock.step)
+        self.accelerator.print(f"check {self.clock.step} " + " ".join(f"{k} {v:.4g}" for k, v in numbers.items()), flush=True)
+        if sheet is not None:
+            sheet.save(self.settings.out / f"sheet-{self.clock.step:06d}.png")
+
+    def finished(self) -> dict[str, nn.Module]:
+        plain = {name: self.accelerator.unwrap_model(network) for name, network in self.networks.items()}
+        chosen = plain | {name: average.module for name, average in self.averages.items()}
+        return {name: network.eval() for name, network in chosen.items()}
+
+
+def rate_at(step: int, progress: float, settings: Settings) -> float:
+    """The learning rate in parts of its peak: linear warm-up over the first steps, then half a cosine down to the floor."""
+    warm = min((step + 1) / max(settings.warmup, 1), 1.0)
+    return warm * (settings.floor + (1 - settings.floor) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def _accelerator(settings: Settings):
+    from accelerate import Accelerator
+    from accelerate.utils import set_seed
+
+    settings.out.mkdir(parents=True, exist_ok=True)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    set_seed(settings.seed, device_specific=True)
+    precision = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
+    accelerator = Accelerator(mixed_precision=precision, log_with=[_tracker(settings)])
+    accelerator.init_trackers("facet", config={name: str(value) for name, value in asdict(settings).items()})
+    return accelerator
+
+
+def _averaged(network: nn.Module, settings: Settings) -> AveragedModel:
+    """A moving average of parameters and buffers, whose decay grows from 0.1 so that the first steps are forgotten."""
+
+    def blend(average: list, current: list, count) -> None:
+        decay = min(settings.average, (1 + int(count)) / (10 + int(count)))
+        for kept, now in zip(average, current, strict=True):
+            kept.lerp_(now, 1 - decay) if kept.is_floating_point() else kept.copy_(now)
+
+    return AveragedModel(network, multi_avg_fn=blend, use_buffers=True)
+
+
+def _tracker(settings: Settings):
+    from accelerate.tracking import GeneralTracker, on_main_process
+
+    class JsonlTracker(GeneralTracker):
+        """Appends one JSON line per call to log.jsonl; the run's settings go to settings.json."""
+
+        name, requires_logging_directory = "jsonl", False
+
+        @property
+        def tracker(self):
+            return settings.out / "log.jsonl"
+
+        @on_main_process
+        def store_init_configuration(self, values: dict) -> None:
+            (settings.out / "settings.json").write_text(json.dumps(values, indent=1))
+
+        @on_main_process
+        def log(self, values: dict, step: int | None = None, **_) -> None:
+            with self.tracker.open("a") as file:
+                file.write(json.dumps({"step": step} | values) + "\n")
+
+    return JsonlTracker()
+
+
+def _save_state(accelerator, out: Path) -> None:
+    """Write out/state whole or not at all: a killed run leaves the state before."""
+    fresh, state, old = out / "state.new", out / "state", out / "state.old"
+    if accelerator.is_main_process:
+        shutil.rmtree(fresh, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(fresh), safe_serialization=False)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        shutil.rmtree(old, ignore_errors=True)
+        if state.exists():
+            os.replace(state, old)
+        os.replace(fresh, state)
+    accelerator.wait_for_everyone()
+
+
+def _load_state(accelerator, out: Path) -> None:
+    found = next((out / name for name in ("state", "state.old") if (out / name).exists()), None)
+    if found is None:
+        raise SettingsError(f"{out} holds no saved state to go on from", "Leave --resume out, or give the folder of the run.")
+    accelerator.load_state(str(found))
+
+
+def _stop_requested():
+    """A function that says whether SIGTERM or Ctrl-C has come."""
+    asked = []
+    for kind in (signal.SIGTERM, signal.SIGINT):
+        try:
+            signal.signal(kind, lambda *_: asked.append(True))
+        except ValueError:  # not the main thread: signals stay as they are
+            break
+    return lambda: bool(asked)

@@ -1,0 +1,44 @@
+"""Terms that two or more recipes use, and the margin head of the embedder."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.metrics import cosine
+
+
+class ArcFace(nn.Module):
+    """Additive angular margin over people as classes (Deng et al., CVPR 2019): softmax of s·cos(θ + m·[own class])."""
+
+    def __init__(self, features: int, people: int, scale: float = 64.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(F.normalize(torch.randn(people, features), dim=1))  # (people, features) centres
+        self.scale = scale
+
+    def forward(self, features: Tensor, person: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+        """features: (N, D). person: (N,) class. margin: radians. Returns the loss, and the mean cosine to the own centre."""
+        with torch.autocast(features.device.type, enabled=False):
+            cos = F.linear(F.normalize(features.float(), dim=1), F.normalize(self.weight.float(), dim=1))  # (N, people)
+        own = cos.gather(1, person[:, None]).clamp(-1 + 1e-6, 1 - 1e-6)  # (N, 1)
+        # past pi - margin the angle would wrap round: go on straight down instead
+        turned = torch.where(own > -torch.tensor(margin).cos(), (own.acos() + margin).cos(), own - margin * torch.tensor(margin).sin())
+        return F.cross_entropy(self.scale * cos.scatter(1, person[:, None], turned), person), own.detach().mean()
+
+
+def identity(embedder: nn.Module, pictures: Tensor, vectors: Tensor) -> Tensor:
+    """Mean of 1 - cos(f(x), v) for pictures (N, 3, 112, 112) in [-1, 1] and face vectors (N, 512)."""
+    return (1 - cosine(embedder(pictures), vectors)).mean()
+
+
+def perceptual(maps: list[Tensor], wanted: list[Tensor]) -> Tensor:
+    """Distance between feature maps as in LPIPS (Zhang et al. 2018), unweighted: each map (N, C, H, W), in any number.
+
+    Channels are made unit length at every position; squared differences are summed over channels, averaged over the rest.
+    """
+    apart = [(F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean() for a, b in zip(maps, wanted, strict=True)]
+    return torch.stack(apart).mean()
+
+
+def least_squares(judged: list[Tensor], goal: float) -> Tensor:
+    """Least-squares GAN term: how far a discriminator's patch scores are from `goal` (1 for real, 0 for made)."""
+    return torch.stack([(scores - goal).square().mean() for scores in judged]).mean()
