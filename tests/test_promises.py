@@ -1,4 +1,4 @@
-"""What the README says is so: commands run, its tree is true, the app starts as on a Space, every checkpoint has a card."""
+"""What the README says is so: commands run, the tree is true, the app starts as on a Space, checkpoints have cards."""
 
 import json
 import os
