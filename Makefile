@@ -46,7 +46,7 @@ bare=; for name in $(or $(PYTHON),python3.11 python3.12 python3.13 python3); do 
   bare="$$name"; \
 done; \
 if [ -n "$$bare" ]; then \
-  echo "$$bare is here without its venv module; install it and run make again:  sudo apt-get install python3-venv" >&2; \
+  echo "$$bare is here without its venv module; install it and run make again:  sudo apt-get install $${bare##*/}-venv" >&2; \
 else \
   echo "Facet needs Python 3.11, 3.12 or 3.13, and none of $(or $(PYTHON),python3.11 python3.12 python3.13 python3) is one." >&2; \
   echo "Install one and run make again:  sudo apt-get install python3 python3-venv   or, on macOS,  brew install python@3.12" >&2; \
