@@ -7,7 +7,8 @@ import typer
 
 from core import hub
 from core.errors import CheckpointError
-from core.hub.manifest import CHECKPOINTS, Row
+from core.hub import manifest
+from core.hub.manifest import Row
 
 
 def fetch(
@@ -61,7 +62,8 @@ def verify() -> None:
         verdict = _verdict(row)
         problems += verdict not in ("ok", "not fetched")
         print(f"{row.name:<20} {verdict}")
-    for stray in sorted({path.name for path in CHECKPOINTS.glob("*.safetensors")} - {row.file for row in hub.rows()}):
+    known = {row.file for row in hub.rows()}
+    for stray in sorted({path.name for path in manifest.CHECKPOINTS.glob("*.safetensors")} - known):
         problems += 1
         print(f"{stray:<20} has no row in the manifest\n  remove it, or save it again with its recipe")
     if problems:

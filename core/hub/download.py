@@ -20,7 +20,7 @@ from core.hub.manifest import Row
 PATIENCE = 5.0      # seconds in which the Hub must answer the first question
 ATTEMPTS = 3        # whole downloads, when a connection is reset in a way that the client doesn't resume
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-LOCKED = {errno.EACCES, errno.EPERM, errno.EROFS}
+LOCKED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 Progress = Callable[[float, str], None]     # fraction in [0, 1], one line of text
 

@@ -37,8 +37,8 @@ class Row:
 
     @property
     def is_pickle(self) -> bool:
-        """Whether the file is a torch pickle, to be converted before use."""
-        return Path(self.file).suffix in {".pth", ".pt", ".bin"}
+        """Whether the file is a network's torch pickle, to be converted before use."""
+        return self.network is not None and Path(self.file).suffix in {".pth", ".pt", ".bin"}
 
     @property
     def shipped(self) -> Path:

@@ -43,8 +43,8 @@ def unpickle(path: Path, row: Row) -> "dict[str, Tensor]":
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"{path.name} can't be read as weights and nothing else: {reason}", row.mend) from error
+        raise CheckpointError(f"{path.name} is damaged, or holds more than weights, and was not opened further",
+                              row.mend) from error
     return _unwrapped(content, path, row)
 
 
