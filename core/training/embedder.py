@@ -107,3 +107,14 @@ def verified(embedder: nn.Module, drawn: data.DrawnSet, count: int = 6000) -> fl
     vectors = features(embedder, drawn)
     first, second, same = metrics.pairs(torch.from_numpy(drawn.person), count, seed=0)
     return metrics.verification(metrics.cosine(vectors[first], vectors[second]), same)
+
+
+def finish(recipe: EmbedderRecipe, networks: dict, folder, command: str) -> list:
+    """Write the checkpoint; returns its path."""
+    from core import hub
+
+    chosen = recipe.preset
+    about = (f"IResNet that tells drawn people apart: {chosen.people} people × {chosen.looks} looks, ArcFace, seed "
+             f"{chosen.seed}.")
+    return [hub.save(networks["embedder"], chosen.name, network="iresnet", preset=chosen.network, recipe=command,
+                     about=about, folder=folder)]

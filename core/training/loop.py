@@ -139,14 +139,23 @@ class _Run:
                 logged = self.clock.spent
             if self.clock.spent - checked > 60 * self.settings.check_every:
                 checked = self.clock.spent
-                self.look()
+                logged += self.timed(self.look)
             if self.clock.spent - saved > 60 * self.settings.save_every:
                 saved = self.clock.spent
-                _save_state(self.accelerator, self.settings.out)
-        _save_state(self.accelerator, self.settings.out)
+                logged += self.timed(self.save)
+        self.save()
         if stop():
             raise KeyboardInterrupt(f"stopped at step {self.clock.step}; go on with --resume")
         self.look()
+
+    def timed(self, task) -> float:
+        """Do a task between steps; returns the seconds it took, which count as spent but not against the speed."""
+        begun = time.monotonic()
+        task()
+        return time.monotonic() - begun
+
+    def save(self) -> None:
+        _save_state(self.accelerator, self.settings.out)
 
     def step(self, batch: dict) -> dict:
         """One step of every optimiser; returns the numbers to log."""
@@ -215,9 +224,9 @@ def _accelerator(settings: Settings):
     settings.out.mkdir(parents=True, exist_ok=True)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    set_seed(settings.seed, device_specific=True)
     precision = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
     accelerator = Accelerator(mixed_precision=precision, log_with=[_tracker(settings)])
+    set_seed(settings.seed, device_specific=True)
     accelerator.init_trackers("facet", config={name: str(value) for name, value in asdict(settings).items()})
     return accelerator
 

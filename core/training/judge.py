@@ -1,0 +1,157 @@
+"""The judges' recipe: attributes, pose, years and quality, read off portraits and aligned crops alike.
+
+Time: 40 minutes on one CPU core for a first use. Memory: 1.5 GB. Seed: the preset's.
+Data: half of every batch `aligned`, half `portrait` drawn faces at 112 pixels. Loss: see `judge_loss`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core import data, metrics
+from core.faces import NAMES
+from core.models import build
+from core.models.judge import BINARY, MEASURES, measure_scale
+from core.training.embedder import adamw
+from core.training.loop import Recipe
+
+
+@dataclass(frozen=True)
+class Preset:
+    """network: preset of `judge`. people × looks drawn faces in each of the two views. rate: peak learning rate."""
+
+    network: str
+    seed: int
+    people: int = 2000
+    looks: int = 12
+    portrait_looks: int = 4
+    batch: int = 64
+    rate: float = 2e-3
+    name: str = "judge-tiny"
+
+
+PRESETS = {
+    "tiny": Preset("tiny", seed=3),
+    "tiny-check": Preset("tiny-check", seed=4, name="judge-check-tiny"),
+}
+ALIGNED = data.Augment(flip=0.5, shift=0.03, zoom=0.05, colour=0.04)
+PORTRAIT = data.Augment(flip=0.5, shift=0.08, zoom=0.2, turn=8, colour=0.04)
+CHECKED = (100, 8)  # validation people × looks, in each view
+YES_NO = [NAMES.index(name) for name in BINARY]
+MEASURED = [NAMES.index(name) for name in MEASURES]
+WEIGHTS = {"age": 4.0, "yaw": 3.0}  # of the measures; the others weigh 1
+
+
+class JudgeRecipe(Recipe):
+    """One network, "judge", kept as an average."""
+
+    averaged = ("judge",)
+
+    def __init__(self, preset: Preset, views: dict[str, data.DrawnSet], held_out: dict[str, data.DrawnSet]) -> None:
+        torch.manual_seed(preset.seed)
+        self.preset, self.views, self.held_out, self.batch = preset, views, held_out, preset.batch
+        judge = build("judge", preset.network).to(memory_format=torch.channels_last)
+        self.networks = {"judge": judge}
+        self.optimizers = {"loss": adamw([judge], preset.rate, decay=0.02)}
+
+    def batches(self, start, shard, device) -> Iterator[dict]:
+        half, seed = self.batch // 2, self.preset.seed
+        aligned = data.batches(self.views["aligned"], half, seed, device, ALIGNED, start, shard)
+        portrait = data.batches(self.views["portrait"], half, seed + 1, device, PORTRAIT, start, shard)
+        for a, b in zip(aligned, portrait, strict=True):
+            upright = torch.arange(self.batch, device=a["image"].device) < half
+            yield {name: torch.cat([a[name], b[name]]) for name in ("image", "truth")} | {"upright": upright}
+
+    def updates(self, networks, batch, progress):
+        answers = networks["judge"](batch["image"].contiguous(memory_format=torch.channels_last))
+        yield "loss", *judge_loss(answers, batch["truth"], batch["upright"])
+
+    def check(self, networks):
+        return {
+            f"{view} {name}": value
+            for view, drawn in self.held_out.items()
+            for name, value in judged(networks["judge"], drawn).items()
+        }
+
+
+def recipe(preset: str, people: int | None = None, looks: int | None = None, seed: int | None = None) -> JudgeRecipe:
+    """The recipe of a preset, its faces drawn if they are not yet. looks: of the aligned view."""
+    asked = {name: value for name, value in dict(people=people, looks=looks, seed=seed).items() if value is not None}
+    chosen = replace(PRESETS[preset], **asked)
+    portrait_looks = min(chosen.portrait_looks, chosen.looks)
+    views = {
+        "aligned": data.drawn_set("train", chosen.people, chosen.looks),
+        "portrait": data.drawn_set("train", chosen.people, portrait_looks, view="portrait", seed=1),
+    }
+    held_out = {"aligned": data.drawn_set("validation", *CHECKED),
+                "portrait": data.drawn_set("validation", CHECKED[0], 4, view="portrait", seed=1)}
+    return JudgeRecipe(chosen, views, held_out)
+
+
+def judge_loss(answers: dict[str, Tensor], truth: Tensor, upright: Tensor) -> tuple[Tensor, dict]:
+    """Cross-entropy of the yes/no answers (a truth above 0.5 is yes), smooth L1 of the measures, L1 of the quality.
+
+    answers: of a judge for (N, 3, 112, 112). truth: (N, 35). upright: (N,) bool, pictures whose roll was undone and so
+    isn't judged. Errors of a measure count in half-widths of its range.
+    """
+    binary = F.binary_cross_entropy_with_logits(answers["binary"].float(), (truth[:, YES_NO] > 0.5).float())
+    _, half = measure_scale(truth)
+    error = F.smooth_l1_loss(measures(answers).float() / half, truth[:, MEASURED] / half, beta=0.1, reduction="none")
+    weight = torch.tensor([WEIGHTS.get(name, 1.0) for name in MEASURES], device=truth.device).repeat(len(truth), 1)
+    weight[upright, MEASURES.index("roll")] = 0.0
+    measured = (error * weight).sum(1).mean() / len(MEASURES)
+    quality = F.l1_loss(answers["quality"].float(), quality_of(truth))
+    loss = binary + 2 * measured + 0.5 * quality
+    return loss, {"binary": binary.detach(), "measured": measured.detach(), "quality": quality.detach()}
+
+
+def measures(answers: dict[str, Tensor]) -> Tensor:
+    """The measures of a judge's answers in one table, (N, 8), in the order of MEASURES."""
+    return torch.cat([answers["continuous"], answers["pose"], answers["age"][:, None]], dim=1)
+
+
+def quality_of(truth: Tensor) -> Tensor:
+    """How much of a person a picture shows, from (N, 35) truths: (N,) in [0, 1].
+
+    (1 - blur) · (1 - exposure² / 2) · cos(yaw): 1 for a sharp, well-lit frontal picture.
+    """
+    blur, exposure, yaw = (truth[:, NAMES.index(name)] for name in ("blur", "exposure", "yaw"))
+    return ((1 - blur) * (1 - exposure.square() / 2) * torch.cos(torch.deg2rad(yaw))).clamp(0, 1)
+
+
+@torch.inference_mode()
+def answers_of(judge: nn.Module, drawn: data.DrawnSet, batch: int = 64) -> dict[str, Tensor]:
+    """The judge's answers for a whole set, on the CPU."""
+    device = next(judge.parameters()).device
+    found = []
+    for start in range(0, len(drawn), batch):
+        rows = torch.arange(start, min(start + batch, len(drawn))).numpy()
+        image = data.rows_of(drawn, rows, device)["image"].contiguous(memory_format=torch.channels_last)
+        found.append({name: value.float().cpu() for name, value in judge(image).items()})
+    return {name: torch.cat([part[name] for part in found]) for name in found[0]}
+
+
+def judged(judge: nn.Module, drawn: data.DrawnSet) -> dict[str, float]:
+    """How right a judge is on a set: mean accuracy of the yes/no answers, and mean absolute errors by name."""
+    answers, truth = answers_of(judge, drawn), torch.from_numpy(drawn.truth)
+    right = metrics.agreement(answers["binary"] > 0, truth[:, YES_NO] > 0.5)
+    errors = (measures(answers) - truth[:, MEASURED]).abs().mean(0)
+    by_name = dict(zip(MEASURES, errors.tolist(), strict=True))
+    worst = right.argmin()
+    return {"binary": float(right.mean()), f"worst({BINARY[worst]})": float(right[worst]), **by_name,
+            "quality": metrics.mean_error(answers["quality"], quality_of(truth))}
+
+
+
+
+def finish(recipe: JudgeRecipe, networks: dict, folder, command: str) -> list:
+    """Write the checkpoint; returns its path."""
+    from core import hub
+
+    chosen = recipe.preset
+    about = f"Reads 35 attributes, pose, years and quality off drawn faces of {chosen.people} people, seed {chosen.seed}."
+    return [hub.save(networks["judge"], chosen.name, network="judge", preset=chosen.network, recipe=command,
+                     about=about, folder=folder)]
