@@ -3,6 +3,8 @@
 `person` and `look` choose the numbers, `draw` draws them. See `attributes` for the 35 of them.
 """
 
+from importlib import import_module
+
 from core.faces.attributes import ATTRIBUTES, BINARY, NAMES, Attribute
 from core.faces.people import SPLITS, Face, Identity, Look, look, person, through_life, truth
 
@@ -15,6 +17,5 @@ __all__ = ["ATTRIBUTES", "BINARY", "NAMES", "SPLITS", "VERSION", "Attribute", "F
 def __getattr__(name):
     """The renderer compiles on first use; choosing numbers doesn't need it."""
     if name in ("draw", "draw_many", "points"):
-        from core.faces import draw as module
-        return getattr(module, name)
+        return getattr(import_module("core.faces.render"), name)
     raise AttributeError(f"core.faces has no {name!r}; it has {', '.join(__all__)}")
