@@ -20,6 +20,7 @@ import torch
 from hub_server import COMMIT, HubServer
 from huggingface_hub import constants
 from safetensors.torch import load_file, safe_open
+from safetensors.torch import save as save_tensors
 from torch import nn
 
 from core import hub, models
@@ -552,6 +553,34 @@ def test_rows_put_at_once_are_all_there(place):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: manifest.put(Row(name, name), manifest.CHECKPOINTS), names))
     assert sorted(row.name for row in hub.rows()) == ["plain", *names]
+
+
+# --- as a repository
+
+def test_a_checkpoint_travels_as_a_repository(place, server):
+    ship()
+    (manifest.CHECKPOINTS / "cards").mkdir()
+    (manifest.CHECKPOINTS / "cards" / "toy-tiny.md").write_text("# Toy\n")
+    hub.portable("toy-tiny").save_pretrained(place / "out")
+    text = (place / "out" / "README.md").read_text()
+    assert "license: apache-2.0" in text
+    assert text.endswith("# Toy\n")
+    for path in (place / "out").iterdir():
+        server.put("you/toy", path.name, path.read_bytes())
+    from core.hub.repository import Portable
+
+    back, x = Portable.from_pretrained("you/toy"), torch.randn(3, 4)
+    assert not back.training
+    torch.testing.assert_close(back(x), hub.load("toy-tiny", "cpu")(x))
+    server.commit = 40 * "b"
+    server.put("you/toy", "model.safetensors", save_tensors({"network.inner.bias": torch.zeros(4)}))
+    with pytest.raises(RuntimeError, match=r"network\.inner\.weight"):
+        Portable.from_pretrained("you/toy")
+
+
+def test_what_others_published_is_not_pushed_again(place):
+    with pytest.raises(CheckpointError, match=r"(?s)published by others.*huggingface\.co/someone/things"):
+        hub.portable("plain")
 
 
 # --- the command line

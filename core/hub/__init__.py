@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-__all__ = ["Row", "check", "default_device", "fetch", "file", "from_published", "load", "offline", "place", "row",
-           "rows", "save", "set_device", "set_offline"]
+    from core.hub.repository import Portable
+
+__all__ = ["Row", "check", "default_device", "fetch", "file", "from_published", "load", "offline", "place",
+           "portable", "row", "rows", "save", "set_device", "set_offline"]
 
 _networks: "dict[tuple[str, str], nn.Module]" = {}
 _locks: dict[tuple[str, str], Lock] = {}
@@ -138,6 +140,25 @@ def save(module: "nn.Module", name: str, *, network: str, preset: str, recipe: s
     for key in [key for key in _networks if key[0] == name]:
         _networks.pop(key, None)
     return path
+
+
+def portable(name: str) -> "Portable":
+    """A checkpoint of ours, ready for `push_to_hub("you/name")` or `save_pretrained(folder)`, its card with it.
+
+    Raises CheckpointError for weights that others published: theirs is the place to point to.
+    """
+    from core.hub.repository import Portable
+
+    found = row(name)
+    if found.origin != "shipped":
+        raise CheckpointError(f"{name} was published by others, under its own terms ({found.licence})",
+                              f"point to it instead:  https://huggingface.co/{found.repo}")
+    network = load(name, "cpu")
+    portable = Portable(found.network, found.preset)
+    portable.network = network
+    card = manifest.CHECKPOINTS / "cards" / f"{name}.md"
+    portable.card = card.read_text("utf-8") if card.exists() else None
+    return portable.eval()
 
 
 def set_device(name: str | None) -> None:
