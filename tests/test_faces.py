@@ -1,6 +1,7 @@
 """The drawn faces: one table of 35 attributes, the same numbers the same picture, and every number to be seen."""
 
 import time
+import warnings
 from dataclasses import FrozenInstanceError
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from core.__main__ import application
+from core.commands.faces import attribute_strip
 from core.errors import FacetError
 from core.faces import ATTRIBUTES, Face, draw, draw_many, look, person, points, through_life, truth
+from core.faces.attributes import HAIR_COLOURS
 
 ORDER = """age gender smile mouth_open anger sadness surprise eyes_closed yaw pitch roll bald hair_length fringe curly
 black_hair brown_hair blond_hair red_hair gray_hair beard moustache sideburns glasses sunglasses hat earrings lip_makeup
@@ -152,13 +155,18 @@ def test_edges_are_anti_aliased():
 
 @pytest.mark.parametrize("name", ORDER)
 def test_each_attribute_shows(name: str):
-    """From one end of its range to the other the picture changes to the eye, and no face falls apart."""
-    attribute = ATTRIBUTES[name]
-    person_of = {"beard": 0, "moustache": 0, "sideburns": 0}.get(name, 5)
-    setting = {"hair_length": 0.6} if name in {"fringe", "curly", "gray_hair"} or name.endswith("_hair") else {}
-    low, high = (draw(calm(person_of, **setting | {name: value}), 128) for value in (attribute.low, attribute.high))
+    """From one end of its strip to the other the picture changes to the eye."""
+    low, high = (draw(face, 128) for face in attribute_strip(name, 5, "test", 0, 2))
     changed = np.abs(low.astype(int) - high).max(2) > 12
     assert changed.mean() > 0.0015, f"{name} changes {changed.mean():.2%} of the picture"
+
+
+@pytest.mark.parametrize("name", HAIR_COLOURS)
+def test_a_strip_of_hair_colour_ends_in_that_colour_alone(name: str):
+    ends = attribute_strip(name, 5, "test", 0, 2)
+    first, last = ({c for c in HAIR_COLOURS if getattr(face.look, c) == 1} for face in ends)
+    assert len(first) == 1 and name not in first
+    assert last == {name}
 
 
 def test_a_smile_leaves_the_hair_alone():
@@ -177,6 +185,15 @@ def test_exposure_brightens_and_light_comes_from_its_side():
 def test_blur_softens():
     sharp, soft = (np.abs(np.diff(draw(calm(blur=b), 128).astype(float), axis=1)).mean() for b in (0, 1))
     assert soft < 0.7 * sharp
+
+
+def test_every_pixel_is_a_number():
+    """No division by nothing on the way to a picture: a NaN would end as a black pixel."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for seed in range(24):
+            someone = person(seed, "train")
+            draw(Face(someone, look(someone, seed)), 64)
 
 
 # --- points --------------------------------------------------------------------------------------------------------

@@ -10,6 +10,10 @@ from core.errors import SettingsError
 if TYPE_CHECKING:
     from core.faces import Face
 
+ROOM = {  # the hair that lets a strip show its attribute
+    "sideburns": {"hair_length": 0.15}, "earrings": {"hair_length": 0.15},
+} | {name: {"hair_length": 0.6} for name in ("fringe", "curly", "black_hair", "brown_hair", "blond_hair", "red_hair",
+                                              "gray_hair")}
 Split = Literal["train", "validation", "test"]
 View = Literal["portrait", "aligned"]
 
@@ -72,13 +76,20 @@ def attribute_strip(name: str, number: int, split: Split, seed: int, steps: int)
 
 
 def _step(identity, name: str, value: float, seed: int) -> "Face":
-    """A calm face with one attribute set; hair gives up its own colour as it takes on another."""
+    """A calm face with one attribute set."""
     from core.faces import Face, through_life
     from core.faces.attributes import HAIR_COLOURS
 
-    calm = Face(identity, through_life(identity, value if name == "age" else 30, seed))
-    faded = {other: getattr(calm.look, other) * (1 - value) for other in HAIR_COLOURS if name in HAIR_COLOURS}
-    return calm.with_(**faded | {name: value})
+    calm = Face(identity, through_life(identity, value if name == "age" else 30, seed)).with_(**ROOM.get(name, {}))
+    return calm.with_(**_dyed(identity.hair, name, value) if name in HAIR_COLOURS else {name: value})
+
+
+def _dyed(natural: str, name: str, value: float) -> dict[str, float]:
+    """Hair that gives up its own colour, or brown, or else black, as it takes on the one that is asked for."""
+    from core.faces.attributes import HAIR_COLOURS
+
+    own = next(colour for colour in (f"{natural}_hair", "brown_hair", "black_hair") if colour != name)
+    return dict.fromkeys(HAIR_COLOURS, 0.0) | {own: 1 - value, name: value}
 
 
 def _stacked(pictures):
