@@ -4,8 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.metrics import cosine
-
 
 class ArcFace(nn.Module):
     """Additive angular margin over people as classes (Deng et al., CVPR 2019): softmax of s·cos(θ + m·[own class])."""
@@ -25,11 +23,6 @@ class ArcFace(nn.Module):
         return F.cross_entropy(self.scale * cos.scatter(1, person[:, None], turned), person), own.detach().mean()
 
 
-def identity(embedder: nn.Module, pictures: Tensor, vectors: Tensor) -> Tensor:
-    """Mean of 1 - cos(f(x), v) for pictures (N, 3, 112, 112) in [-1, 1] and face vectors (N, 512)."""
-    return (1 - cosine(embedder(pictures), vectors)).mean()
-
-
 def perceptual(maps: list[Tensor], wanted: list[Tensor]) -> Tensor:
     """Distance between feature maps as in LPIPS (Zhang et al. 2018), unweighted: each map (N, C, H, W), in any number.
 
@@ -39,6 +32,6 @@ def perceptual(maps: list[Tensor], wanted: list[Tensor]) -> Tensor:
     return torch.stack(apart).mean()
 
 
-def least_squares(judged: list[Tensor], goal: float) -> Tensor:
-    """Least-squares GAN term: how far a discriminator's patch scores are from `goal` (1 for real, 0 for made)."""
-    return torch.stack([(scores - goal).square().mean() for scores in judged]).mean()
+def least_squares(scores: Tensor, goal: float) -> Tensor:
+    """Least-squares GAN term (Mao et al. 2017): how far patch scores, any shape, are from `goal`: 1 real, 0 made."""
+    return (scores.float() - goal).square().mean()

@@ -1,0 +1,181 @@
+"""The landmarks recipe: five points and "is there a face?", for drawn faces on any background.
+
+Time: 15 minutes on one CPU core. Memory: 1 GB. Seed: the preset's.
+Data: drawn portraits, shrunk, turned and recoloured, on made-up backgrounds; a quarter of them without a face.
+Loss: smooth L1 of the points in parts of the picture, and cross-entropy of the presence.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from core import data
+from core.models import build
+from core.training.embedder import adamw
+from core.training.loop import Recipe
+
+
+@dataclass(frozen=True)
+class Preset:
+    """network: preset of `landmarks`. people × looks drawn portraits. absent: share of pictures without a face."""
+
+    network: str
+    seed: int
+    people: int = 2000
+    looks: int = 4
+    batch: int = 64
+    rate: float = 2e-3
+    absent: float = 0.25
+    name: str = "landmarks-tiny"
+
+
+PRESETS = {"tiny": Preset("tiny", seed=6)}
+SIZE = 96  # pixels the network looks at
+ZOOM = (0.45, 1.7)  # width of a drawn portrait in parts of the picture
+TURN = 30.0  # degrees
+CHECKED = (100, 4)  # validation people × looks
+
+
+class LandmarksRecipe(Recipe):
+    """One network, "landmarks", kept as an average."""
+
+    averaged = ("landmarks",)
+
+    def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet) -> None:
+        torch.manual_seed(preset.seed)
+        self.preset, self.drawn, self.held_out, self.batch = preset, drawn, held_out, preset.batch
+        landmarks = build("landmarks", preset.network).to(memory_format=torch.channels_last)
+        self.networks = {"landmarks": landmarks}
+        self.optimizers = {"loss": adamw([landmarks], preset.rate, decay=0.01)}
+
+    def batches(self, start, shard, device):
+        for step, batch in enumerate(data.batches(self.drawn, self.batch, self.preset.seed, device, None, start, shard)):
+            generator = torch.Generator().manual_seed(data.look_seed("scene", start + step, shard[0], self.preset.seed))
+            yield scenes(batch["image"], batch["points"], self.preset.absent, generator)
+
+    def updates(self, networks, batch, progress):
+        points, presence = networks["landmarks"](batch["image"].contiguous(memory_format=torch.channels_last))
+        present = batch["present"]
+        error = F.smooth_l1_loss(points.float(), batch["points"], beta=0.02, reduction="none").mean((1, 2))
+        placed = (error * present).sum() / present.sum().clamp(min=1)
+        seen = F.binary_cross_entropy_with_logits(presence.float(), present)
+        yield "loss", 5 * placed + seen, {"placed": placed.detach(), "seen": seen.detach()}
+
+    def check(self, networks):
+        """Mean distance of the points in parts of the distance of the eyes, and how often presence is judged right."""
+        network = networks["landmarks"]
+        device = next(network.parameters()).device
+        batch = data.rows_of(self.held_out, np.arange(len(self.held_out)), device)
+        scene = scenes(batch["image"], batch["points"], 0.25, torch.Generator().manual_seed(0))
+        points, presence = network(scene["image"])
+        there = scene["present"] > 0
+        wanted = scene["points"]
+        eyes = (wanted[:, 0] - wanted[:, 1]).norm(dim=1, keepdim=True)
+        apart = ((points - wanted).norm(dim=2) / eyes)[there]
+        return {"points": float(apart.mean()), "present": float(((presence > 0) == there).float().mean())}
+
+    def sheet(self, networks):
+        """Validation scenes with the found points as dots; grey frames say that no face was seen."""
+        from core.images import grid, to_pil
+
+        network = networks["landmarks"]
+        batch = data.rows_of(self.held_out, np.arange(24), next(network.parameters()).device)
+        scene = scenes(batch["image"], batch["points"], 0.25, torch.Generator().manual_seed(0))
+        points, presence = network(scene["image"])
+        return grid([_dotted(*each) for each in zip(to_pil(scene["image"]), points, presence, strict=True)], columns=8)
+
+
+def recipe(preset: str, people: int | None = None, looks: int | None = None, seed: int | None = None) -> LandmarksRecipe:
+    """The recipe of a preset, its portraits drawn if they are not yet (the judges use the same)."""
+    asked = {name: value for name, value in dict(people=people, looks=looks, seed=seed).items() if value is not None}
+    chosen = replace(PRESETS[preset], **asked)
+    drawn = data.drawn_set("train", chosen.people, chosen.looks, view="portrait", seed=1)
+    return LandmarksRecipe(chosen, drawn, data.drawn_set("validation", *CHECKED, view="portrait", seed=1))
+
+
+def scenes(image: Tensor, points: Tensor, absent: float, generator: torch.Generator) -> dict[str, Tensor]:
+    """Portraits (N, 3, H, W) in [-1, 1] with points (N, 5, 2) in pixels, put into scenes of SIZE pixels.
+
+    Returns "image" (N, 3, SIZE, SIZE), "points" (N, 5, 2) with -1 and 1 at the picture's edges, and "present" (N,) 1 or 0;
+    a scene whose points do not all fit in has no face in it.
+    """
+    n, device = len(image), image.device
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return (torch.rand(*shape, generator=generator) * (high - low) + low).to(device)
+
+    zoom = torch.exp(uniform(np.log(ZOOM[0]), np.log(ZOOM[1]), n))
+    moved = data.affine(torch.ones(n, device=device), zoom, uniform(-TURN, TURN, n), torch.zeros(n, 2, device=device))
+    unit = (points + 0.5) * 2 / image.shape[-1] - 1
+    placed = _through(unit, moved)
+    moved, placed = _shifted(moved, placed, uniform(-0.35, 0.35, n, 2))
+    grid = F.affine_grid(moved, [n, 3, SIZE, SIZE], align_corners=False)
+    shrunk = F.interpolate(image, size=image.shape[-1] // 2, mode="area")
+    small = (zoom < 0.7)[:, None, None, None]
+    face = torch.where(small, F.grid_sample(shrunk, grid, padding_mode="border", align_corners=False),
+                       F.grid_sample(image, grid, padding_mode="border", align_corners=False))
+    inside = (grid.abs().amax(3, keepdim=True) <= 1).permute(0, 3, 1, 2).float()  # (N, 1, SIZE, SIZE)
+    present = (uniform(0, 1, n) >= absent) & (placed.abs().amax((1, 2)) < 0.97)
+    behind = backgrounds(image, generator)
+    scene = torch.where(present[:, None, None, None], inside * face + (1 - inside) * behind, behind)
+    return {"image": _recoloured(scene, uniform), "points": placed, "present": present.float()}
+
+
+def backgrounds(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Pictures without a face, (N, 3, SIZE, SIZE): half of them soft noise, half the tiles of a portrait, shuffled."""
+    n, device = len(image), image.device
+    coarse = 2 ** int(torch.randint(1, 6, (), generator=generator))
+    noise = torch.randn(n, 3, coarse, coarse, generator=generator).to(device) * 0.5
+    noise = noise + torch.randn(n, 3, 1, 1, generator=generator).to(device) * 0.4
+    noise = F.interpolate(noise, size=SIZE, mode="bicubic", align_corners=False).clamp(-1, 1)
+    tiles = F.interpolate(image, size=SIZE, mode="bilinear", align_corners=False).unfold(2, 16, 16).unfold(3, 16, 16)
+    tiles = tiles.flatten(2, 3)[:, :, torch.randperm(36, generator=generator)]  # (N, 3, 36, 16, 16)
+    mixed = tiles.unflatten(2, (6, 6)).permute(0, 1, 2, 4, 3, 5).reshape(n, 3, SIZE, SIZE)
+    return torch.where((torch.arange(n, device=device) % 2 == 0)[:, None, None, None], noise, mixed.roll(1, 0))
+
+
+def _through(unit: Tensor, moved: Tensor) -> Tensor:
+    """Where points (N, 5, 2) of the portrait, edges at ±1, come to lie in a picture sampled through `moved`."""
+    return (unit - moved[:, None, :, 2]) @ torch.linalg.inv(moved[:, :, :2]).transpose(1, 2)
+
+
+def _shifted(moved: Tensor, placed: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Move the pictures' content so that the middle of the points lies at `shift` (N, 2), instead of anywhere."""
+    by = shift - placed.mean(1)  # (N, 2)
+    turned = moved[:, :, :2]
+    offset = moved[:, :, 2] - (turned @ by[:, :, None])[:, :, 0]
+    return torch.cat([turned, offset[:, :, None]], 2), placed + by[:, None]
+
+
+def _recoloured(image: Tensor, uniform) -> Tensor:
+    n = len(image)
+    image = image * uniform(0.6, 1.2, n, 1, 1, 1) + uniform(-0.25, 0.25, n, 3, 1, 1)
+    grey = uniform(0, 1, n, 1, 1, 1) < 0.25
+    image = torch.where(grey, image.mean(1, keepdim=True), image)
+    noise = uniform(-1, 1, *image.shape) * uniform(0, 0.12, n, 1, 1, 1)
+    return (image + noise).clamp(-1, 1)
+
+
+def _dotted(picture, points: Tensor, presence: Tensor):
+    """A picture with its points, or dimmed where no face was seen."""
+    from PIL import Image, ImageDraw
+
+    if presence <= 0:
+        return Image.blend(picture, Image.new("RGB", picture.size, "grey"), 0.7)
+    pen = ImageDraw.Draw(picture)
+    for x, y in ((points + 1) * SIZE / 2).tolist():
+        pen.ellipse([x - 1.5, y - 1.5, x + 1.5, y + 1.5], fill="lime")
+    return picture
+
+
+def finish(recipe: LandmarksRecipe, networks: dict, folder, command: str) -> list:
+    """Write the checkpoint; returns its path."""
+    from core import hub
+
+    chosen = recipe.preset
+    about = f"Five points of a face and whether there is one, for drawn faces; {chosen.people} people, seed {chosen.seed}."
+    return [hub.save(networks["landmarks"], chosen.name, network="landmarks", preset=chosen.network, recipe=command,
+                     about=about, folder=folder)]
