@@ -107,7 +107,8 @@ class Handler(BaseHTTPRequestHandler):
     def _names(self, data: bytes, large: bool) -> dict[str, str]:
         if large:
             return {"X-Repo-Commit": self.server.commit, "X-Linked-Size": str(len(data)),
-                    "X-Linked-Etag": f'"{hashlib.sha256(data).hexdigest()}"', "ETag": '"cdn"'}
+                    "X-Linked-Etag": f'"{hashlib.sha256(data).hexdigest()}"', "ETag": '"cdn"',
+                    "X-Xet-Hash": 64 * "0", "X-Xet-Refresh-Route": "/nowhere"}
         return {"X-Repo-Commit": self.server.commit, "ETag": f'"{hashlib.sha1(data).hexdigest()}"'}
 
     def _file(self, data: bytes, large: bool, body: bool) -> None:

@@ -220,6 +220,8 @@ def test_a_file_of_unknown_hash_is_held_to_what_came_first(place, server):
 def test_large_files_come_by_way_of_the_cdn(place, server):
     server.put(REPO, "deep/plain.bin", DATA, large=True)
     assert hub.file("plain").read_bytes() == DATA
+    assert ("GET", f"/cdn/{REPO}/resolve/{COMMIT}/deep/plain.bin", None) in server.log
+    assert constants.HF_HUB_DISABLE_XET is False
 
 
 def test_a_file_that_was_replaced_is_refused_before_a_byte_is_fetched(place, server):

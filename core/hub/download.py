@@ -113,12 +113,26 @@ def _get(row: Row, revision: str, progress: Progress | None) -> Path:
 
     for attempt in range(ATTEMPTS):
         try:
-            return Path(hf_hub_download(row.repo, row.file, revision=revision, endpoint=_endpoint(),
-                                        tqdm_class=_bar(row.name, progress)))
+            with _plain_http():
+                return Path(hf_hub_download(row.repo, row.file, revision=revision, endpoint=_endpoint(),
+                                            tqdm_class=_bar(row.name, progress)))
         except (httpx2.ReadError, httpx2.WriteError):
             if attempt + 1 == ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
+
+
+@contextmanager
+def _plain_http() -> Iterator[None]:
+    """One bar, a stop that stops, a cut that resumes: the client's chunk store (Xet) promises none of the three."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_DISABLE_XET
+    constants.HF_HUB_DISABLE_XET = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_DISABLE_XET = before
 
 
 def _bar(name: str, progress: Progress | None) -> type:
@@ -216,7 +230,7 @@ def _network_story(row: Row, error: Exception) -> tuple[str, str] | None:
         case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.ProxyError() | errors.LocalEntryNotFoundError():
             return (f"{row.name} is not on this machine, and {_endpoint()} can't be reached",
                     f"check the connection, then:  {again}   (or put {Path(row.file).name} into checkpoints/ by hand)")
-        case httpx2.HTTPError() | errors.XetDownloadError():
+        case httpx2.HTTPError():
             return f"the connection to {_endpoint()} broke off while fetching {row.name}", f"fetch it again:  {again}"
     return None
 
