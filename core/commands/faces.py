@@ -10,10 +10,10 @@ from core.errors import SettingsError
 if TYPE_CHECKING:
     from core.faces import Face
 
-ROOM = {  # the hair that lets a strip show its attribute
-    "sideburns": {"hair_length": 0.15}, "earrings": {"hair_length": 0.15},
-} | {name: {"hair_length": 0.6} for name in ("fringe", "curly", "black_hair", "brown_hair", "blond_hair", "red_hair",
-                                              "gray_hair")}
+HAIR = {  # the length of hair at which a strip shows its attribute
+    "sideburns": 0.15, "earrings": 0.15, "fringe": 0.6, "curly": 0.6,
+    "black_hair": 0.6, "brown_hair": 0.6, "blond_hair": 0.6, "red_hair": 0.6, "gray_hair": 0.6,
+}
 Split = Literal["train", "validation", "test"]
 View = Literal["portrait", "aligned"]
 
@@ -37,7 +37,7 @@ def faces(
     from core.images import from_uint8, grid, to_pil
 
     if strip:
-        drawn = attribute_strip(strip, person or seed, split, seed, count or 8)
+        drawn = attribute_strip(strip, seed if person is None else person, split, seed, count or 8)
     elif person is not None:
         drawn = one_person(person, split, seed, looks)
     else:
@@ -80,7 +80,8 @@ def _step(identity, name: str, value: float, seed: int) -> "Face":
     from core.faces import Face, through_life
     from core.faces.attributes import HAIR_COLOURS
 
-    calm = Face(identity, through_life(identity, value if name == "age" else 30, seed)).with_(**ROOM.get(name, {}))
+    calm = Face(identity, through_life(identity, value if name == "age" else 30, seed))
+    calm = calm.with_(hair_length=HAIR.get(name, calm.look.hair_length))
     return calm.with_(**_dyed(identity.hair, name, value) if name in HAIR_COLOURS else {name: value})
 
 
