@@ -114,7 +114,7 @@ def _lines(x, y, a, front, p):
     """Furrows: brow, glabella, crow's feet, bags, folds beside nose and mouth. (darkness, slope x, slope y)"""
     dark, sx, sy = 0.0, 0.0, 0.0
     wob = 0.02 * (noise(x * 4, p.birth % 100, 3) - 0.5)
-    forehead = p.lines * 0.8 + 0.8 * p.surprise
+    forehead = p.lines * 1.1 + 0.8 * p.surprise
     if y > p.by - 0.02 and forehead > 0.03:
         for i in range(4):
             at = p.by + 0.115 + 0.085 * i + wob * (i + 1) + 0.02 * math.cos(x * 5)
@@ -127,14 +127,14 @@ def _lines(x, y, a, front, p):
         dark, sx = dark + e, sx + s * (1.0 if x > 0 else -1.0)
     dx, dy = a - (p.ex + p.eye_w + 0.015), y - p.ey + 0.005
     far = math.sqrt(dx * dx + dy * dy)
-    feet = p.lines * 0.75 + 0.5 * p.smile * (1 - p.child)
+    feet = p.lines * 1.0 + 0.5 * p.smile * (1 - p.child)
     if dx > 0 and far < 0.24 and feet > 0.03:
         ray = math.cos(math.atan2(dy, dx) * 8.5 + 0.6)
         dark += 0.7 * feet * step(0.72, 1.0, ray) * step(0.01, 0.05, far) * step(0.2, 0.09, far)
     u = (a - p.ex) / p.eye_w
     if abs(u) < 1.15 and y < p.ey:
         base = p.ey + lower_lid(p, max(-1.0, min(1.0, u)))
-        bag = 0.10 + 0.8 * p.lines
+        bag = 0.08 + 1.0 * p.lines
         e, s = _crease(y - base + 0.070 - 0.028 * u * u, 0.018, bag * step(1.15, 0.6, abs(u)))
         dark, sy = dark + e * 0.8, sy + s
         e, s = _crease(y - base + 0.032 - 0.015 * u * u, 0.010, (0.25 + 0.4 * p.smile + 0.3 * p.old) * step(1.1, 0.5, abs(u)))
@@ -176,7 +176,7 @@ def _lids(x, y, a, z, r, g, b, p):
         cover = 0.62 * p.eye_makeup * step(top - 0.02, top, y) * step(top + p.crease + 0.085, top + p.crease - 0.02, y) * step(1.5, 0.9, abs(u))
         r, g, b = _mix(r, p.shadow_tint[0], cover), _mix(g, p.shadow_tint[1], cover), _mix(b, p.shadow_tint[2], cover)
     fold = top + p.crease * (1 - 0.35 * v * v * 0)
-    dark *= 1 - (0.30 + 0.25 * p.hood) * math.exp(-(((y - fold) / 0.010) ** 2)) * step(1.2, 0.8, abs(u + 0.05))
+    dark *= 1 - (0.30 + 0.25 * p.hood) * math.exp(-(((y - fold) / 0.010) ** 2)) * step(1.08, 0.72, abs(u + 0.05))
     wing = 0.35 * p.eye_makeup
     reach = step(0.10 + wing, 0.0, out) if u > 0 else step(0.06, 0.0, out)
     lash = p.lash * (1 + 0.5 * max(v, 0.0))

@@ -217,7 +217,7 @@ def look(identity, seed, **overrides):
                    lip_makeup=chance(0.42) * (1 - gender) * adult, eye_makeup=chance(0.4) * (1 - gender) * adult)
     values |= dict(chubby=identity.chubby if rng.random() < 0.9 else 1 - identity.chubby, big_nose=identity.big_nose,
                    bushy_eyebrows=identity.bushy_eyebrows)
-    values |= dict(exposure=float(np.clip(rng.normal() * 0.35, -1, 1)), blur=float(rng.uniform(0, 0.85) ** 2 if rng.random() < 0.25 else 0.0),
+    values |= dict(exposure=float(np.clip(rng.normal() * 0.35, -1, 1)), blur=float(rng.uniform(0, 0.8) ** 2 if rng.random() < 0.22 else 0.0),
                    light_side=float(rng.uniform(-1, 1)))
     return Look(**(values | overrides), seed=int(rng.integers(1 << 31)))
 

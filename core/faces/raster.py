@@ -135,7 +135,25 @@ def seen_from(points, reach, table, ahead, size, bias):
 
 
 @jit
-def shade(kind, buffer, lens_kind, lens, lens_depth, depth, key, p):
+def soften(values, table):
+    """Smooth what the vertices see over their neighbours on each grid, in place; skin and hair three times."""
+    for t in range(table.shape[0]):
+        material, first, rows, columns = table[t, 0], table[t, 1], table[t, 2], table[t, 3]
+        for _ in range(3 if material in (SKIN, NECK, HAIR) else 1):
+            for n in (6, 7):
+                for step_by, lines, along, length in ((columns, columns, 1, rows), (1, rows, columns, columns)):
+                    for line in range(lines):
+                        at = first + line * along
+                        before = values[at, n]
+                        for k in range(1, length - 1):
+                            here = at + k * step_by
+                            now = values[here, n]
+                            values[here, n] = 0.25 * before + 0.5 * now + 0.25 * values[here + step_by, n]
+                            before = now
+
+
+@jit
+def shade(kind, buffer, key, p):
     """Light and colour of every sample: (S, S, 3) linear light."""
     size = kind.shape[0]
     out = np.empty((size, size, 3))
@@ -147,9 +165,16 @@ def shade(kind, buffer, lens_kind, lens, lens_depth, depth, key, p):
                 _backdrop(i / size, j / size, p, out[j, i])
             else:
                 _lit(kind[j, i], buffer[j, i], key, half, p, out[j, i])
-            if lens_kind[j, i] >= 0 and lens_depth[j, i] > depth[j, i]:
-                _glass(lens[j, i], key, p, out[j, i])
     return out
+
+
+@jit
+def glaze(image, depth, near, kind, buffer, p):
+    """Lay the lenses over the finished samples, in place, where they are nearer."""
+    for j in range(kind.shape[0]):
+        for i in range(kind.shape[0]):
+            if kind[j, i] >= 0 and near[j, i] > depth[j, i]:
+                _glass(buffer[j, i], p, image[j, i])
 
 
 @jit
@@ -161,7 +186,7 @@ def _backdrop(x, y, p, out):
 
 
 @jit
-def _glass(at, key, p, out):
+def _glass(at, p, out):
     if p.sunglasses > 0.5:
         tint = 0.015 + 0.05 * step(-0.2, -1.0, at[9])
         for n in range(3):

@@ -7,9 +7,8 @@ from multiprocessing import get_context
 import numpy as np
 
 from core.faces import raster
-from core.faces.curves import step
 from core.faces.measure import measure
-from core.faces.shape import parts
+from core.faces.shape import head_points, parts
 
 VIEWS = ("portrait", "aligned")
 TEMPLATE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
@@ -39,8 +38,9 @@ def draw(face, size=128, view="portrait"):
     p = _record(m)
     _light(values, world, table, m)
     depth, kind, buffer = raster.rasterise(screen, values, table, fine, False, p)
-    near, glass, lens = raster.rasterise(screen, values, table, fine, True, p)
-    image = raster.shade(kind, buffer, glass, lens, near, depth, _key(m), p)
+    image = raster.shade(kind, buffer, _key(m), p)
+    if face.look.glasses > 0.5 or face.look.sunglasses > 0.5:
+        raster.glaze(image, depth, *raster.rasterise(screen, values, table, fine, True, p), p)
     return _develop(image, size, face.look)
 
 
@@ -51,8 +51,7 @@ def points(face, size=128, view="portrait"):
     """
     _check(size, view)
     m = measure(face)
-    surfaces = parts(m)
-    return _camera(_five(m, surfaces[0].points, face.look), size, view)
+    return _camera(_five(m, head_points(m)[0], face.look), size, view)
 
 
 def draw_many(faces, size=128, view="portrait", workers=None):
@@ -175,11 +174,7 @@ def _light(values, world, table, m):
     values[:, 6] = raster.seen_from(world, reach, table, _key(m), 64, 0.12)
     sky = sum(raster.seen_from(world, reach, table, direction, 48, 0.16) for direction in _SKY) / len(_SKY)
     values[:, 7] = 0.25 + 0.75 * sky ** 1.3
-    for material, first, rows, columns in table:
-        grid = values[first:first + rows * columns, 6:8].reshape(rows, columns, 2)
-        for _ in range(3 if material in (raster.SKIN, raster.NECK, raster.HAIR) else 1):
-            grid[1:-1] = (grid[:-2] + 2 * grid[1:-1] + grid[2:]) / 4
-            grid[:, 1:-1] = (grid[:, :-2] + 2 * grid[:, 1:-1] + grid[:, 2:]) / 4
+    raster.soften(values, table)
 
 
 def _develop(image, size, look):

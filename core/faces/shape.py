@@ -63,7 +63,7 @@ _DX, _DY, _DZ = _directions()
 def head_points(m):
     """(head with its features, bare skull), both (R, C, 3)."""
     low = smooth(0.15, -0.45, _DY)
-    n = 2.15 + (m.square - 2.15) * low
+    n = 2.36 + (m.square - 2.36) * low
     r = (np.abs(_DX) ** n + np.abs(_DY) ** n + np.abs(_DZ) ** n) ** (-1 / n)
     x = _DX * r * m.width
     y = _DY * r * np.where(_DY > 0, m.top, -m.chin)
@@ -82,7 +82,7 @@ def head_points(m):
 
 def _jaw(m, x, y, z):
     x = x * (1 - m.jaw * smooth(-0.05, -1.0, y) * smooth(-0.5, 0.5, z) ** 0.5)
-    x = x * (1 - 0.05 * smooth(0.25, 0.9, y))
+    x = x * (1 - 0.04 * smooth(0.15, 0.9, y))
     back = smooth(0.15, -0.75, z)
     z = np.where(z < 0, z * (1 - 0.62 * smooth(-0.25, -0.8, y)), z)
     y = np.maximum(y, -1.0 + 0.5 * back + 0.0 * x)
@@ -291,11 +291,11 @@ def _ears(m, head):
 
 
 def _neck(m):
-    v, u = np.meshgrid(np.linspace(-0.55, -1.9, 26), np.linspace(0, 2 * np.pi, 48), indexing="ij")
-    flare = 0.35 * smooth(-1.35, -1.75, v) + 0.03 * smooth(-0.9, -0.6, v)
+    v, u = np.meshgrid(np.linspace(-0.55, -1.42, 20), np.linspace(0, 2 * np.pi, 48), indexing="ij")
+    flare = 0.03 * smooth(-0.9, -0.6, v)
     cords = 0.02 * bump(np.abs(np.sin(u)), v, 0.55, -1.2, 0.15, 0.4) * (np.cos(u) > 0)
     r = m.neck + flare + cords
-    points = np.stack([r * np.sin(u), v, r * np.cos(u) * 0.92 - 0.22 + 0.1 * smooth(-0.9, -1.5, v)], -1)
+    points = np.stack([r * np.sin(u), v, r * np.cos(u) * 0.92 - 0.30 + 0.1 * smooth(-0.9, -1.5, v)], -1)
     return Part(NECK, points, np.stack([u, v, 0 * u], -1), 0.6)
 
 
@@ -314,7 +314,7 @@ def _torso(m):
 def _hat(m, skull):
     x, y, z = np.moveaxis(skull, -1, 0)
     n = skull / np.linalg.norm(skull, axis=-1, keepdims=True)
-    line = 0.40 + 0.05 * m.i.hairline + 0.13 * smooth(-0.3, 0.7, z)
+    line = 0.31 + 0.05 * m.i.hairline + 0.13 * smooth(-0.3, 0.7, z)
     reach = y - line
     woollen = m.hat_kind > 0.5
     thick = 0.075 + (0.05 * smooth(0.16, 0.10, reach) + 0.12 * smooth(0.6, 1.0, y) if woollen else 0.05 * smooth(0, 0.3, reach))
@@ -329,7 +329,7 @@ def _brim(m):
     reach = 0.92 + 0.52 * t * np.cos(a) ** 0.6
     x = np.sin(a) * (m.width + 0.07) * (1 + 0.05 * t)
     z = np.cos(a) * reach + 0.0
-    y = 0.56 + 0.05 * m.i.hairline - 0.10 * t * np.cos(a) - 0.16 * u * u
+    y = 0.505 + 0.05 * m.i.hairline - 0.30 * t * np.cos(a) - 0.16 * u * u
     return Part(HAT, np.stack([x, y, z], -1), np.stack([0 * u + 0.5, a, 0 * u + 5], -1))
 
 
