@@ -23,7 +23,7 @@ def use_device(name: str | None) -> None:
 
 
 def load(system: str) -> Any:
-    """The pipeline of a system. Raises SettingsError for an unknown system or device, CheckpointError for its networks."""
+    """The pipeline of a system. Raises SettingsError for an unknown system or device, CheckpointError for networks."""
     if system not in SYSTEMS:
         raise SettingsError(f"there is no system called {system!r}", f"choose from: {', '.join(SYSTEMS)}")
     with _lock:

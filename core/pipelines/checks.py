@@ -1,6 +1,5 @@
 """What people ask for, checked: a slider lets NaN through, and an API anything at all."""
 
-import math
 from typing import Any
 
 from core.errors import SettingsError
@@ -8,7 +7,7 @@ from core.errors import SettingsError
 
 def number(value: Any, name: str, low: float, high: float) -> float:
     """A finite number in [low, high]. Raises SettingsError that names the setting and its range."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:   # NaN fails too
         raise SettingsError(f"{name} can't be {_shown(value)}.", f"Choose a number from {low:g} to {high:g}.")
     return float(value)
 
@@ -27,7 +26,8 @@ def square(size: tuple[int, int], x: float, y: float, side: float) -> tuple[int,
     """
     x, y = number(x, "x", 0, 1), number(y, "y", 0, 1)
     width = max(1, round(number(side, "size", 0.05, 1) * min(size)))
-    left, top = (min(max(0, round(at * whole - width / 2)), whole - width) for at, whole in zip((x, y), size, strict=True))
+    left, top = (min(max(0, round(at * whole - width / 2)), whole - width)
+                 for at, whole in zip((x, y), size, strict=True))
     return left, top, left + width, top + width
 
 

@@ -1,7 +1,7 @@
 """`vectors`: a face from 512 numbers, drawn at random, taken from a drawn face or a photo, or given exactly.
 
-Wu et al., *Vec2Face*, ICLR 2025, arXiv 2409.02979. Every picture has a seed of its own, so it is the same alone and in a
-batch of any size; every picture is a PNG that holds all it takes to make it again.
+Wu et al., *Vec2Face*, ICLR 2025, arXiv 2409.02979. Every picture has a seed of its own, so it is the same alone and
+in a batch of any size; every picture is a PNG that holds all it takes to make it again.
 """
 
 import platform
@@ -18,10 +18,10 @@ import numpy as np
 from PIL import Image
 
 from core import __version__
-from core.errors import PhotoError
 from core.pipelines import numbers
 from core.pipelines.checks import number, square, whole
 from core.pipelines.numbers import LENGTH, MOST
+from core.sampling import SEEDS, People, seeds_from, settle_seed, vary
 
 KINDS = ("people", "drawn", "photo", "vector")
 MAX_SIGMA = 1.5         # beyond about 0.9 the person is lost
@@ -107,19 +107,16 @@ class Vectors:
         from core import images, photos
 
         picture = images.read(photo)
-        found = photos.find(picture)
-        if not found:
-            raise PhotoError("No face was found in this picture.", "Mark it by hand, or try a picture seen from the front.")
         return [self._taken(photos.align(picture, face.points), Source("photo", np.empty(0), label=f"face {number}"))
-                for number, face in enumerate(found, 1)]
+                for number, face in enumerate(photos.find(picture)[:MOST], 1)]
 
     def cropped(self, photo: Any, x: float = 0.5, y: float = 0.5, size: float = 0.5) -> Source:
-        """A face marked by hand: the square around (x, y), parts of width and height, `size` parts of the shorter side."""
+        """A face marked by hand: the square around (x, y), `size` of the shorter side; all are parts in [0, 1]."""
         from core import images, photos
 
         picture = images.read(photo)
-        box = square(picture.size, x, y, size)
-        return self._taken(photos.crop(picture, box), Source("photo", np.empty(0), label="marked by hand"))
+        face = photos.face_in(picture, square(picture.size, x, y, size))
+        return self._taken(photos.align(picture, face.points), Source("photo", np.empty(0), label="marked by hand"))
 
     def preview(self, photo: Any, longest: int = 640) -> str:
         """The photo upright and small, without its metadata: path of a PNG."""
@@ -137,19 +134,23 @@ class Vectors:
     # ------------------------------------------------------------------------------------------------ draw
 
     def people(self, seed: int | None = None, count: int = 1) -> Iterator[Result]:
-        """New people from seeds seed, seed + 1, …, each the same however many are asked for. A random seed when None."""
-        seeds = self._seeds(seed, count)
-        return self._draw([Source("people", vector) for vector in self._people(seeds)], seeds, [0.0] * len(seeds))
+        """New people, unlike one another: the seed and those after it, leaving out who is too like one before.
+
+        A seed's person is the same however many are asked for. seed: None or -1 takes a new one.
+        """
+        seeds = self._people.choose(whole(count, "count", 1, MOST), settle_seed(seed))
+        return self._draw([Source("people", vector) for vector in self._people.draw(seeds).numpy()], seeds,
+                          [0.0] * len(seeds))
 
     def variations(self, source: Source, sigma: float = 0.5, count: int = 8, seed: int | None = None,
                    itself: bool = False) -> Iterator[Result]:
-        """The same person again and again: v + σ·n, n standard normal, at v's length (section 3.3).
+        """The same person again and again; see `core.sampling.vary`.
 
         sigma: in [0, MAX_SIGMA]; 0 is the source's own vector, so one picture says it all.
         itself: begin with that one picture, before the `count` others.
         """
         sigma = number(sigma, "sigma", 0.0, MAX_SIGMA)
-        seeds = self._seeds(seed, count if sigma else 1)
+        seeds = seeds_from(seed, whole(count, "count", 1, MOST) if sigma else 1)
         sigmas = [sigma] * len(seeds)
         if itself and sigma:
             seeds, sigmas = seeds[:1] + seeds, [0.0, *sigmas]
@@ -158,7 +159,8 @@ class Vectors:
     def several(self, sources: Sequence[Source], sigma: float = 0.0, seed: int | None = None) -> Iterator[Result]:
         """One picture for each source, up to MOST."""
         sigma = number(sigma, "sigma", 0.0, MAX_SIGMA)
-        return self._draw(list(sources), self._seeds(seed, len(sources)), [sigma] * len(sources))
+        seeds = seeds_from(seed, whole(len(sources), "number of faces", 1, MOST))
+        return self._draw(list(sources), seeds, [sigma] * len(seeds))
 
     def picture(self, source: Source) -> Result:
         """The one picture of the source's own vector."""
@@ -173,7 +175,7 @@ class Vectors:
     # --------------------------------------------------------------------------------------------- results
 
     def settings_of(self, path: str | Path) -> Restored | None:
-        """What a picture made here remembers; None for any other file. Every value is checked: strangers write files too."""
+        """What a picture made here remembers; None for other files. Strangers write files too: all is checked."""
         from core import images
 
         kept = images.settings_of(path)
@@ -181,9 +183,9 @@ class Vectors:
             return None
         kind = kept.get("source") if kept.get("source") in KINDS else "vector"
         person = whole(kept["person"], "person", 0, EXAMPLES - 1) if kind == "drawn" else None
-        source = Source(kind, numbers.unpacked(kept.get("vector")), person=person, label=str(kept.get("label", ""))[:80])
+        source = Source(kind, numbers.unpacked(kept.get("vector")), None, person, str(kept.get("label", ""))[:80])
         return Restored(source, number(kept.get("sigma"), "sigma", 0.0, MAX_SIGMA),
-                        whole(kept.get("count"), "count", 1, MOST), whole(kept.get("seed"), "seed", 0, LAST_SEED))
+                        whole(kept.get("count"), "count", 1, MOST), whole(kept.get("seed"), "seed", 0, SEEDS - 1))
 
     def strip(self, vector: np.ndarray) -> str:
         """The 512 numbers as a 16 × 32 strip: path of a PNG."""
@@ -193,6 +195,10 @@ class Vectors:
         """Vectors (N, 512) as a `.npy` file; returns its path."""
         return numbers.write(vectors, self._new_folder() / "facet-vectors.npy")
 
+    def npy_of(self, sources: Sequence[Source]) -> str:
+        """The vectors of sources as a `.npy` file; returns its path."""
+        return self.npy(np.stack([source.vector for source in sources]))
+
     def zip(self, result: Result) -> str:
         """Pictures, their vectors and a table of their settings in one ZIP; returns its path."""
         import json
@@ -200,8 +206,9 @@ class Vectors:
         from core import images
 
         table = json.dumps(result.settings, indent=1, ensure_ascii=False)
-        archive = images.zip_files([*result.images, self.npy(result.vectors)], {"settings.json": table}, self._new_folder())
-        return str(Path(archive).replace(Path(archive).with_name("facet-pictures.zip")))
+        files = [*result.images, self.npy(result.vectors)]
+        archive = Path(images.zip_files(files, {"settings.json": table}, self._new_folder()))
+        return str(archive.replace(archive.with_name("facet-pictures.zip")))
 
     @cached_property
     def about(self) -> dict[str, str]:
@@ -214,11 +221,17 @@ class Vectors:
         config = self.generator.config
         kernel = kernel_for(self.device, torch.float32, config.width // config.heads)
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine()
-        return {"version": __version__, "checkpoint": self.generator_name, "sha256": hub.row(self.generator_name).sha256,
-                "embedder": self.embedder_name, "embedder_sha256": hub.row(self.embedder_name).sha256, "kernel": kernel,
-                "device": f"{self.device.type} ({name})", "torch": torch.__version__}
+        return {"version": __version__,
+                "checkpoint": self.generator_name, "sha256": hub.row(self.generator_name).sha256,
+                "embedder": self.embedder_name, "embedder_sha256": hub.row(self.embedder_name).sha256,
+                "kernel": kernel, "device": f"{self.device.type} ({name})", "torch": torch.__version__}
 
     # --------------------------------------------------------------------------------------------- private
+
+    @cached_property
+    def _people(self) -> People:
+        """Where people lie among the vectors; fitted when the generator was trained."""
+        raise NotImplementedError
 
     def _draw(self, sources: list[Source], seeds: list[int], sigmas: list[float]) -> Iterator[Result]:
         """Pictures batch by batch; each has a source, a seed and a sigma."""
@@ -231,16 +244,10 @@ class Vectors:
             pictures, alike = self._pictures(vectors[part], origins[part])
             settings = [self._settings(*facts, len(seeds))
                         for facts in zip(sources[part], seeds[part], sigmas[part], alike, strict=True)]
-            result = Result((*result.images, *self._save(pictures, settings, folder)), (*result.seeds, *seeds[part]),
-                            (*result.settings, *settings), vectors[: done + size], (*result.similarity, *alike), len(seeds))
             done += size
+            result = Result((*result.images, *self._save(pictures, settings, folder)), tuple(seeds[:done]),
+                            (*result.settings, *settings), vectors[:done], (*result.similarity, *alike), len(seeds))
             yield result
-
-    def _seeds(self, seed: int | None, count: int) -> list[int]:
-        """One seed a picture, checked."""
-        from core import sampling
-
-        return sampling.seeds_from(sampling.settle_seed(seed), whole(count, "count", 1, MOST))
 
     def _pictures(self, vectors: np.ndarray, origins: np.ndarray) -> tuple[list[Image.Image], list[float]]:
         """(N, 512) twice -> N pictures, and how like its origin the embedder finds each, as shown."""
@@ -269,7 +276,8 @@ class Vectors:
         """All that made one picture."""
         person = {} if source.person is None else {"person": source.person}
         return {"system": "vectors", **self.about, "source": source.kind, **person, "label": source.label, "seed": seed,
-                "sigma": sigma, "count": count, "similarity": round(similarity, 4), "vector": numbers.packed(source.vector)}
+                "sigma": sigma, "count": count, "similarity": round(similarity, 4),
+                "vector": numbers.packed(source.vector)}
 
     def _save(self, pictures: list[Image.Image], settings: list[dict[str, Any]], folder: Path) -> list[str]:
         from core import images
@@ -296,13 +304,11 @@ class Vectors:
 
 
 def varied(origins: np.ndarray, sigmas: Sequence[float], seeds: Sequence[int]) -> np.ndarray:
-    """v + σ·n at v's length, n from each picture's own seed. origins: (N, 512). Returns (N, 512) float32, a new array."""
-    from core import sampling
+    """(N, 512) vectors, each moved by its own sigma and seed: (N, 512), a new array."""
+    import torch
 
-    noise = sampling.randn(list(seeds), (LENGTH,)).numpy()                              # (N, 512)
-    moved = origins + np.asarray(sigmas, np.float32)[:, None] * noise
-    length = np.linalg.norm(origins, axis=1, keepdims=True) / np.linalg.norm(moved, axis=1, keepdims=True)
-    return np.where(np.asarray(sigmas)[:, None] > 0, moved * length, origins).astype(np.float32)
+    rows = zip(torch.from_numpy(origins), sigmas, seeds, strict=True)
+    return torch.stack([vary(*row) for row in rows]).numpy()
 
 
 def sizes(total: int) -> Iterator[int]:

@@ -1,0 +1,75 @@
+"""Facet in the browser: `python app.py`, then http://127.0.0.1:7860. The page answers before networks are loaded."""
+
+import argparse
+import os
+import sys
+import threading
+import traceback
+
+import spaces
+
+_ = spaces.GPU      # on a Space with lent GPUs, the Hub's package comes before anything that may touch CUDA
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import gradio as gr  # noqa: E402
+
+from core import pipelines  # noqa: E402
+from core.errors import FacetError  # noqa: E402
+from spaces import vectors, widgets  # noqa: E402
+
+TABS = {"Vectors": vectors.tab}     # a tab: its name, and the function that fills it
+
+KEEP = (1800, 7200)     # every half hour, uploads and pictures older than two hours are deleted
+
+
+def page() -> gr.Blocks:
+    """The whole page: header, a tab per system, footer."""
+    with gr.Blocks(title="Facet", analytics_enabled=False, delete_cache=KEEP, fill_width=True) as demo:
+        widgets.header()
+        with gr.Tabs(elem_id="tabs"):
+            for name, fill in TABS.items():
+                with gr.Tab(name, id=name.lower(), elem_id=name.lower()):
+                    fill(demo)
+    return demo
+
+
+def warm() -> None:
+    """Load what the tabs need, so that the first visitor does not wait; what goes wrong is shown to who asks for it."""
+    for system in map(str.lower, TABS):
+        try:
+            pipelines.load(system)
+        except FacetError as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        except Exception:
+            traceback.print_exc()
+
+
+def options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python app.py", description="Facet in the browser.")
+    parser.add_argument("--host", default=None, help="address to listen on (127.0.0.1; 0.0.0.0 lets the network in)")
+    parser.add_argument("--port", type=int, default=None, help="port (7860, or the next one that is free)")
+    parser.add_argument("--share", action="store_true", help="also open a temporary public address")
+    parser.add_argument("--offline", action="store_true", help="never touch the network")
+    parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps (the best there is)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Build the page, start loading, and serve until interrupted."""
+    asked = options(arguments)
+    if asked.offline:
+        os.environ["FACET_OFFLINE"] = "1"
+    pipelines.use_device(asked.device)
+    demo = page()
+    threading.Thread(target=warm, name="warm", daemon=True).start()
+    demo.queue(max_size=64).launch(
+        server_name=asked.host, server_port=asked.port, share=asked.share, max_file_size="64mb",
+        theme=widgets.theme(), css_paths=widgets.STYLE, head=widgets.HEAD, footer_links=["api"],
+        run_history=False, enable_monitoring=False, ssr_mode=False)
+
+
+if __name__ == "__main__":
+    main()

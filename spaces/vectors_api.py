@@ -1,0 +1,173 @@
+"""The tab `vectors` without its page: every action as a named endpoint, for gradio_client and curl."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from core import pipelines
+from core.errors import VectorError
+from core.pipelines.vectors import Result, Source
+from spaces import GPU, widgets
+
+Answer = tuple[list[tuple[str, str]], list[dict[str, Any]], str, str | None]
+SHARED = {"concurrency_id": "gpu", "concurrency_limit": 1}
+
+
+def endpoints() -> None:
+    """Register them; each gets components of its own, as an API takes its types from components."""
+    count, seed, sigma = wish("How many, 1 to 64", 8), wish("-1 takes a new seed", -1), wish("How different, 0 to 1.5", 0.5)
+    drawings = (made, about_each, numbers, archive)
+    for task, inputs, outputs in (
+        (people, (count, seed), drawings),
+        (variations, (vector_file, sigma, count, seed), drawings),
+        (picture, (vector_file,), drawings),
+        (drawn, (wish("Number of the drawn person", 0), sigma, count, seed), drawings),
+        (from_photo, (photo_file, wish("Which face, 0 is the largest", 0), sigma, count, seed), drawings),
+        (from_crop, (photo_file, wish("Middle, 0 left to 1 right", 0.5), wish("Middle, 0 top to 1 bottom", 0.5),
+                     wish("Side, part of the shorter side", 0.5), sigma, count, seed), drawings),
+        (faces_in_photo, (photo_file,), (made, about_each, numbers)),
+        (strip, (vector_file,), (lambda: gr.Image(render=False),)),
+        (settings_of, (lambda: gr.File(label="A PNG made here", render=False),), (about_each,)),
+        (about, (), (about_each,)),
+    ):
+        widgets.endpoint(task, [make() for make in inputs], [make() for make in outputs], **SHARED)
+
+
+def wish(label: str, value: float) -> Any:
+    """A number of an endpoint, made anew each time; what it may be is checked in core."""
+    return lambda: gr.Number(value, label=label, render=False)
+
+
+def vector_file() -> gr.File:
+    return gr.File(label="512 numbers, or rows of them (.npy)", render=False)
+
+
+def photo_file() -> gr.File:
+    return gr.File(label="A picture with a face", render=False)
+
+
+def made() -> gr.Gallery:
+    return gr.Gallery(label="PNG files with their settings inside", render=False)
+
+
+def about_each() -> gr.JSON:
+    return gr.JSON(label="What made them", render=False)
+
+
+def numbers() -> gr.File:
+    return gr.File(label="The vectors (.npy)", render=False)
+
+
+def archive() -> gr.File:
+    return gr.File(label="Everything (ZIP), at the end", render=False)
+
+
+@GPU
+def people(count: float = 8, seed: float = -1) -> Iterator[Answer]:
+    """New people who do not exist.
+
+    count: 1 to 64. seed: a whole number; the same seed is the same person, -1 takes a new one.
+    Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything.
+    """
+    yield from answers(pipelines.load("vectors").people(seed, count))
+
+
+@GPU
+def variations(vector: str, sigma: float = 0.5, count: float = 8, seed: float = -1) -> Iterator[Answer]:
+    """The person of a vector again and again, each time a little different.
+
+    vector: a .npy file of 512 numbers. sigma: how different, 0 to 1.5. count: 1 to 64. seed: as for people.
+    Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything.
+    """
+    yield from answers(pipelines.load("vectors").variations(one(vector), sigma, count, seed))
+
+
+@GPU
+def picture(vector: str) -> Iterator[Answer]:
+    """The picture of exact vectors: a .npy file of 512 numbers, or of up to 64 rows of them.
+
+    Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything.
+    """
+    system = pipelines.load("vectors")
+    yield from answers(system.several(system.vector(vector), 0.0, 0))
+
+
+@GPU
+def drawn(person: float = 0, sigma: float = 0.5, count: float = 8, seed: float = -1) -> Iterator[Answer]:
+    """Variations of a drawn person whom no network was trained on.
+
+    person: number of the person, 0 to 99,999. sigma, count, seed: as for variations.
+    Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything.
+    """
+    system = pipelines.load("vectors")
+    yield from answers(system.variations(system.person(person), sigma, count, seed))
+
+
+@GPU
+def from_photo(photo: str, face: float = 0, sigma: float = 0.5, count: float = 8, seed: float = -1) -> Iterator[Answer]:
+    """Variations of a face in a photo.
+
+    photo: a picture file. face: which of the faces found, 0 is the largest. sigma, count, seed: as for variations.
+    Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything.
+    """
+    yield from answers(pipelines.load("vectors").from_photo(photo, face, sigma, count, seed))
+
+
+@GPU
+def from_crop(photo: str, x: float = 0.5, y: float = 0.5, size: float = 0.5, sigma: float = 0.5, count: float = 8,
+              seed: float = -1) -> Iterator[Answer]:
+    """Variations of a face marked by hand.
+
+    photo: a picture file. x, y: the middle of the face, parts of width and height. size: side of the square, part of the
+    shorter side. sigma, count, seed: as for variations.
+    Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything.
+    """
+    system = pipelines.load("vectors")
+    yield from answers(system.variations(system.cropped(photo, x, y, size), sigma, count, seed))
+
+
+@GPU
+def faces_in_photo(photo: str) -> tuple[list[tuple[str, str]], list[dict[str, Any]], str]:
+    """The faces in a photo, largest first: the crops that are used, their names and their vectors (.npy)."""
+    system = pipelines.load("vectors")
+    found = system.faces_in(photo)
+    return ([(face.picture, face.label) for face in found],
+            [{"face": number, "label": face.label} for number, face in enumerate(found)], system.npy_of(found))
+
+
+def strip(vector: str) -> str:
+    """A vector (.npy, 512 numbers) as a strip of 16 × 32 coloured cells: a PNG."""
+    return pipelines.load("vectors").strip(one(vector).vector)
+
+
+def settings_of(picture: str) -> dict[str, Any]:
+    """What a PNG made here remembers: source, sigma, count, seed, vector; {} for any other file."""
+    kept = pipelines.load("vectors").settings_of(picture)
+    return {} if kept is None else {"source": kept.source.kind, "person": kept.source.person, "sigma": kept.sigma,
+                                    "count": kept.count, "seed": kept.seed, "vector": kept.source.vector.tolist()}
+
+
+def about() -> dict[str, str]:
+    """What computes here: checkpoints and their hashes, attention kernel, device, versions."""
+    return pipelines.load("vectors").about
+
+
+def one(path: str) -> Source:
+    """The one vector of a file."""
+    found = pipelines.load("vectors").vector(path)
+    if len(found) > 1:
+        raise VectorError(f"This file holds {len(found)} faces, and one is varied at a time.",
+                          "Save one row, or ask for their pictures with /picture.")
+    return found[0]
+
+
+def answers(results: Iterator[Result]) -> Iterator[Answer]:
+    """Results as the API gives them; the ZIP comes with the last."""
+    system = pipelines.load("vectors")
+    for result in results:
+        done = len(result.images) == result.total
+        facts = [{key: value for key, value in kept.items() if key != "vector"} for kept in result.settings]
+        names = [f"seed {seed}, similarity {alike:.3f}" for seed, alike in zip(result.seeds, result.similarity, strict=True)]
+        yield (list(zip(result.images, names, strict=True)), facts, system.npy(result.vectors),
+               system.zip(result) if done else None)

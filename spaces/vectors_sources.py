@@ -1,0 +1,264 @@
+"""Where the faces of the tab `vectors` come from: panels, uploads, and what one visitor has chosen."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from core import pipelines
+from core.errors import FacetError, PhotoError, PictureError, SettingsError
+from core.pipelines.vectors import Restored, Source
+from spaces import GPU, widgets
+
+KINDS = {"Random people": "people", "Drawn examples": "drawn", "Your photo": "photo", "Vector file": "vector"}
+EXAMPLES = 12       # drawn people shown at once
+MISSING = {"drawn": "Choose one of the drawn people first.", "photo": "Drop a photo first.",
+           "vector": "Drop a .npy file with 512 numbers first."}
+Change = dict[Any, Any]     # widget: its new value
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What one visitor has picked so far, for each kind of source. upload: path of the photo that `faces` came from."""
+
+    drawn: Source | None = None
+    photo: Source | None = None
+    faces: tuple[Source, ...] = ()
+    upload: str | None = None
+    vectors: tuple[Source, ...] = ()
+
+    def sources(self, kind: str) -> tuple[Source, ...]:
+        """The faces to draw from; none for `people`. Raises SettingsError while there is nothing chosen."""
+        if not self.ready(kind):
+            raise SettingsError(MISSING[kind])
+        return {"people": (), "drawn": (self.drawn,), "photo": (self.photo,), "vector": self.vectors}[kind]
+
+    def with_vectors(self, vectors: tuple[Source, ...]) -> "Chosen":
+        """The same with other exact vectors."""
+        return replace(self, vectors=vectors)
+
+    def ready(self, kind: str) -> bool:
+        """Whether there is a face of this kind to draw from."""
+        return kind == "people" or bool({"drawn": self.drawn, "photo": self.photo, "vector": self.vectors}[kind])
+
+
+@GPU
+def drawn_people(first: int, count: int) -> Iterator[Source]:
+    """Drawn people and the vectors of their drawings, one after the other."""
+    for number in range(first, first + count):
+        yield pipelines.load("vectors").person(number)
+
+
+@GPU
+def faces_in(photo: str) -> tuple[Source, ...]:
+    """The faces in a photo and their vectors, largest first."""
+    return tuple(pipelines.load("vectors").faces_in(photo))
+
+
+@GPU
+def cropped(photo: str, x: float, y: float, size: float) -> Source:
+    """The face that was marked by hand and its vector."""
+    return pipelines.load("vectors").cropped(photo, x, y, size)
+
+
+def turned() -> str:
+    """A value that `turn` never had: there is something new to draw."""
+    return secrets.token_hex(8)
+
+
+def told(handler: Callable[..., Change]) -> Callable[..., Change]:
+    """A handler whose understood errors become the page's notice, and nothing else changes."""
+    @wraps(handler)
+    def safe(self: "Sources", *args: Any, **kwargs: Any) -> Change:
+        try:
+            return {self.notice: "", **handler(self, *args, **kwargs)}
+        except FacetError as error:
+            return {self.notice: widgets.sentence(error)}
+    return safe
+
+
+class Sources:
+    """The panels by name, and what happens in them. `chosen` is what was picked, `turn` changes when to draw."""
+
+    def __init__(self, notice: gr.HTML) -> None:
+        self.notice, self.chosen, self.turn = notice, gr.State(Chosen()), gr.State("")
+        self.drawn = gr.State(())       # the drawn people on show
+        self.kind = gr.Radio(list(KINDS.items()), value="people", label="Start from", elem_id="source")
+        with gr.Column(visible=False, elem_classes="panel") as self.drawn_panel:
+            self.examples = small_gallery("Drawn people nobody trained on", "examples")
+            self.others = gr.Button("Other drawn people", size="sm")
+        with gr.Column(visible=False, elem_classes="panel") as self.photo_panel:
+            self.build_photo()
+        with gr.Column(visible=False, elem_classes="panel") as self.vector_panel:
+            self.npy = gr.File(label="512 numbers (.npy)", elem_id="npy", height=120)
+            self.loaded = gr.Markdown("One face, or up to 64 of them, as this page saves them.", elem_classes="hint")
+
+    def build_photo(self) -> None:
+        """The photo, the faces in it, and marking one by hand."""
+        self.photo = gr.File(label="A photo with a face", elem_id="photo", height=120)
+        gr.Markdown("It is used for this alone and deleted within three hours.", elem_classes="hint")
+        self.faces = small_gallery("Faces found: choose one", "found", visible=False)
+        with gr.Accordion("Mark the face by hand", open=False, visible=False, elem_id="by-hand") as self.by_hand:
+            self.preview = gr.Image(show_label=False, interactive=False, buttons=[], elem_id="preview")
+            gr.Markdown("Click the middle of the face, then set the size.", elem_classes="hint")
+            self.x = gr.Slider(0, 1, 0.5, step=0.01, label="Left to right")
+            self.y = gr.Slider(0, 1, 0.4, step=0.01, label="Top to bottom")
+            self.size = gr.Slider(0.05, 1, 0.5, step=0.01, label="Size")
+
+    def listen(self, count: gr.Slider, sigma: gr.Slider, seed: gr.Number, mode: gr.Radio, picture: gr.File) -> None:
+        """Connect the panels; a picture made here sets count, sigma, seed and mode as well."""
+        self.count, self.sigma, self.seed, self.mode = count, sigma, seed, mode
+        on, mine, after = widgets.private, {"chosen": self.chosen}, [self.notice, self.chosen, self.turn]
+        drawn, photo = [self.drawn, self.examples], [self.faces, self.by_hand, self.preview]
+        restored = [*after, self.kind, count, sigma, seed, mode, self.loaded, *drawn]
+        on(self.kind.change, self.open_panel, {"kind": self.kind},
+           [self.drawn_panel, self.photo_panel, self.vector_panel, sigma], queue=False)
+        on(self.kind.input, self.enter, {"kind": self.kind, "drawn": self.drawn, **mine}, [*after, *drawn])
+        on(self.others.click, self.turn_page, {"drawn": self.drawn, **mine}, [*after, *drawn])
+        on(self.examples.select, self.pick_example, {"drawn": self.drawn, **mine}, after)
+        on(self.photo.upload, self.receive_photo, {"path": self.photo, **mine}, [*restored, *photo])
+        on(self.photo.clear, self.forget_photo, mine, [*after, *photo])
+        on(self.faces.select, self.pick_face, mine, after)
+        on(self.preview.select, self.point, {"shown": self.preview}, [self.x, self.y]).then(
+            self.mark, inputs=None, inputs_kwargs={"x": self.x, "y": self.y, "size": self.size, **mine},
+            outputs=[*after, self.faces], **widgets.QUIET)
+        on([self.x.release, self.y.release, self.size.release], self.mark,
+           {"x": self.x, "y": self.y, "size": self.size, **mine}, [*after, self.faces])
+        on(self.npy.upload, self.receive_vectors, {"path": self.npy, **mine}, restored)
+        on(picture.upload, self.receive_picture, {"path": picture, **mine}, restored)
+
+    def open_panel(self, kind: str) -> Change:
+        """Show what belongs to a kind of source."""
+        panels = {"drawn": self.drawn_panel, "photo": self.photo_panel, "vector": self.vector_panel}
+        return {panel: gr.update(visible=name == kind) for name, panel in panels.items()} | {
+            self.sigma: gr.update(visible=kind != "people")}
+
+    # -------------------------------------------------------------------------------------------- drawn people
+
+    def enter(self, kind: str, drawn: tuple[Source, ...], chosen: Chosen) -> Iterator[Change]:
+        """Fetch the first drawn people; otherwise begin at once where something is chosen already."""
+        if kind == "drawn" and not drawn:
+            yield from self.turn_page(drawn, chosen)
+        else:
+            yield {self.notice: "", **({self.turn: turned()} if chosen.ready(kind) else {})}
+
+    def turn_page(self, drawn: tuple[Source, ...], chosen: Chosen) -> Iterator[Change]:
+        """The next drawn people, one after the other; the first is picked at once."""
+        first, drawn = max((source.person for source in drawn), default=-1) + 1, ()
+        try:
+            for source in drawn_people(first, EXAMPLES):
+                drawn = (*drawn, source)
+                picked = {} if drawn[1:] else {self.chosen: replace(chosen, drawn=source), self.turn: turned()}
+                yield {self.notice: "", self.drawn: drawn, self.examples: tiles(drawn, first=not drawn[1:]), **picked}
+        except FacetError as error:
+            yield {self.notice: widgets.sentence(error)}
+
+    @told
+    def pick_example(self, drawn: tuple[Source, ...], chosen: Chosen, event: gr.SelectData) -> Change:
+        """Draw from the drawn person that was clicked."""
+        return {self.chosen: replace(chosen, drawn=drawn[event.index]), self.turn: turned()}
+
+    # -------------------------------------------------------------------------------------------------- photos
+
+    def receive_photo(self, path: str, chosen: Chosen) -> Change:
+        """Whatever was dropped there: a photo, but also a picture made here or a vector file."""
+        if str(path).lower().endswith(".npy"):
+            return self.receive_vectors(path, chosen)
+        try:
+            kept = pipelines.load("vectors").settings_of(path)
+            return self.restored(kept, chosen) if kept else self.found(faces_in(path), path, chosen)
+        except PhotoError as error:
+            marked = {self.by_hand: gr.update(visible=True, open=True), self.preview: pipelines.load("vectors").preview(path)}
+            return {**self.forget_photo(replace(chosen, upload=path)), **marked, self.notice: widgets.sentence(error),
+                    self.chosen: replace(chosen, photo=None, faces=(), upload=path)}
+        except FacetError as error:
+            return {**self.forget_photo(chosen), self.notice: widgets.sentence(error)}
+
+    def found(self, faces: tuple[Source, ...], path: str, chosen: Chosen) -> Change:
+        """The faces of a photo, the largest picked."""
+        several = widgets.remark(f"{len(faces)} faces found; the largest is used. Click another to change.")
+        return {self.notice: several if faces[1:] else "", self.turn: turned(),
+                self.chosen: replace(chosen, photo=faces[0], faces=faces, upload=path),
+                self.faces: tiles(faces, visible=True), self.by_hand: gr.update(visible=True, open=False),
+                self.preview: pipelines.load("vectors").preview(path)}
+
+    def forget_photo(self, chosen: Chosen) -> Change:
+        """No photo any more."""
+        return {self.notice: "", self.chosen: replace(chosen, photo=None, faces=(), upload=None),
+                self.faces: gr.update(value=None, visible=False), self.by_hand: gr.update(visible=False),
+                self.preview: None}
+
+    @told
+    def pick_face(self, chosen: Chosen, event: gr.SelectData) -> Change:
+        """Draw from the face that was clicked."""
+        return {self.chosen: replace(chosen, photo=chosen.faces[event.index]), self.turn: turned()}
+
+    def point(self, shown: str, event: gr.SelectData) -> Change:
+        """The middle of the face is where the photo was clicked."""
+        width, height = Image.open(shown).size
+        return {self.x: round(event.index[0] / width, 2), self.y: round(event.index[1] / height, 2)}
+
+    @told
+    def mark(self, x: float, y: float, size: float, chosen: Chosen) -> Change:
+        """Draw from the face that was marked."""
+        if not chosen.upload:
+            raise SettingsError(MISSING["photo"])
+        face = cropped(chosen.upload, x, y, size)
+        faces = (face, *(other for other in chosen.faces if other.label != face.label))
+        return {self.chosen: replace(chosen, photo=face, faces=faces), self.turn: turned(),
+                self.faces: tiles(faces, visible=True)}
+
+    # ------------------------------------------------------------------------------ vectors, pictures made here
+
+    @told
+    def receive_vectors(self, path: str, chosen: Chosen) -> Change:
+        """A `.npy` file, or a picture made here."""
+        system = pipelines.load("vectors")
+        kept = system.settings_of(path)
+        return self.restored(kept, chosen) if kept else self.take(system.vector(path), chosen)
+
+    def take(self, vectors: list[Source], chosen: Chosen) -> Change:
+        """Draw from exact vectors."""
+        words = "One face loaded." if len(vectors) == 1 else f"{len(vectors)} faces loaded: a picture of each."
+        return {self.kind: "vector", self.chosen: chosen.with_vectors(tuple(vectors)), self.loaded: words,
+                self.turn: turned()}
+
+    @told
+    def receive_picture(self, path: str, chosen: Chosen) -> Change:
+        """A picture made here: everything as it was then."""
+        kept = pipelines.load("vectors").settings_of(path)
+        if kept is None:
+            raise PictureError("This file does not hold the settings of a picture made here.",
+                               "Use a PNG as it was downloaded; pictures that were edited or sent by a messenger lose them.")
+        return self.restored(kept, chosen)
+
+    def restored(self, kept: Restored, chosen: Chosen) -> Change:
+        """Source, count, sigma and seed as they were; the picture comes first."""
+        source = kept.source
+        settings = {self.count: kept.count, self.seed: kept.seed, self.mode: widgets.SAME, self.turn: turned(),
+                    **({self.sigma: kept.sigma} if source.kind != "people" else {}),
+                    self.notice: widgets.remark("The settings of this picture are back.")}
+        if source.kind == "people":
+            return {**settings, self.kind: "people"}
+        if source.kind == "drawn":
+            drawn = (pipelines.load("vectors").person(source.person),)
+            return {**settings, self.kind: "drawn", self.chosen: replace(chosen, drawn=source), self.drawn: drawn,
+                    self.examples: tiles(drawn)}
+        return {**settings, self.kind: "vector", self.chosen: chosen.with_vectors((source,)),
+                self.loaded: "The face of that picture; a photo itself is never kept in it."}
+
+
+def tiles(sources: tuple[Source, ...], first: bool = True, **changes: Any) -> Any:
+    """A gallery of where faces come from; `first` marks the first as picked."""
+    marked = {"selected_index": 0} if first else {}
+    return gr.update(value=[(source.picture, source.label) for source in sources], **marked, **changes)
+
+
+def small_gallery(label: str, name: str, **options: Any) -> gr.Gallery:
+    """A gallery to choose one face from."""
+    return gr.Gallery(label=label, columns=4, allow_preview=False, buttons=[], interactive=False, elem_id=name,
+                      elem_classes="faces small", height="auto", **options)

@@ -1,0 +1,138 @@
+"""What tabs share: the page's look, the seed row, running and stopping, sentences people can act on, API endpoints."""
+
+import functools
+import html
+import inspect
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from core.errors import FacetError
+
+STYLE = Path(__file__).with_name("facet.css")
+MARK = ("<svg width='40' height='40' viewBox='0 0 32 32' aria-hidden='true' xmlns='http://www.w3.org/2000/svg'><path fill='#12606b' d='M16 2 29 11 24 28H8L3 11z'/>"
+        "<path fill='#2f8f9a' d='M16 2 29 11 16 17z'/><path fill='#e9d8c3' d='M16 2 3 11l13 6z'/>"
+        "<path fill='#cf6a3f' d='M3 11l13 6-8 11z'/><path fill='#1c7480' d='M29 11 16 17l8 11z'/></svg>")
+HEAD = f'<link rel="icon" href="data:image/svg+xml,{MARK.replace("#", "%23")}"><meta name="color-scheme" content="light dark">'
+SEEDS = 2**32       # seeds are 0 .. SEEDS - 1
+SURPRISE, SAME = "Surprise me", "Same again"
+
+
+def theme() -> gr.themes.Base:
+    """Paper and ink with one blue-green; letters that come with gradio, so nothing is fetched."""
+    teal = gr.themes.Color("#eef7f7", "#d5ebec", "#addadc", "#7cc1c5", "#4aa3aa", "#2b8690", "#1a6d78", "#165862", "#14474f",
+                           "#123b42", "#08262b", name="teal")
+    paper = gr.themes.Color("#fbfaf7", "#f4f2ed", "#e7e3db", "#d3cdc2", "#a8a196", "#7b756b", "#5c5850", "#43403b", "#2a2a28",
+                            "#1d1e1e", "#141616", name="paper")
+    sans = [gr.themes.LocalFont("IBM Plex Sans"), "system-ui", "sans-serif"]
+    return gr.themes.Base(primary_hue=teal, secondary_hue=teal, neutral_hue=paper, font=sans,
+                          radius_size=gr.themes.sizes.radius_lg).set(
+        body_background_fill="*neutral_50", body_background_fill_dark="*neutral_950",
+        block_background_fill="white", block_background_fill_dark="*neutral_900",
+        block_border_width="1px", block_border_color="*neutral_200", block_border_color_dark="*neutral_800",
+        block_label_background_fill="transparent", block_label_background_fill_dark="transparent",
+        block_label_border_width="0px", block_label_text_color="*neutral_600", block_label_text_color_dark="*neutral_400",
+        block_title_text_weight="500", button_border_width="1px", button_border_width_dark="1px", block_shadow="none", input_background_fill="*neutral_50",
+        input_background_fill_dark="*neutral_800", button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700", button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_500", button_primary_text_color="white",
+        button_secondary_background_fill="white", button_secondary_background_fill_dark="*neutral_800",
+        button_secondary_border_color="*neutral_300", button_secondary_border_color_dark="*neutral_700",
+        slider_color="*primary_500", slider_color_dark="*primary_400")
+
+
+def header() -> gr.HTML:
+    """The name of the place and what one does in it."""
+    return gr.HTML(f"<header>{MARK}<div><h1>Facet</h1><p>People from numbers</p></div></header>", elem_id="top")
+
+
+def seed_row(first: int) -> tuple[gr.Number, gr.Radio]:
+    """The seed in use, and what the next click does with it."""
+    with gr.Row(elem_classes="seeds"):
+        seed = gr.Number(first, label="Seed", precision=0, minimum=0, maximum=SEEDS - 1, min_width=110, elem_id="seed")
+        mode = gr.Radio([SURPRISE, SAME], value=SURPRISE, label="Next time", min_width=190, elem_id="mode")
+    seed.input(lambda: SAME, outputs=mode, show_progress="hidden", queue=False, api_visibility="private")
+    return seed, mode
+
+
+def next_seed(mode: str, seed: float | None) -> float:
+    """The seed of the next click: the one shown, or a new one of few digits, which people can read to each other."""
+    return secrets.randbelow(1_000_000) if mode == SURPRISE or seed is None else seed
+
+
+def run_row() -> tuple[gr.Button, gr.Button]:
+    """Generate, and Stop in its place while there is something to stop."""
+    go = gr.Button("Generate", variant="primary", size="lg", elem_id="generate")
+    stop = gr.Button("Stop", variant="stop", size="lg", visible=False, elem_id="stop")
+    return go, stop
+
+
+def sentence(error: FacetError) -> str:
+    """An error as the page shows it: what is wrong, then what to do."""
+    step = f" <span>{html.escape(error.next_step)}</span>" if error.next_step else ""
+    return f'<div class="notice bad" role="alert"><b>{html.escape(error.message)}</b>{step}</div>'
+
+
+def remark(text: str) -> str:
+    """Something worth knowing, as the page shows it."""
+    return f'<div class="notice" role="status">{html.escape(text)}</div>'
+
+
+def progress(done: int, total: int, words: str) -> str:
+    """How far the work is, in words and as a line."""
+    share = 100 * done / max(1, total)
+    return (f'<div class="progress" role="status"><p>{html.escape(words)}</p>'
+            f'<i class="{"busy" if done < total else "done"}" style="--share:{share:.1f}%"></i></div>')
+
+
+def facts(table: dict[str, str]) -> str:
+    """Names and values in a line, for the small print."""
+    pairs = (f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>" for name, value in table.items())
+    return f'<dl class="facts">{"".join(pairs)}</dl>'
+
+
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+
+def private(triggers: Any, task: Callable | None, inputs: dict[str, Any], outputs: list, **options: Any) -> Any:
+    """A listener of the page's own, its inputs passed by name; the public ways in are endpoints."""
+    return gr.on(triggers, task, inputs_kwargs=inputs, outputs=outputs, **QUIET, **options)
+
+
+def endpoint(task: Callable, inputs: list, outputs: list, **options: Any) -> None:
+    """A named, documented API endpoint: the function's name, docstring and parameters; its widgets are never on the page.
+
+    Inputs and outputs are components made for it, in the order of the parameters; an error is its sentence.
+    """
+    with gr.Row(visible=False):
+        for component in (*inputs, *outputs):
+            component.render()
+        gr.Button(task.__name__).click(_answering(task), inputs, outputs, api_name=task.__name__,
+                                       api_description=inspect.getdoc(task), **options)
+
+
+def _answering(task: Callable) -> Callable:
+    """The task with its sentence as gradio's error."""
+    if inspect.isgeneratorfunction(task):
+        @functools.wraps(task)
+        def stream(*args: Any) -> Iterator[Any]:
+            try:
+                yield from task(*args)
+            except FacetError as error:
+                raise _shown(error) from error
+        return stream
+
+    @functools.wraps(task)
+    def answer(*args: Any) -> Any:
+        try:
+            return task(*args)
+        except FacetError as error:
+            raise _shown(error) from error
+    return answer
+
+
+def _shown(error: FacetError) -> gr.Error:
+    return gr.Error(html.escape(f"{error.message} {error.next_step}".strip(), quote=False), print_exception=False)
