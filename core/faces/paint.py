@@ -91,13 +91,12 @@ def _spots(x, y, a, front, r, g, b, p):
     f = 0.0
     if p.freckles > 0.05:
         region = front * (hill(a - 0.26, 0.24) * hill(y - p.nose_tip - 0.09, 0.15) + 0.25 * hill(y - 0.4, 0.3))
-        f = 0.75 * min(1.0, region * 1.4) * p.freckles * min(1.0, spots(x * 24, y * 24, p.seed + 31, 0.62) * 1.6)
+        f = 0.75 * min(1.0, region * 1.4) * p.freckles * min(1.0, spots(x * 24, y * 24, p.birth + 31, 0.62) * 1.6)
     if p.old > 0.15:
         region = 0.25 + 0.75 * step(0.35, 0.6, a) + 0.5 * step(0.4, 0.7, y)
-        f = max(f, 0.6 * p.old * min(1.0, region) * min(1.0, 1.5 * spots(x * 7.5, y * 7.5, p.seed + 57, 0.22)))
-    mole = 0.8 * min(1.0, 2 * spots(x * 3.1 + p.seed % 13, y * 3.1, p.birth + 3, 0.05)) if p.child < 0.7 else 0.0
-    if mole > 0:
-        mole *= step(0.86, 1.0, spots(x * 3.1 + p.seed % 13, y * 3.1, p.birth + 3, 0.05))
+        f = max(f, 0.6 * p.old * min(1.0, region) * min(1.0, 1.5 * spots(x * 7.5, y * 7.5, p.birth + 57, 0.22)))
+    mole = spots(x * 3.1 + p.birth % 13, y * 3.1, p.birth + 3, 0.05) if p.child < 0.7 else 0.0
+    mole = 0.8 * min(1.0, 2 * mole) * step(0.86, 1.0, mole)
     f = max(f, mole)
     return r * (1 - 0.42 * f), g * (1 - 0.58 * f), b * (1 - 0.66 * f)
 
