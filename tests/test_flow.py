@@ -1,6 +1,7 @@
 """Imports go one way, and the heavy ones wait until they are needed."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -138,3 +139,15 @@ def test_the_help_is_quick():
 def test_no_tab_takes_a_name_of_the_hubs_own():
     taken = {"config", "gradio", "utils", "zero", "reloading", "_vendor"}
     assert {path.stem for path in (ROOT / "spaces").iterdir()} & taken == set()
+
+
+def third_party(folder_sources) -> set[str]:
+    """Names of the libraries that files import, from the standard library's and our own apart."""
+    names = {name.split(".")[0] for path in folder_sources for name in imported(path)}
+    return names - set(sys.stdlib_module_names) - {"app", "core", "spaces", "tests"}
+
+
+def test_the_requirements_name_what_is_imported():
+    pinned = set(re.findall(r"^([\w-]+)[=><]", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    called = {"PIL": "pillow", "cv2": "opencv-python-headless"}
+    assert {called.get(name, name) for name in third_party(sources())} <= pinned

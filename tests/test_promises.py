@@ -61,7 +61,7 @@ def test_make_knows_its_targets(line: str):
 def test_quick_commands_run(line: str, tmp_path: Path):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, *shlex.split(line)[1:]], cwd=tmp_path, env=environment,
-                          capture_output=True, text=True, timeout=120)
+                          capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     for picture in re.findall(r"--out (\S+\.png)", line):
         assert (tmp_path / picture).stat().st_size > 10_000
@@ -182,8 +182,11 @@ def unlisted(rows: dict[str, str]) -> list[str]:
     return [name for name in files() if not (name.startswith(whole) or any(fnmatch(name, row) for row in rows))]
 
 
-def test_every_row_has_a_caption():
-    assert [row for row, caption in tree().items() if len(caption) < 8] == []
+def test_every_file_has_a_caption():
+    """A folder whose files have rows needs none."""
+    rows = tree()
+    parents = {row for row in rows for other in rows if row.endswith("/") and row in other and row != other}
+    assert [row for row, caption in rows.items() if len(caption) < 8 and row not in parents] == []
 
 
 def test_every_file_is_in_the_tree():
