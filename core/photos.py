@@ -1,0 +1,363 @@
+"""A photo -> its faces, each aligned to the 112 × 112 five-point template.
+
+Who looks for faces, in this order, until somebody finds one:
+    yunet   OpenCV's small network, when its file is already on this machine (python -m core fetch yunet)
+    haar    the cascade that comes inside OpenCV; trained on photographs; upright, then turned by ±20° and ±40°
+    drawn   our own point finder on the whole picture; trained on drawn faces, which the others can miss
+Coordinates are pixels (x, y) of the picture, y down; whole numbers are pixel centres. Left and right are the picture's.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image
+
+from core.errors import CheckpointError, PhotoError
+
+# ArcFace's template: where both eyes, the nose tip and both mouth corners belong in 112 × 112 pixels.
+TEMPLATE = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655),
+                     (70.7299, 92.2041)])
+TEMPLATE.flags.writeable = False
+SIZE = 112
+
+PATCH = 192         # pixels: a face is enlarged or reduced to this before eyes are looked for
+SMALLEST = 8        # pixels: a box of a face has at least this side
+LOOK_AT = (512, 1024)   # detection happens on a picture whose longer side lies between these
+TURNS = (0, 20, -20, 40, -40)                          # degrees by which the cascade turns the picture
+EYES = ((0.275, 0.375), (0.725, 0.375))                # where eyes lie in a box of the cascade, in parts of its side
+EYE_WINDOW = 0.15       # how far from there they are believed, in the same unit
+SEES = 96               # pixels the point finder looks at
+LOOSELY = 1.3           # width of what it looks at again, in aligned crops
+SURE = 2.0              # its logit from which a face is believed
+EASILY = 56.0           # the frontal cascade's confidence that convinces without eyes
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A face in a picture.
+
+    box: x0, y0, x1, y1. points: (5, 2) in the order of TEMPLATE. score: higher is surer, comparable within one finder.
+    finder: who found it: yunet, haar, drawn, hand.
+    """
+
+    box: tuple[float, float, float, float]
+    points: np.ndarray
+    score: float
+    finder: str
+
+    @property
+    def area(self) -> float:
+        """Of the box, in square pixels."""
+        x0, y0, x1, y1 = self.box
+        return (x1 - x0) * (y1 - y0)
+
+
+# ---------------------------------------------------------------------------------------------------------- finding
+
+def find(image: Image.Image) -> list[Face]:
+    """The faces in an upright RGB picture (core.images.read), largest first. Raises PhotoError when there is none."""
+    for finder in (_yunet, _haar, _drawn):
+        faces = finder(image)
+        if faces:
+            return sorted(faces, key=lambda face: face.area, reverse=True)
+    raise PhotoError("No face was found in this picture.",
+                     "Use one that shows the whole face from the front, or mark the face by hand.")
+
+
+def face_in(image: Image.Image, box: Sequence[float]) -> Face:
+    """The face in a box (x0, y0, x1, y1) that a person has marked.
+
+    Its points are found inside the box if anybody can; otherwise they lie where the template has them, so that the
+    box, made square, is the crop. Raises PhotoError for a box that holds no picture.
+    """
+    x0, y0, x1, y1 = _checked(box, image.size)
+    margin = 0.3 * max(x1 - x0, y1 - y0)
+    left, top = max(0, int(x0 - margin)), max(0, int(y0 - margin))
+    region = image.crop((left, top, min(image.width, int(x1 + margin)), min(image.height, int(y1 + margin))))
+    try:
+        found = [_moved(face, left, top) for face in find(region)]
+    except PhotoError:
+        found = []
+    for face in found:
+        if _overlap(face.box, (x0, y0, x1, y1)) > 0.3:
+            return Face((x0, y0, x1, y1), face.points, face.score, "hand")
+    side = max(x1 - x0, y1 - y0)
+    corner = np.array([x0 + x1 - side, y0 + y1 - side]) / 2
+    return Face((x0, y0, x1, y1), corner + TEMPLATE * (side / SIZE), 0.0, "hand")
+
+
+def _checked(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """A stranger's box, cut to the picture."""
+    try:
+        x0, y0, x1, y1 = (float(value) for value in box)
+    except (TypeError, ValueError) as error:
+        raise PhotoError("A box is four numbers: left, top, right, bottom.", "Mark the face again.") from error
+    x0, x1 = np.clip((x0, x1), 0, size[0]).tolist()
+    y0, y1 = np.clip((y0, y1), 0, size[1]).tolist()
+    if not (x1 - x0 >= SMALLEST and y1 - y0 >= SMALLEST):
+        raise PhotoError(f"This box holds no face: it is smaller than {SMALLEST} pixels, or outside the picture.",
+                         "Mark the whole face, from forehead to chin.")
+    return x0, y0, x1, y1
+
+
+def _moved(face: Face, x: float, y: float) -> Face:
+    """A face found in a part of the picture whose corner is (x, y)."""
+    x0, y0, x1, y1 = face.box
+    return Face((x0 + x, y0 + y, x1 + x, y1 + y), face.points + np.array([x, y]), face.score, face.finder)
+
+
+def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    both = max(0.0, width) * max(0.0, height)
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+# --------------------------------------------------------------------------------------------------------- aligning
+
+def align(image: Image.Image, points: np.ndarray, size: int = SIZE) -> Image.Image:
+    """The crop that networks see: size × size, the points moved onto TEMPLATE as well as turning, scaling and
+    shifting can (least squares). What lies outside the picture is black. points: (5, 2)."""
+    return _warp(image, similarity(points, TEMPLATE * (size / SIZE)), size)
+
+
+def crop(image: Image.Image, box: Sequence[float], size: int = SIZE) -> Image.Image:
+    """The aligned crop of a face marked by hand: see `face_in`."""
+    return align(image, face_in(image, box).points, size)
+
+
+def similarity(points: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The (2, 3) matrix of the turn, scale and shift that bring points (N, 2) closest to target (N, 2).
+
+    Least squares without reflection (Umeyama 1991), in closed form over complex numbers: target = a·points + b.
+    Raises PhotoError for points that are not finite or all in one place.
+    """
+    points, target = (np.asarray(p, np.float64).reshape(-1, 2) for p in (points, target))
+    source, goal = (p[:, 0] + 1j * p[:, 1] for p in (points, target))
+    spread = source - source.mean()
+    power = (spread * spread.conj()).real.sum()
+    if not np.isfinite(power) or power < 1e-6:
+        raise PhotoError("The points of this face are all in one place.", "Mark the face by hand.")
+    a = (spread.conj() * (goal - goal.mean())).sum() / power
+    b = goal.mean() - a * source.mean()
+    return np.array([(a.real, -a.imag, b.real), (a.imag, a.real, b.imag)])
+
+
+def _warp(image: Image.Image, matrix: np.ndarray, size: int) -> Image.Image:
+    """size × size pixels of the picture under a similarity; averaged first where it shrinks."""
+    import cv2
+
+    shrink = max(1, int(1 / np.hypot(*matrix[:, 0])))
+    corners = _mapped(_inverse(matrix), np.array([(0, 0), (size, 0), (0, size), (size, size)]))
+    low = np.floor(corners.min(0) - 2 * shrink).clip(0, np.array(image.size) - 1).astype(int)
+    high = np.ceil(corners.max(0) + 2 * shrink).clip(low + 1, image.size).astype(int)
+    part = image.reduce(shrink, (*low.tolist(), *high.tolist()))
+    small = np.array([(shrink, 0, low[0] + (shrink - 1) / 2), (0, shrink, low[1] + (shrink - 1) / 2), (0, 0, 1)])
+    return Image.fromarray(cv2.warpAffine(np.asarray(part), matrix @ small, (size, size), flags=cv2.INTER_LINEAR))
+
+
+def _mapped(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (N, 2) under a (2, 3) matrix."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+    """Of a (2, 3) matrix."""
+    return np.linalg.inv(np.vstack([matrix, (0, 0, 1)]))[:2]
+
+
+# ---------------------------------------------------------------------------------------------------- photographs
+
+def _looked_at(image: Image.Image, most: int) -> tuple[np.ndarray, float]:
+    """The picture for detection, (H, W, 3), its longer side LOOK_AT[0] .. most, and how many pixels one of it spans."""
+    longer = max(image.size)
+    scale = longer / np.clip(longer, LOOK_AT[0], most)
+    size = [max(1, round(side / scale)) for side in image.size]
+    return np.asarray(image if scale == 1 else image.resize(size, Image.Resampling.BILINEAR)), scale
+
+
+def _yunet(image: Image.Image) -> list[Face]:
+    """Faces by YuNet (Wu et al. 2023), if its file is here; it is never fetched on the quiet."""
+    import cv2
+
+    path = _yunet_file()
+    if path is None:
+        return []
+    pixels, scale = _looked_at(image, LOOK_AT[1])
+    try:
+        detector = cv2.FaceDetectorYN.create(path, "", (pixels.shape[1], pixels.shape[0]), 0.7, 0.3)
+        rows = detector.detect(np.ascontiguousarray(pixels[..., ::-1]))[1]
+    except cv2.error as error:
+        raise CheckpointError(f"{path} is not YuNet.", "Fetch it again:  python -m core fetch yunet") from error
+    rows = np.zeros((0, 15)) if rows is None else rows.astype(np.float64)      # box (4), points (10), score
+    rows[:, :14] *= scale
+    return [Face((row[0], row[1], row[0] + row[2], row[1] + row[3]), row[4:14].reshape(5, 2), row[14], "yunet")
+            for row in rows]
+
+
+def _yunet_file() -> str | None:
+    from core import hub
+
+    return str(hub.file("yunet")) if hub.place(hub.row("yunet")) else None
+
+
+@cache
+def _cascade(name: str):
+    """One of OpenCV's cascades; safe to share between threads."""
+    import cv2
+
+    return cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_{name}.xml")
+
+
+def _hits(name: str, gray: np.ndarray, smallest: int) -> Iterator[tuple[float, ...]]:
+    """(x, y, width, height, confidence) of what a cascade sees, `smallest` pixels or larger."""
+    boxes, _, weights = _cascade(name).detectMultiScale3(gray, 1.1, 4, minSize=(smallest, smallest),
+                                                         outputRejectLevels=True)
+    for box, weight in zip(boxes, weights, strict=True):
+        yield *map(float, box), float(weight)
+
+
+def _haar(image: Image.Image) -> list[Face]:
+    """Faces by the frontal cascade (Viola and Jones 2001), at the first turn of the picture that shows any surely.
+
+    The cascade alone is deceived by folds and coins, so eyes must be seen as well, most of all in turned pictures.
+    Where no turn convinces, upright faces are believed with fewer sightings, or none (sunglasses, closed eyes) if the
+    cascade itself is at ease.
+    """
+    upright = _haar_hits(image, 0, LOOK_AT[1])
+    for degrees in TURNS:
+        hits = _haar_hits(image, degrees, LOOK_AT[0]) if degrees else upright
+        faces = [face for face, _ in hits if face.score > 0.5]
+        if faces:
+            return faces
+    return [face for face, ease in upright if face.score == 0.5 or ease > EASILY]
+
+
+def _haar_hits(image: Image.Image, degrees: float, most: int) -> list[tuple[Face, float]]:
+    """The frontal cascade's hits in the turned picture, at most `most` pixels wide or high, and its ease with each."""
+    import cv2
+
+    pixels, scale = _looked_at(image, most)
+    gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    turn, size = _turn(degrees, gray.shape[1], gray.shape[0])
+    turned = cv2.warpAffine(gray, turn, size) if degrees else gray
+    back = _inverse(turn) * scale + (scale - 1) / 2 * np.array([0, 0, 1])       # from the canvas to the picture
+    return [(_haar_face(image, back, x, y, side), ease)
+            for x, y, side, _, ease in _hits("frontalface_alt2", turned, 40)]
+
+
+def _turn(degrees: float, width: int, height: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """The matrix that turns a picture about its middle onto a canvas that holds it all, and the canvas's size."""
+    import cv2
+
+    turn = cv2.getRotationMatrix2D((0, 0), degrees, 1)
+    corners = _mapped(turn, np.array([(0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)], float))
+    turn[:, 2] = -corners.min(0)
+    size = np.ceil(np.ptp(corners, 0)).astype(int) + 1
+    return turn, (int(size[0]), int(size[1]))
+
+
+def _haar_face(image: Image.Image, back: np.ndarray, x: float, y: float, side: float) -> Face:
+    """A hit of the cascade as a face, its score the share of eye sightings."""
+    square = back @ np.array([(side, 0, x - 0.5), (0, side, y - 0.5), (0, 0, 1)])
+    eyes, sightings = _eyes(image, square)
+    points = _mapped(similarity(TEMPLATE[:2], eyes), TEMPLATE)              # the rest where the template has it
+    return Face(_bounds(square), _mapped(square, points), sightings, "haar")
+
+
+def _eyes(image: Image.Image, square: np.ndarray) -> tuple[np.ndarray, float]:
+    """Both eyes, (2, 2) in parts of a face's square, and how often they were seen: two cascades, two eyes, 0 .. 1.
+
+    An eye that is not seen is where eyes usually are; unless both are seen, the share is below a half.
+    """
+    import cv2
+
+    gray = cv2.cvtColor(np.asarray(_patch(image, square, PATCH)), cv2.COLOR_RGB2GRAY)
+    seen = [_centres(name, gray) for name in ("eye", "eye_tree_eyeglasses")]
+    each = [[place for centres in seen for place in _near(centres, usual)] for usual in EYES]
+    eyes = [np.mean(places, 0) if places else usual for places, usual in zip(each, EYES, strict=True)]
+    share = sum(map(len, each)) / 4
+    return np.array(eyes), share if all(each) else min(share, 0.25)
+
+
+def _centres(name: str, gray: np.ndarray) -> np.ndarray:
+    """Where a cascade sees eyes in the upper part of a patch, (N, 2) in parts of it."""
+    upper = gray[:round(PATCH * (EYES[0][1] + EYE_WINDOW + 0.1))]
+    centres = [(x + width / 2, y + height / 2) for x, y, width, height, _ in _hits(name, upper, PATCH // 8)]
+    return np.array(centres).reshape(-1, 2) / PATCH
+
+
+def _near(centres: np.ndarray, usual: tuple[float, float]) -> list[np.ndarray]:
+    """The mean of those centres that lie close to where an eye usually is; empty if there are none."""
+    near = centres[np.abs(centres - usual).max(1) < EYE_WINDOW]
+    return [near.mean(0)] if len(near) else []
+
+
+# --------------------------------------------------------------------------------------------------------- squares
+
+# A square is the (2, 3) matrix from its parts, (0, 0) and (1, 1) its corners, to the picture; it may be turned.
+
+def _patch(image: Image.Image, square: np.ndarray, size: int) -> Image.Image:
+    """What a square shows, as size × size pixels."""
+    return _warp(image, _inverse(square @ np.array([(1, 0, 0.5), (0, 1, 0.5), (0, 0, size)]) / size), size)
+
+
+def _bounds(square: np.ndarray) -> tuple[float, float, float, float]:
+    """The upright box around a square."""
+    corners = _mapped(square, np.array([(0, 0), (1, 0), (0, 1), (1, 1)], float))
+    return (*corners.min(0).tolist(), *corners.max(0).tolist())
+
+
+def _frame(points: np.ndarray, width: float) -> np.ndarray:
+    """The square around a face's points that is `width` aligned crops wide, turned as the face is."""
+    side, corner = width * SIZE, (1 - width) / 2 * SIZE
+    return similarity(TEMPLATE, points) @ np.array([(side, 0, corner), (0, side, corner), (0, 0, 1)])
+
+
+# ----------------------------------------------------------------------------------------------------- drawn faces
+
+def _drawn(image: Image.Image) -> list[Face]:
+    """Faces by our own point finder: looked for in windows of three sizes, then looked at again one by one."""
+    if not _has_point_finder():
+        return []
+    points, surety = _pointed(image, _windows(*image.size))
+    points, surety = _pointed(image, [_frame(p, LOOSELY) for p in points[surety > SURE]])
+    faces = [Face(_bounds(_frame(p, 1)), p, float(s), "drawn") for p, s in zip(points, surety, strict=True) if s > SURE]
+    kept = []
+    for face in sorted(faces, key=lambda face: face.score, reverse=True):
+        if all(_overlap(face.box, other.box) < 0.3 for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _has_point_finder() -> bool:
+    from core import hub
+
+    return any(row.name == "landmarks-tiny" for row in hub.rows())
+
+
+def _pointed(image: Image.Image, squares: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """What the point finder sees in each square: five points, (N, 5, 2), and its logit that there is a face, (N,)."""
+    import torch
+
+    from core import hub, images
+
+    if not squares:
+        return np.zeros((0, 5, 2)), np.zeros(0)
+    with torch.inference_mode():
+        patches = images.to_tensor([_patch(image, square, SEES) for square in squares])      # (N, 3, SEES, SEES)
+        points, logits = hub.load("landmarks-tiny", "cpu")(patches)
+    parts = (points.double().numpy() + 1) / 2
+    return np.stack([_mapped(square, p) for square, p in zip(squares, parts, strict=True)]), logits.double().numpy()
+
+
+def _windows(width: int, height: int) -> list[np.ndarray]:
+    """Squares over a picture: one around all of it, and three sizes of them side by side, overlapping by half."""
+    longer, shorter = max(width, height), min(width, height)
+    squares = [((width - longer) / 2, (height - longer) / 2, longer)]
+    for side in (shorter, shorter * 0.6, shorter * 0.36):
+        columns, rows = (np.linspace(0, whole - side, int(np.ceil(2 * whole / side)) - 1) for whole in (width, height))
+        squares += [(x, y, side) for y in rows for x in columns]
+    return [np.array([(side, 0, x - 0.5), (0, side, y - 0.5)]) for x, y, side in squares]
