@@ -101,8 +101,8 @@ def check(path: Path, row: Row) -> None:
     if row.sha256 not in (None, sha256(path)):
         raise CheckpointError(f"{path} is not the file the manifest describes: expected sha256 {row.sha256[:12]}…, "
                               f"found {sha256(path)[:12]}…", mend)
-    if row.sha256 is None and "snapshots" in path.parts:      # somebody else's client fetched it: hold it to that
-        manifest.note(row, path.parts[len(path.parts) - path.parts[::-1].index("snapshots")], path)
+    if row.revision is None and path != row.shipped:        # another client fetched it, or the note was lost
+        manifest.note(row, download.commit(path), path)
 
 
 def fetch(name: str, *, agree: bool = False, progress: Progress | None = None) -> Path:

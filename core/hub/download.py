@@ -51,6 +51,11 @@ def cached(row: Row) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
+def commit(path: Path) -> str:
+    """The revision that a file in the Hub's cache belongs to: …/snapshots/<revision>/…"""
+    return path.parts[len(path.parts) - path.parts[::-1].index("snapshots")]
+
+
 def drop(path: Path) -> None:
     """Take a damaged file out of the Hub's cache: the link, and the blob it points to."""
     blob = path.resolve()
@@ -66,8 +71,8 @@ def download(row: Row, agree: bool = False, progress: Progress | None = None) ->
     """
     _may(row, agree)
     with explained(row):
-        revision = _ask(row)
-        path = _get(row, revision, progress)
+        _ask(row)
+        path = _get(row, progress)
         sweep(path.resolve().parent, "*.incomplete")
     if row.sha256 not in (None, sha256(path)):
         found = sha256(path)
@@ -75,7 +80,7 @@ def download(row: Row, agree: bool = False, progress: Progress | None = None) ->
         raise CheckpointError(f"what {_endpoint()} sent for {row.name} is not the file the manifest describes "
                               f"(expected sha256 {row.sha256[:12]}…, found {found[:12]}…); it has been thrown away",
                               f"try again, through another network if need be:  python -m core fetch {row.name}")
-    manifest.note(row, revision, path)
+    manifest.note(row, commit(path), path)
     return path
 
 
@@ -89,8 +94,8 @@ def _may(row: Row, agree: bool) -> None:
                               f"if you agree:  python -m core fetch {row.name} --yes-i-agree")
 
 
-def _ask(row: Row) -> str:
-    """The commit to fetch. Raises before a byte is fetched if the Hub has another file than the manifest wants."""
+def _ask(row: Row) -> None:
+    """Raise before a byte is fetched if the Hub can't be reached, refuses, or has another file than the manifest."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import FileMetadataError
 
@@ -103,10 +108,9 @@ def _ask(row: Row) -> str:
     if replaced or (row.bytes and facts.size and row.bytes != facts.size):
         raise CheckpointError(f"{row.repo} now holds another {row.file} than the one Facet knows; nothing was fetched",
                               "take a newer Facet (git pull), or open an issue with this message")
-    return facts.commit_hash
 
 
-def _get(row: Row, revision: str, progress: Progress | None) -> Path:
+def _get(row: Row, progress: Progress | None) -> Path:
     """The client's download, once more from the start when a connection is reset."""
     import httpx2
     from huggingface_hub import hf_hub_download
@@ -114,7 +118,7 @@ def _get(row: Row, revision: str, progress: Progress | None) -> Path:
     for attempt in range(ATTEMPTS):
         try:
             with _plain_http():
-                return Path(hf_hub_download(row.repo, row.file, revision=revision, endpoint=_endpoint(),
+                return Path(hf_hub_download(row.repo, row.file, revision=row.revision, endpoint=_endpoint(),
                                             tqdm_class=_bar(row.name, progress)))
         except (httpx2.ReadError, httpx2.WriteError):
             if attempt + 1 == ATTEMPTS:
@@ -195,7 +199,7 @@ def _hub_story(row: Row, error: Exception) -> tuple[str, str] | None:
                     f"if it is private and you may see it, log in with  hf auth login,  then:  {again}")
         case errors.RevisionNotFoundError():
             manifest.forget(row)
-            return (f"revision {row.revision} of {row.repo} is gone from the Hub, so its note has been dropped",
+            return (f"revision {row.revision or 'main'} of {row.repo} is gone from the Hub; its note has been dropped",
                     f"ask for the present one:  {again}")
         case errors.RemoteEntryNotFoundError():
             return (f"{row.repo} exists but holds no {row.file}, so {row.name} can't be had from there",
