@@ -13,7 +13,6 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -340,17 +339,12 @@ def _free_name(file: Path, used: set[str]) -> str:
     return name
 
 
-@cache
-def _default_folder() -> Path:
-    return Path(tempfile.gettempdir()) / "facet"
-
-
 def _new_path(folder: str | Path | None, stem: str, suffix: str) -> Path:
     """A path that no file has yet."""
-    folder = Path(folder) if folder else _default_folder()
+    folder = Path(folder) if folder else Path(tempfile.gettempdir()) / "facet"
     stem = "".join(letter for letter in stem if letter.isalnum() or letter in "-_")[:40] or "picture"
     with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)       # portraits are their owner's business
     return folder / f"{stem}-{uuid.uuid4().hex[:12]}{suffix}"
 
 

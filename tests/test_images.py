@@ -383,11 +383,7 @@ def test_the_mark_of_ai(tmp_path):
 
 def test_where_pictures_go(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    images._default_folder.cache_clear()
-    try:
-        first, second = save(quartered(), SETTINGS), save(quartered(), SETTINGS)
-    finally:
-        images._default_folder.cache_clear()
+    first, second = save(quartered(), SETTINGS), save(quartered(), SETTINGS)
     assert first != second
     assert Path(first).parent == Path(second).parent == tmp_path / "facet"
 
