@@ -154,6 +154,25 @@ def rows_of(data: DrawnSet, rows: np.ndarray, device=None) -> dict:
     return {name: value.to(device) if device is not None else value for name, value in batch.items()}
 
 
+def outputs(network, pictures, batch: int = 64):
+    """What a network says of every picture, on the CPU and without gradients: a tensor, or a dict of them.
+
+    pictures: a DrawnSet, or a tensor (N, 3, H, W) in [-1, 1].
+    """
+    import torch
+
+    device, found = next(network.parameters()).device, []
+    with torch.inference_mode():
+        for start in range(0, len(pictures), batch):
+            rows = np.arange(start, min(start + batch, len(pictures)))
+            image = pictures[rows].to(device) if torch.is_tensor(pictures) else rows_of(pictures, rows, device)["image"]
+            given = network(image.contiguous(memory_format=torch.channels_last))
+            named = given if isinstance(given, dict) else {"": given}
+            found.append({name: value.float().cpu() for name, value in named.items()})
+    joined = {name: torch.cat([part[name] for part in found]) for name in found[0]}
+    return joined.get("", joined)
+
+
 def augmented(batch: dict, augment: Augment, generator) -> dict:
     """The batch with every picture moved and recoloured at random; truth and points follow."""
     import torch

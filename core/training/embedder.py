@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from core import data, faces, metrics
@@ -106,21 +106,9 @@ def adamw(networks: list[nn.Module], rate: float, decay: float = 0.05) -> torch.
     return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99))
 
 
-@torch.inference_mode()
-def features(embedder: nn.Module, drawn: data.DrawnSet, batch: int = 64) -> Tensor:
-    """Face vectors (N, 512) of a whole set, on the CPU. The picture and its mirror image are not averaged."""
-    device = next(embedder.parameters()).device
-    found = []
-    for start in range(0, len(drawn), batch):
-        rows = torch.arange(start, min(start + batch, len(drawn))).numpy()
-        image = data.rows_of(drawn, rows, device)["image"].contiguous(memory_format=torch.channels_last)
-        found.append(embedder(image).float().cpu())
-    return torch.cat(found)
-
-
 def verified(embedder: nn.Module, drawn: data.DrawnSet, count: int = 6000) -> float:
     """Verification accuracy of an embedder on random pairs of a set (10 folds)."""
-    vectors = features(embedder, drawn)
+    vectors = data.outputs(embedder, drawn)
     first, second, same = metrics.pairs(torch.from_numpy(drawn.person), count, seed=0)
     return metrics.verification(metrics.cosine(vectors[first], vectors[second]), same)
 

@@ -122,21 +122,9 @@ def quality_of(truth: Tensor) -> Tensor:
     return ((1 - blur) * (1 - exposure.square() / 2) * torch.cos(torch.deg2rad(yaw))).clamp(0, 1)
 
 
-@torch.inference_mode()
-def answers_of(judge: nn.Module, drawn: data.DrawnSet, batch: int = 64) -> dict[str, Tensor]:
-    """The judge's answers for a whole set, on the CPU."""
-    device = next(judge.parameters()).device
-    found = []
-    for start in range(0, len(drawn), batch):
-        rows = torch.arange(start, min(start + batch, len(drawn))).numpy()
-        image = data.rows_of(drawn, rows, device)["image"].contiguous(memory_format=torch.channels_last)
-        found.append({name: value.float().cpu() for name, value in judge(image).items()})
-    return {name: torch.cat([part[name] for part in found]) for name in found[0]}
-
-
 def judged(judge: nn.Module, drawn: data.DrawnSet) -> dict[str, float]:
     """How right a judge is on a set: mean accuracy of the yes/no answers, and mean absolute errors by name."""
-    answers, truth = answers_of(judge, drawn), torch.from_numpy(drawn.truth)
+    answers, truth = data.outputs(judge, drawn), torch.from_numpy(drawn.truth)
     right = metrics.agreement(answers["binary"] > 0, truth[:, YES_NO] > 0.5)
     errors = (measures(answers) - truth[:, MEASURED]).abs().mean(0)
     by_name = dict(zip(MEASURES, errors.tolist(), strict=True))

@@ -14,7 +14,7 @@ from core import data, hub, metrics
 from core.models import build
 from core.models.vec2face import Decoded, random_masks
 from core.sampling import People, vary
-from core.training.embedder import adamw, features
+from core.training.embedder import adamw
 from core.training.loop import Recipe
 from core.training.losses import least_squares, perceptual
 
@@ -172,7 +172,7 @@ def finish(recipe: VectorsRecipe, networks: dict, folder: Path, command: str) ->
     path = hub.save(networks["generator"].generator, chosen.name, network="vec2face", preset=chosen.network,
                     recipe=command, about=about, folder=folder)
     rows = range_of(recipe.drawn, FITTED)
-    people = People.fit(features(recipe.steering[0], recipe.drawn.take(rows)))
+    people = People.fit(data.outputs(recipe.steering[0], recipe.drawn.take(rows)))
     return [path, save_people(people, chosen.people_name, folder, command)]
 
 
