@@ -85,17 +85,18 @@ def mean_error(a: Tensor, b: Tensor) -> float:
 
 def ssim(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5) -> Tensor:
     """Structural similarity (Wang et al. 2004) of pictures (N, 3, H, W) in [-1, 1]: (N,), 1 when they are equal."""
-    a, b = (a.float() + 1) / 2, (b.float() + 1) / 2
-    offset = torch.arange(window, device=a.device) - window // 2
-    line = torch.softmax(-(offset.float() ** 2) / (2 * sigma**2), dim=0)
+    with torch.autocast(a.device.type, enabled=False):  # squares of small differences need float32
+        a, b = (a.float() + 1) / 2, (b.float() + 1) / 2
+        offset = torch.arange(window, device=a.device) - window // 2
+        line = torch.softmax(-(offset.float() ** 2) / (2 * sigma**2), dim=0)
 
-    def blur(x: Tensor) -> Tensor:
-        kernel = line.to(x.dtype).expand(x.shape[1], 1, -1)
-        x = F.conv2d(x, kernel[..., None], groups=x.shape[1])
-        return F.conv2d(x, kernel[:, :, None], groups=x.shape[1])
+        def blur(x: Tensor) -> Tensor:
+            kernel = line.to(x.dtype).expand(x.shape[1], 1, -1)
+            x = F.conv2d(x, kernel[..., None], groups=x.shape[1])
+            return F.conv2d(x, kernel[:, :, None], groups=x.shape[1])
 
-    mean_a, mean_b, square_a, square_b, product = blur(torch.cat([a, b, a * a, b * b, a * b], 1)).split(a.shape[1], 1)
-    spread_a, spread_b, shared = square_a - mean_a**2, square_b - mean_b**2, product - mean_a * mean_b
-    light = (2 * mean_a * mean_b + 0.01**2) / (mean_a**2 + mean_b**2 + 0.01**2)
-    structure = (2 * shared + 0.03**2) / (spread_a + spread_b + 0.03**2)
+        mean_a, mean_b, square_a, square_b, product = blur(torch.cat([a, b, a * a, b * b, a * b], 1)).split(a.shape[1], 1)
+        spread_a, spread_b, shared = square_a - mean_a**2, square_b - mean_b**2, product - mean_a * mean_b
+        light = (2 * mean_a * mean_b + 0.01**2) / (mean_a**2 + mean_b**2 + 0.01**2)
+        structure = (2 * shared + 0.03**2) / (spread_a + spread_b + 0.03**2)
     return (light * structure).mean((1, 2, 3))

@@ -22,6 +22,7 @@ def train(
     seed: Annotated[int | None, Option(min=0, help="Another seed than the preset's.", show_default=False)] = None,
     people: Annotated[int | None, Option(min=2, help="Drawn people, if not the preset's number.", show_default=False)] = None,
     looks: Annotated[int | None, Option(min=2, help="Pictures per person.", show_default=False)] = None,
+    precision: Annotated[Literal["auto", "bf16", "no"], Option(help="Mixed precision; auto uses it on GPUs.")] = "auto",
     compiled: Annotated[bool, Option("--compile", help="Compile the networks first (minutes; then faster).")] = False,
     ship: Annotated[Path | None, Option(help="Where the checkpoint goes; the folder of the run if not given. "
                                              "`checkpoints` makes it the one that is used.", show_default=False)] = None,
@@ -39,7 +40,8 @@ def train(
     if compiled:
         for network in made.networks.values():
             network.compile()
-    settings = Settings(out=out, minutes=minutes, steps=steps, threads=threads, seed=made.preset.seed, resume=resume)
+    settings = Settings(out=out, minutes=minutes, steps=steps, threads=threads, seed=made.preset.seed, resume=resume,
+                        precision=precision)
     networks = fit(made, settings)
     command = "python -m core " + " ".join(sys.argv[1:])
     for path in module.finish(made, networks, ship or out, command):

