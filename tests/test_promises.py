@@ -125,7 +125,7 @@ def app(folder: Path, *arguments: str, **environment: str):
             process.wait(20)
 
 
-def first_page(process: subprocess.Popen, log, address: str, seconds: float = 60) -> str:
+def first_page(process: subprocess.Popen, log, address: str, seconds: float = 180) -> str:
     """The page, as soon as the app answers 200; what it printed, if it never does."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
@@ -169,9 +169,9 @@ def tree(text: str = BODY) -> dict[str, str]:
 
 
 def files() -> list[str]:
-    """The project's own files: what lies beside the README, and in its four folders."""
+    """The project's own files: what lies beside the README, and in its folders."""
     beside = [path for path in ROOT.iterdir() if path.is_file() and path.suffix in {".py", ".md", ".txt", ".toml", ""}]
-    below = [path for folder in ("spaces", "core", "checkpoints", "tests") for path in (ROOT / folder).rglob("*")]
+    below = [path for folder in (".ci", "spaces", "core", "checkpoints", "tests") for path in (ROOT / folder).rglob("*")]
     mine = [path for path in beside + below if path.is_file() and "__pycache__" not in path.parts]
     return sorted(path.relative_to(ROOT).as_posix() for path in mine if not path.name.startswith("."))
 
