@@ -8,7 +8,7 @@ Coordinates are pixels (x, y) of the picture, y down; whole numbers are pixel ce
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -31,6 +31,8 @@ EYE_WINDOW = 0.15       # how far from there they are believed, in the same unit
 SEES = 96               # pixels the point finder looks at
 LOOSELY = 1.3           # width of what it looks at again, in aligned crops
 SURE = 2.0              # its logit from which a face is believed
+STRANGE = 16.0          # aligned pixels from the template, beyond which five points are no face
+APART = 5.0             # aligned pixels by which it and the cascades may differ about an eye
 EASILY = 56.0           # the frontal cascade's confidence that convinces without eyes
 
 
@@ -231,8 +233,8 @@ def _haar(image: Image.Image) -> list[Face]:
         hits = _haar_hits(image, degrees, LOOK_AT[0]) if degrees else upright
         faces = [face for face, _ in hits if face.score > 0.5]
         if faces:
-            return faces
-    return [face for face, ease in upright if face.score == 0.5 or ease > EASILY]
+            return _refined(image, faces)
+    return _refined(image, [face for face, ease in upright if face.score == 0.5 or ease > EASILY])
 
 
 def _haar_hits(image: Image.Image, degrees: float, most: int) -> list[tuple[Face, float]]:
@@ -332,6 +334,26 @@ def _drawn(image: Image.Image) -> list[Face]:
     return kept
 
 
+def _refined(image: Image.Image, faces: list[Face]) -> list[Face]:
+    """Faces of the cascade with all five points seen, where the point finder sees a face and agrees about the eyes.
+
+    The cascade finds many drawn faces too; the point finder has met no photographs, so there it must prove itself.
+    """
+    if not _has_point_finder():
+        return faces
+    points, surety = _pointed(image, [_frame(face.points, LOOSELY) for face in faces])
+    return [replace(face, points=p) if s > SURE and _agree(face, p) else face
+            for face, p, s in zip(faces, points, surety, strict=True)]
+
+
+def _agree(face: Face, points: np.ndarray) -> bool:
+    """Whether points are a face's: together like a face, and, if its eyes were seen, with the eyes in their place."""
+    matrix = similarity(points, TEMPLATE)                                       # aligned pixels are a fair measure
+    strange = np.linalg.norm(_mapped(matrix, points) - TEMPLATE, axis=1).max()
+    apart = np.linalg.norm(_mapped(matrix, face.points[:2]) - _mapped(matrix, points[:2]), axis=1).max()
+    return strange < STRANGE and (apart < APART or face.score < 0.5)
+
+
 def _has_point_finder() -> bool:
     from core import hub
 
@@ -354,10 +376,10 @@ def _pointed(image: Image.Image, squares: list[np.ndarray]) -> tuple[np.ndarray,
 
 
 def _windows(width: int, height: int) -> list[np.ndarray]:
-    """Squares over a picture: one around all of it, and three sizes of them side by side, overlapping by half."""
+    """Squares over a picture: one around all of it, and up to three sizes of them side by side, overlapping by half."""
     longer, shorter = max(width, height), min(width, height)
     squares = [((width - longer) / 2, (height - longer) / 2, longer)]
-    for side in (shorter, shorter * 0.6, shorter * 0.36):
+    for side in (shorter * part for part in (1, 0.6, 0.36) if shorter * part > longer / 8):
         columns, rows = (np.linspace(0, whole - side, int(np.ceil(2 * whole / side)) - 1) for whole in (width, height))
         squares += [(x, y, side) for y in rows for x in columns]
     return [np.array([(side, 0, x - 0.5), (0, side, y - 0.5)]) for x, y, side in squares]
