@@ -59,7 +59,7 @@ class Tab:
         with gr.Group(elem_classes="settings"):
             self.count = gr.Slider(1, MOST, FIRST["count"], step=1, label="How many", elem_id="count")
             self.sigma = gr.Slider(0, MAX_SIGMA, FIRST["sigma"], step=0.05, label="How different (σ)", visible=False,
-                                   info="0.3 a little, 0.5 clearly, 0.9 somebody else", elem_id="sigma")
+                                   info="0.3 a little · 0.9 somebody else", elem_id="sigma")
             self.seed, self.mode = widgets.seed_row(FIRST["seed"])
         self.generate, self.stop = widgets.run_row()
         with gr.Accordion("Bring a picture's settings back", open=False, elem_id="restore"):
@@ -189,4 +189,4 @@ def told_of(kept: dict[str, Any], at: int) -> str:
     """What made a picture, for the page."""
     source = {"people": "a random person", "drawn": kept["label"], "photo": "a photo", "vector": "given numbers"}
     return widgets.facts({"face": str(at + 1), "from": source[kept["source"]], "alike": f"{kept['similarity']:.3f}",
-                          "σ": f"{kept['sigma']:g}", "seed": str(kept["seed"])})
+                          **({"σ": f"{kept['sigma']:g}"} if kept["source"] != "people" else {}), "": named(kept)})

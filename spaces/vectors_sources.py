@@ -18,6 +18,7 @@ KINDS = {"Random people": "people", "Drawn examples": "drawn", "Your photo": "ph
 EXAMPLES = 12       # drawn people shown at once
 MISSING = {"drawn": "Choose one of the drawn people first.", "photo": "Drop a photo first.",
            "vector": "Drop a .npy file with 512 numbers first."}
+UNMARKED = "Mark the face by hand first, or drop another photo."
 Change = dict[Any, Any]     # widget: its new value
 
 
@@ -34,7 +35,7 @@ class Chosen:
     def sources(self, kind: str) -> tuple[Source, ...]:
         """The faces to draw from; none for `people`. Raises SettingsError while there is nothing chosen."""
         if not self.ready(kind):
-            raise SettingsError(MISSING[kind])
+            raise SettingsError(UNMARKED if kind == "photo" and self.upload else MISSING[kind])
         return {"people": (), "drawn": (self.drawn,), "photo": (self.photo,), "vector": self.vectors}[kind]
 
     def with_vectors(self, vectors: tuple[Source, ...]) -> "Chosen":
@@ -120,16 +121,17 @@ class Sources:
         on(self.kind.input, self.enter, {"kind": self.kind, "drawn": self.drawn, **mine}, [*after, *drawn])
         on(self.others.click, self.turn_page, {"drawn": self.drawn, **mine}, [*after, *drawn])
         on(self.examples.select, self.pick_example, {"drawn": self.drawn, **mine}, after)
-        on(self.photo.upload, self.receive_photo, {"path": self.photo, **mine}, [*restored, *photo])
-        on(self.photo.clear, self.forget_photo, mine, [*after, *photo])
+        on(self.photo.upload, self.receive_photo, {"path": self.photo, **mine}, [*restored, *photo, self.photo])
         on(self.faces.select, self.pick_face, mine, after)
         on(self.preview.select, self.point, {"shown": self.preview}, [self.x, self.y]).then(
             self.mark, inputs=None, inputs_kwargs={"x": self.x, "y": self.y, "size": self.size, **mine},
             outputs=[*after, self.faces], **widgets.QUIET)
         on([self.x.release, self.y.release, self.size.release], self.mark,
            {"x": self.x, "y": self.y, "size": self.size, **mine}, [*after, self.faces])
-        on(self.npy.upload, self.receive_vectors, {"path": self.npy, **mine}, restored)
-        on(picture.upload, self.receive_picture, {"path": picture, **mine}, restored)
+        on(self.npy.upload, self.receive_vectors, {"path": self.npy, **mine}, restored).then(
+            lambda: None, outputs=self.npy, **widgets.QUIET)        # ready for the next file
+        on(picture.upload, self.receive_picture, {"path": picture, **mine}, restored).then(
+            lambda: None, outputs=picture, **widgets.QUIET)
 
     def open_panel(self, kind: str) -> Change:
         """Show what belongs to a kind of source."""
@@ -166,17 +168,17 @@ class Sources:
 
     def receive_photo(self, path: str, chosen: Chosen) -> Change:
         """Whatever was dropped there: a photo, but also a picture made here or a vector file."""
+        system = pipelines.load("vectors")
         if str(path).lower().endswith(".npy"):
-            return self.receive_vectors(path, chosen)
+            return {**self.receive_vectors(path, chosen), self.photo: None}
         try:
-            kept = pipelines.load("vectors").settings_of(path)
-            return self.restored(kept, chosen) if kept else self.found(faces_in(path), path, chosen)
+            kept = system.settings_of(path)
+            return {**(self.restored(kept, chosen) if kept else self.found(faces_in(path), path, chosen)), self.photo: None}
         except PhotoError as error:
-            marked = {self.by_hand: gr.update(visible=True, open=True), self.preview: pipelines.load("vectors").preview(path)}
-            return {**self.forget_photo(replace(chosen, upload=path)), **marked, self.notice: widgets.sentence(error),
-                    self.chosen: replace(chosen, photo=None, faces=(), upload=path)}
+            return {**self.without_face(error, chosen, path), self.preview: system.preview(path),
+                    self.by_hand: gr.update(visible=True, open=True)}
         except FacetError as error:
-            return {**self.forget_photo(chosen), self.notice: widgets.sentence(error)}
+            return self.without_face(error, chosen)
 
     def found(self, faces: tuple[Source, ...], path: str, chosen: Chosen) -> Change:
         """The faces of a photo, the largest picked."""
@@ -186,11 +188,11 @@ class Sources:
                 self.faces: tiles(faces, visible=True), self.by_hand: gr.update(visible=True, open=False),
                 self.preview: pipelines.load("vectors").preview(path)}
 
-    def forget_photo(self, chosen: Chosen) -> Change:
-        """No photo any more."""
-        return {self.notice: "", self.chosen: replace(chosen, photo=None, faces=(), upload=None),
-                self.faces: gr.update(value=None, visible=False), self.by_hand: gr.update(visible=False),
-                self.preview: None}
+    def without_face(self, error: FacetError, chosen: Chosen, upload: str | None = None) -> Change:
+        """Say why there is no face to draw from; one can still be marked in an `upload` that is a picture."""
+        return {self.notice: widgets.sentence(error), self.photo: None, self.preview: None,
+                self.chosen: replace(chosen, photo=None, faces=(), upload=upload),
+                self.faces: gr.update(value=None, visible=False), self.by_hand: gr.update(visible=False)}
 
     @told
     def pick_face(self, chosen: Chosen, event: gr.SelectData) -> Change:

@@ -27,10 +27,11 @@ def theme() -> gr.themes.Base:
                            "#123b42", "#08262b", name="teal")
     paper = gr.themes.Color("#fbfaf7", "#f4f2ed", "#e7e3db", "#d3cdc2", "#a8a196", "#7b756b", "#5c5850", "#43403b", "#2a2a28",
                             "#1d1e1e", "#141616", name="paper")
-    sans = [gr.themes.LocalFont("IBM Plex Sans"), "system-ui", "sans-serif"]
+    sans = [gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"]
     return gr.themes.Base(primary_hue=teal, secondary_hue=teal, neutral_hue=paper, font=sans,
                           radius_size=gr.themes.sizes.radius_lg).set(
         body_background_fill="*neutral_50", body_background_fill_dark="*neutral_950",
+        body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_400",
         block_background_fill="white", block_background_fill_dark="*neutral_900",
         block_border_width="1px", block_border_color="*neutral_200", block_border_color_dark="*neutral_800",
         block_label_background_fill="transparent", block_label_background_fill_dark="transparent",

@@ -74,6 +74,7 @@ class Vectors:
     """The pipeline. Methods that draw yield a `Result` after every few pictures; closing the iterator stops them."""
 
     generator_name = "vectors-tiny"
+    people_name = "vectors-people-tiny"
     embedder_name = "embedder-tiny"
 
     def __init__(self, folder: str | Path | None = None) -> None:
@@ -231,7 +232,10 @@ class Vectors:
     @cached_property
     def _people(self) -> People:
         """Where people lie among the vectors; fitted when the generator was trained."""
-        raise NotImplementedError
+        from core import hub
+        from core.hub import weights
+
+        return People.from_dict(weights.read(hub.file(self.people_name), hub.row(self.people_name)))
 
     def _draw(self, sources: list[Source], seeds: list[int], sigmas: list[float]) -> Iterator[Result]:
         """Pictures batch by batch; each has a source, a seed and a sigma."""
