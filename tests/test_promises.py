@@ -171,7 +171,8 @@ def tree(text: str = BODY) -> dict[str, str]:
 def files() -> list[str]:
     """The project's own files: what lies beside the README, and in its folders."""
     beside = [path for path in ROOT.iterdir() if path.is_file() and path.suffix in {".py", ".md", ".txt", ".toml", ""}]
-    below = [path for folder in (".ci", "spaces", "core", "checkpoints", "tests") for path in (ROOT / folder).rglob("*")]
+    folders = (".ci", "spaces", "core", "checkpoints", "tests")
+    below = [path for folder in folders for path in (ROOT / folder).rglob("*")]
     mine = [path for path in beside + below if path.is_file() and "__pycache__" not in path.parts]
     return sorted(path.relative_to(ROOT).as_posix() for path in mine if not path.name.startswith("."))
 
