@@ -94,9 +94,11 @@ class Handler(BaseHTTPRequestHandler):
         if server.fault == "portal":
             return self._send(200, {"Content-Type": "text/html"}, b"<h1>Welcome to our hotel</h1>" if body else b"")
         repo, _, rest = self.path.removeprefix("/cdn").strip("/").partition("/resolve/")
-        path = rest.partition("/")[2]
+        revision, _, path = rest.partition("/")
         if not any(known == repo for known, _ in server.files):
             return self._error(*ERRORS["gone"])
+        if revision not in ("main", server.commit):
+            return self._error(*ERRORS["no-revision"])
         if (repo, path) not in server.files:
             return self._error(*ERRORS["no-file"])
         data, large = server.files[repo, path]
