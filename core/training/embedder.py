@@ -3,14 +3,15 @@
 Time: 40 minutes on one CPU core for a first use, 2 hours to settle. Memory: 1.5 GB. Seed: the preset's.
 Data: `aligned` drawn faces, people as classes. Loss: ArcFace, scale 64, margin growing from 0 to 0.5; and, because the
 drawn people are known by number, smooth L1 of their traits, read off the same features by one linear layer. A class
-says who it is, the traits say why: on few pictures that takes off sooner.
+says who it is, the traits say why: on few pictures that takes off sooner. For the same reason the look (age, pose,
+expression…) is read off the last maps, beside the features, which should forget it.
 """
 
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core import data, faces, metrics
@@ -31,7 +32,9 @@ class Preset:
     rate: float = 1e-3
     scale: float = 64.0
     margin: float = 0.5
-    traits: float = 5.0  # weight of the traits
+    traits: float = 10.0  # weight of the traits
+    looks_weight: float = 5.0  # weight of the look's own numbers, read off the last feature maps; falls to a tenth
+    apart_from: float = 0.05  # weight of ArcFace at the start, in parts of its weight from the middle on
     name: str = "embedder-tiny"
 
 
@@ -39,8 +42,21 @@ PRESETS = {
     "tiny": Preset("tiny", seed=1),
     "tiny-check": Preset("tiny-check", seed=2, name="embedder-check-tiny"),
 }
-AUGMENT = data.Augment(flip=0.5, shift=0.03, zoom=0.06, turn=4, light=0.15, colour=0.08, grey=0.1)
+AUGMENT = data.Augment(flip=0.5, shift=0.02, zoom=0.04, turn=3, light=0.08, colour=0.03)
 CHECKED = (100, 8)  # validation people × looks
+
+
+class Trunk(nn.Module):
+    """The embedder as training calls it: one forward for the face vectors and for the mean of each quarter of the last maps."""
+
+    def __init__(self, embedder: nn.Module) -> None:
+        super().__init__()
+        self.embedder = embedder
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """image: (N, 3, 112, 112). Returns (N, 512) and (N, 4 * widths[3])."""
+        last = self.embedder.maps(image)[-1]
+        return self.embedder.embed(last), F.adaptive_avg_pool2d(last, 2).flatten(1)
 
 
 class EmbedderRecipe(Recipe):
@@ -53,8 +69,9 @@ class EmbedderRecipe(Recipe):
         self.preset, self.drawn, self.held_out, self.batch = preset, drawn, held_out, preset.batch
         embedder = build("iresnet", preset.network).to(memory_format=torch.channels_last)
         self.traits = torch.from_numpy(traits_of(drawn.people))
-        self.networks = {"embedder": embedder, "head": ArcFace(512, drawn.people, preset.scale),
-                         "traits": nn.Linear(512, self.traits.shape[1])}
+        self.networks = {"embedder": Trunk(embedder), "head": ArcFace(512, drawn.people, preset.scale),
+                         "traits": nn.Linear(512, self.traits.shape[1]),
+                         "looks": nn.Linear(4 * embedder.config.widths[-1], len(faces.NAMES))}
         self.optimizers = {"loss": adamw(list(self.networks.values()), preset.rate)}
 
     def batches(self, start, shard, device):
@@ -63,15 +80,19 @@ class EmbedderRecipe(Recipe):
     def updates(self, networks, batch, progress):
         margin = margin_at(progress, self.preset.margin)
         image = batch["image"].contiguous(memory_format=torch.channels_last)
-        found = networks["embedder"](image)
+        found, pooled = networks["embedder"](image)
+        look = F.smooth_l1_loss(networks["looks"](pooled).float(), scaled(batch["truth"]), beta=0.5)
         apart, own = networks["head"](found, batch["person"], margin)
         wanted = self.traits.to(image.device)[batch["person"]]
         known = F.smooth_l1_loss(networks["traits"](found).float(), wanted, beta=0.5)
-        yield "loss", apart + self.preset.traits * known, {"arcface": apart.detach(), "traits": known.detach(),
-                                                           "own": own, "margin": margin}
+        share = apart_share(progress, self.preset.apart_from)
+        aside = self.preset.looks_weight * (1 - 0.9 * min(progress / 0.6, 1.0))
+        loss = share * apart + self.preset.traits * known + aside * look
+        yield "loss", loss, {"arcface": apart.detach(), "traits": known.detach(), "look": look.detach(), "own": own,
+                             "margin": margin}
 
     def check(self, networks):
-        return {"verification": verified(networks["embedder"], self.held_out)}
+        return {"verification": verified(networks["embedder"].embedder, self.held_out)}
 
 
 def recipe(preset: str, people: int | None = None, looks: int | None = None, seed: int | None = None) -> EmbedderRecipe:
@@ -90,9 +111,21 @@ def traits_of(people: int, split: str = "train") -> np.ndarray:
     return (table - table.mean(0)) / (table.std(0) + 1e-6)
 
 
+def scaled(truth: Tensor) -> Tensor:
+    """The 35 numbers of a look, each from -1 to 1 over its range: (N, 35)."""
+    low, high = (torch.tensor([getattr(faces.ATTRIBUTES[name], end) for name in faces.NAMES], device=truth.device)
+                 for end in ("low", "high"))
+    return (truth - (low + high) / 2) / ((high - low) / 2)
+
+
 def margin_at(progress: float, full: float) -> float:
-    """No margin for the first tenth, so that training takes off; the whole margin from the middle on."""
-    return full * min(max((progress - 0.1) / 0.4, 0.0), 1.0)
+    """No margin for the first third, so that training takes off; the whole margin from three quarters on."""
+    return full * min(max((progress - 0.3) / 0.45, 0.0), 1.0)
+
+
+def apart_share(progress: float, start: float) -> float:
+    """How much ArcFace counts: at scale 64 its gradient drowns the traits' before the classes mean anything."""
+    return start + (1 - start) * min(progress / 0.5, 1.0) ** 2
 
 
 def adamw(networks: list[nn.Module], rate: float, decay: float = 0.05) -> torch.optim.AdamW:
@@ -120,5 +153,5 @@ def finish(recipe: EmbedderRecipe, networks: dict, folder, command: str) -> list
     chosen = recipe.preset
     about = (f"IResNet that tells drawn people apart: {chosen.people} people × {chosen.looks} looks, ArcFace, seed "
              f"{chosen.seed}.")
-    return [hub.save(networks["embedder"], chosen.name, network="iresnet", preset=chosen.network, recipe=command,
+    return [hub.save(networks["embedder"].embedder, chosen.name, network="iresnet", preset=chosen.network, recipe=command,
                      about=about, folder=folder)]
