@@ -60,9 +60,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Build the page, start loading, and serve until interrupted."""
     asked = options(arguments)
-    if asked.offline:
-        os.environ["FACET_OFFLINE"] = "1"
-    pipelines.use_device(asked.device)
+    pipelines.configure(asked.device, asked.offline)
     demo = page()
     threading.Thread(target=warm, name="warm", daemon=True).start()
     demo.queue(max_size=64).launch(

@@ -24,14 +24,9 @@ SHOW = "() => { document.querySelector('%s')?.scrollIntoView({behavior: 'smooth'
 
 @GPU
 def make(kind: str, sources: tuple[Source, ...], count: int, sigma: float, seed: int | None) -> Iterator[Result]:
-    """The pictures, a few more each time. Several from one source begin with the source's own vector."""
+    """The pictures, a few more each time."""
     system = pipelines.load("vectors")
-    if kind == "people":
-        yield from system.people(seed, count)
-    elif len(sources) > 1:
-        yield from system.several(sources, sigma, seed)
-    else:
-        yield from system.variations(sources[0], sigma, max(1, count - 1), seed, itself=count > 1)
+    yield from system.people(seed, count) if kind == "people" else system.sheet(sources, sigma, count, seed)
 
 
 def tab(demo: gr.Blocks) -> None:

@@ -13,24 +13,34 @@ _device: str | None = None
 _lock = Lock()
 
 
-def use_device(name: str | None) -> None:
-    """Where pipelines made from now on compute: "cpu", "cuda", "cuda:1", "mps"; None takes the best there is.
+def configure(device: str | None = None, offline: bool = False) -> None:
+    """Settings of the whole process, to be given before the first pipeline is made; nothing heavy is imported.
 
-    Whether this machine has it is seen when the first pipeline is made; until then nothing heavy is imported.
+    device: "cpu", "cuda", "cuda:1", "mps"; None takes the best there is. Whether this machine has it is seen on `load`.
+    offline: never touch the network.
     """
     global _device
-    _device = name
+    _device = device
+    if offline:
+        from core import hub
+
+        hub.set_offline()
+
+
+def make(system: str, **settings: Any) -> Any:
+    """A new pipeline of a system. Raises SettingsError for an unknown system or device, CheckpointError for networks."""
+    if system not in SYSTEMS:
+        raise SettingsError(f"There is no system called {system!r}.", f"Choose from: {', '.join(SYSTEMS)}.")
+    if _device is not None:
+        from core import hub
+
+        hub.set_device(_device)
+    return getattr(import_module(f"{__name__}.{system}"), SYSTEMS[system])(**settings)
 
 
 def load(system: str) -> Any:
-    """The pipeline of a system. Raises SettingsError for an unknown system or device, CheckpointError for networks."""
-    if system not in SYSTEMS:
-        raise SettingsError(f"there is no system called {system!r}", f"choose from: {', '.join(SYSTEMS)}")
+    """The pipeline of a system, the same one for everybody; the first call makes it, others wait. Raises as `make`."""
     with _lock:
         if system not in _made:
-            from core import hub
-
-            if _device is not None:
-                hub.set_device(_device)
-            _made[system] = getattr(import_module(f"{__name__}.{system}"), SYSTEMS[system])()
+            _made[system] = make(system)
         return _made[system]

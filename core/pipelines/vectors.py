@@ -163,6 +163,14 @@ class Vectors:
         seeds = seeds_from(seed, whole(len(sources), "number of faces", 1, MOST))
         return self._draw(list(sources), seeds, [sigma] * len(seeds))
 
+    def sheet(self, sources: Sequence[Source], sigma: float = 0.5, count: int = 8,
+              seed: int | None = None) -> Iterator[Result]:
+        """What the tab shows: a picture of each of several sources; of one source `count` pictures, its own first."""
+        if len(sources) > 1:
+            return self.several(sources, sigma, seed)
+        count = whole(count, "count", 1, MOST)
+        return self.variations(sources[0], sigma, max(1, count - 1), seed, itself=count > 1)
+
     def picture(self, source: Source) -> Result:
         """The one picture of the source's own vector."""
         return last(self.variations(source, sigma=0.0, seed=0))
