@@ -15,10 +15,11 @@ from spaces import GPU, vectors_api, widgets
 from spaces.vectors_sources import Change, Chosen, Sources, turned
 
 FIRST = {"seed": 1, "count": 12, "sigma": 0.5}      # what the page opens with
-HONEST = ("The network that ships is small and has only ever seen **drawn** faces. It draws drawn people: a photo comes "
-          "back as a drawn face with something of its look, not as a portrait.")
-LEGEND = ("Under each face: how alike it is to its source, and its seed. Alike is the cosine between the source's numbers and "
-          "those of the picture, 1 at most, as {embedder} sees them; the generator was trained with that network's help.")
+HONEST = ("The network that ships is small and has only ever seen **drawn** faces, so it draws drawn people: a photo "
+          "comes back as a drawn face with something of its look, not as a portrait.")
+LEGEND = ("Under each face: its similarity to the source, and its seed. Similarity is the cosine between the source's "
+          "numbers and those that {embedder} finds in the picture; 1 is the same. The generator was trained with that "
+          "network's help.")
 SHOW = "() => { document.querySelector('%s')?.scrollIntoView({behavior: 'smooth', block: 'nearest'}) }"
 
 
@@ -67,7 +68,8 @@ class Tab:
         self.gallery = gr.Gallery(show_label=False, columns=4, height="auto", allow_preview=False, buttons=[],
                                   interactive=False, elem_id="gallery", elem_classes="faces", object_fit="cover")
         with gr.Row(visible=False, elem_classes="detail") as self.detail:
-            self.strip = gr.Image(label="The 512 numbers of this face", show_label=False, interactive=False, buttons=[], elem_id="strip", min_width=240)
+            self.strip = gr.Image(label="The 512 numbers of this face", show_label=False, interactive=False, buttons=[],
+                                  elem_id="strip", min_width=240)
             with gr.Column(min_width=240):
                 self.facts = gr.HTML(elem_id="picked")
                 with gr.Row(elem_classes="buttons"):
@@ -165,13 +167,18 @@ class Tab:
 
 def tiles(result: Result) -> list[tuple[str, str]]:
     """Pictures with their captions."""
-    return [(image, f"{kept['similarity']:.2f} alike\n{named(kept)}")
+    return [(image, f"similarity {kept['similarity']:.2f}\n{named(kept)}")
             for image, kept in zip(result.images, result.settings, strict=True)]
 
 
 def named(kept: dict[str, Any]) -> str:
     """The seed, or that no seed had a part in it."""
-    return f"seed {kept['seed']}" if kept["sigma"] or kept["source"] == "people" else "as it is"
+    return f"seed {kept['seed']}" if seeded(kept) else "as it is"
+
+
+def seeded(kept: dict[str, Any]) -> bool:
+    """Whether chance had a part in a picture: not when it shows the source's own numbers."""
+    return bool(kept["sigma"]) or kept["source"] == "people"
 
 
 def counted(result: Result, kind: str) -> str:
@@ -183,5 +190,6 @@ def counted(result: Result, kind: str) -> str:
 def told_of(kept: dict[str, Any], at: int) -> str:
     """What made a picture, for the page."""
     source = {"people": "a random person", "drawn": kept["label"], "photo": "a photo", "vector": "given numbers"}
-    return widgets.facts({"face": str(at + 1), "from": source[kept["source"]], "alike": f"{kept['similarity']:.3f}",
-                          **({"σ": f"{kept['sigma']:g}"} if kept["source"] != "people" else {}), "": named(kept)})
+    facts = {"face": str(at + 1), "from": source[kept["source"]], "similarity": f"{kept['similarity']:.3f}"}
+    sigma = {} if kept["source"] == "people" else {"σ": f"{kept['sigma']:g}"}
+    return widgets.facts(facts | sigma | ({"seed": str(kept["seed"])} if seeded(kept) else {}))

@@ -16,7 +16,8 @@ SHARED = {"concurrency_id": "gpu", "concurrency_limit": 1}
 
 def endpoints() -> None:
     """Register them; each gets components of its own, as an API takes its types from components."""
-    count, seed, sigma = wish("How many, 1 to 64", 8), wish("-1 takes a new seed", -1), wish("How different, 0 to 1.5", 0.5)
+    count, seed = wish("How many, 1 to 64", 8), wish("-1 takes a new seed", -1)
+    sigma = wish("How different, 0 to 1.5", 0.5)
     drawings = (made, about_each, numbers, archive)
     for task, inputs, outputs in (
         (people, (count, seed), drawings),
@@ -119,8 +120,8 @@ def from_crop(photo: str, x: float = 0.5, y: float = 0.5, size: float = 0.5, sig
               seed: float = -1) -> Iterator[Answer]:
     """Variations of a face marked by hand.
 
-    photo: a picture file. x, y: the middle of the face, parts of width and height. size: side of the square, part of the
-    shorter side. sigma, count, seed: as for variations.
+    photo: a picture file. x, y: the middle of the face, parts of width and height. size: side of the square, part
+    of the shorter side. sigma, count, seed: as for variations.
     Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything.
     """
     system = pipelines.load("vectors")
@@ -168,6 +169,6 @@ def answers(results: Iterator[Result]) -> Iterator[Answer]:
     for result in results:
         done = len(result.images) == result.total
         facts = [{key: value for key, value in kept.items() if key != "vector"} for kept in result.settings]
-        names = [f"seed {seed}, similarity {alike:.3f}" for seed, alike in zip(result.seeds, result.similarity, strict=True)]
+        names = [f"seed {kept['seed']}, similarity {kept['similarity']:.3f}" for kept in facts]
         yield (list(zip(result.images, names, strict=True)), facts, system.npy(result.vectors),
                system.zip(result) if done else None)

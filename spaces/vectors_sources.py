@@ -173,7 +173,8 @@ class Sources:
             return {**self.receive_vectors(path, chosen), self.photo: None}
         try:
             kept = system.settings_of(path)
-            return {**(self.restored(kept, chosen) if kept else self.found(faces_in(path), path, chosen)), self.photo: None}
+            found = self.restored(kept, chosen) if kept else self.found(faces_in(path), path, chosen)
+            return {**found, self.photo: None}
         except PhotoError as error:
             return {**self.without_face(error, chosen, path), self.preview: system.preview(path),
                     self.by_hand: gr.update(visible=True, open=True)}
@@ -235,7 +236,7 @@ class Sources:
         kept = pipelines.load("vectors").settings_of(path)
         if kept is None:
             raise PictureError("This file does not hold the settings of a picture made here.",
-                               "Use a PNG as it was downloaded; pictures that were edited or sent by a messenger lose them.")
+                               "Use a PNG as it was downloaded; editors and messengers strip them.")
         return self.restored(kept, chosen)
 
     def restored(self, kept: Restored, chosen: Chosen) -> Change:

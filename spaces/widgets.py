@@ -7,42 +7,52 @@ import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 
 from core.errors import FacetError
 
 STYLE = Path(__file__).with_name("facet.css")
-MARK = ("<svg width='40' height='40' viewBox='0 0 32 32' aria-hidden='true' xmlns='http://www.w3.org/2000/svg'><path fill='#12606b' d='M16 2 29 11 24 28H8L3 11z'/>"
-        "<path fill='#2f8f9a' d='M16 2 29 11 16 17z'/><path fill='#e9d8c3' d='M16 2 3 11l13 6z'/>"
-        "<path fill='#cf6a3f' d='M3 11l13 6-8 11z'/><path fill='#1c7480' d='M29 11 16 17l8 11z'/></svg>")
-HEAD = f'<link rel="icon" href="data:image/svg+xml,{MARK.replace("#", "%23")}"><meta name="color-scheme" content="light dark">'
+MARK = """<svg width="40" height="40" viewBox="0 0 32 32" aria-hidden="true" xmlns="http://www.w3.org/2000/svg">
+<path fill="#12606b" d="M16 2 29 11 24 28H8L3 11z"/><path fill="#2f8f9a" d="M16 2 29 11 16 17z"/>
+<path fill="#e9d8c3" d="M16 2 3 11l13 6z"/><path fill="#cf6a3f" d="M3 11l13 6-8 11z"/>
+<path fill="#1c7480" d="M29 11 16 17l8 11z"/></svg>"""
+HEAD = f'<link rel="icon" href="data:image/svg+xml,{quote(MARK)}"><meta name="color-scheme" content="light dark">'
 SEEDS = 2**32       # seeds are 0 .. SEEDS - 1
 SURPRISE, SAME = "Surprise me", "Same again"
+TEAL = ("#eef7f7", "#d5ebec", "#addadc", "#7cc1c5", "#4aa3aa", "#2b8690", "#1a6d78", "#165862", "#14474f", "#123b42",
+        "#08262b")
+PAPER = ("#fbfaf7", "#f4f2ed", "#e7e3db", "#d3cdc2", "#a8a196", "#7b756b", "#5c5850", "#43403b", "#2a2a28", "#1d1e1e",
+         "#141616")
+LOOK = {    # of gradio's theme: what it is in the light, and in the dark where that differs
+    "body_background_fill": ("*neutral_50", "*neutral_950"),
+    "body_text_color_subdued": ("*neutral_600", "*neutral_400"),
+    "block_background_fill": ("white", "*neutral_900"),
+    "block_border_width": ("1px", "1px"),
+    "block_border_color": ("*neutral_200", "*neutral_800"),
+    "block_label_background_fill": ("transparent", "transparent"),
+    "block_label_border_width": ("0px", "0px"),
+    "block_label_text_color": ("*neutral_600", "*neutral_400"),
+    "input_background_fill": ("*neutral_50", "*neutral_800"),
+    "button_border_width": ("1px", "1px"),
+    "button_primary_background_fill": ("*primary_600", "*primary_600"),
+    "button_primary_background_fill_hover": ("*primary_700", "*primary_500"),
+    "button_primary_text_color": ("white", "white"),
+    "button_secondary_background_fill": ("white", "*neutral_800"),
+    "button_secondary_border_color": ("*neutral_300", "*neutral_700"),
+    "slider_color": ("*primary_500", "*primary_400"),
+}
 
 
 def theme() -> gr.themes.Base:
     """Paper and ink with one blue-green; letters that come with gradio, so nothing is fetched."""
-    teal = gr.themes.Color("#eef7f7", "#d5ebec", "#addadc", "#7cc1c5", "#4aa3aa", "#2b8690", "#1a6d78", "#165862", "#14474f",
-                           "#123b42", "#08262b", name="teal")
-    paper = gr.themes.Color("#fbfaf7", "#f4f2ed", "#e7e3db", "#d3cdc2", "#a8a196", "#7b756b", "#5c5850", "#43403b", "#2a2a28",
-                            "#1d1e1e", "#141616", name="paper")
+    teal, paper = gr.themes.Color(*TEAL, name="teal"), gr.themes.Color(*PAPER, name="paper")
     sans = [gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"]
-    return gr.themes.Base(primary_hue=teal, secondary_hue=teal, neutral_hue=paper, font=sans,
-                          radius_size=gr.themes.sizes.radius_lg).set(
-        body_background_fill="*neutral_50", body_background_fill_dark="*neutral_950",
-        body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_400",
-        block_background_fill="white", block_background_fill_dark="*neutral_900",
-        block_border_width="1px", block_border_color="*neutral_200", block_border_color_dark="*neutral_800",
-        block_label_background_fill="transparent", block_label_background_fill_dark="transparent",
-        block_label_border_width="0px", block_label_text_color="*neutral_600", block_label_text_color_dark="*neutral_400",
-        block_title_text_weight="500", button_border_width="1px", button_border_width_dark="1px", block_shadow="none", input_background_fill="*neutral_50",
-        input_background_fill_dark="*neutral_800", button_primary_background_fill="*primary_600",
-        button_primary_background_fill_hover="*primary_700", button_primary_background_fill_dark="*primary_600",
-        button_primary_background_fill_hover_dark="*primary_500", button_primary_text_color="white",
-        button_secondary_background_fill="white", button_secondary_background_fill_dark="*neutral_800",
-        button_secondary_border_color="*neutral_300", button_secondary_border_color_dark="*neutral_700",
-        slider_color="*primary_500", slider_color_dark="*primary_400")
+    base = gr.themes.Base(primary_hue=teal, secondary_hue=teal, neutral_hue=paper, font=sans,
+                          radius_size=gr.themes.sizes.radius_lg)
+    light, dark = ({name: pair[i] for name, pair in LOOK.items()} for i in (0, 1))
+    return base.set(**light, **{f"{name}_dark": value for name, value in dark.items()})
 
 
 def header() -> gr.HTML:
@@ -104,7 +114,7 @@ def private(triggers: Any, task: Callable | None, inputs: dict[str, Any], output
 
 
 def endpoint(task: Callable, inputs: list, outputs: list, **options: Any) -> None:
-    """A named, documented API endpoint: the function's name, docstring and parameters; its widgets are never on the page.
+    """A named API endpoint: the function's name, docstring and parameters; its widgets are never on the page.
 
     Inputs and outputs are components made for it, in the order of the parameters; an error is its sentence.
     """

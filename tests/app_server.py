@@ -1,0 +1,56 @@
+"""The real app in a process of its own, for the tests that talk to it from outside."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 180      # seconds for a page to answer on a machine that is busy with other things
+
+
+@contextmanager
+def serving(*arguments: str, **env: str) -> Iterator[str]:
+    """`python app.py` on a free port; gives its address, and ends the process afterwards."""
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    process = subprocess.Popen([sys.executable, "app.py", "--port", str(port), *arguments], cwd=ROOT, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **env})
+    try:
+        wait_for(url, process)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(url: str, process: subprocess.Popen) -> None:
+    """Until the page answers; if the process ends before, with what it said."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise AssertionError(f"the app ended: {process.stdout.read()[-3000:]}")
+        try:
+            with urllib.request.urlopen(url, timeout=PATIENCE):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"the app did not answer within {PATIENCE} s")
+
+
+def slowdown() -> float:
+    """How much longer than on a free core work takes right now, 1 or more: what a time limit is to be multiplied by."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    while time.process_time() - cpu < 0.3:
+        sum(range(10_000))
+    return max(1.0, (time.perf_counter() - wall) / 0.3)

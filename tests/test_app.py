@@ -1,0 +1,99 @@
+"""app.py: its options, its page, and how soon it answers."""
+
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from app_server import ROOT, serving, slowdown
+
+import app
+from core import pipelines
+from core.errors import CheckpointError
+from spaces import vectors, widgets
+
+
+@pytest.fixture(scope="module")
+def page():
+    return app.page()
+
+
+def test_the_options():
+    asked = app.options(["--host", "0.0.0.0", "--port", "8000", "--share", "--offline", "--device", "cpu"])
+    assert vars(asked) == {"host": "0.0.0.0", "port": 8000, "share": True, "offline": True, "device": "cpu"}
+    assert vars(app.options([])) == {"host": None, "port": None, "share": False, "offline": False, "device": None}
+
+
+def test_the_help_says_what_they_are():
+    said = subprocess.run([sys.executable, "app.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert all(option in said.stdout for option in ("--host", "--port", "--share", "--offline", "--device"))
+
+
+def test_a_tab_is_named_after_its_system(page):
+    assert {name.lower() for name in app.TABS} == set(pipelines.SYSTEMS)
+    assert {block.label for block in page.blocks.values() if type(block).__name__ == "Tab"} == set(app.TABS)
+
+
+def test_listeners_are_public_by_name_or_private(page):
+    public = {fn.api_name for fn in page.fns.values() if fn.api_visibility == "public"}
+    assert "people" in public
+    assert not {name for name in public if not name or name.startswith(("false", "lambda"))}
+    assert all(fn.api_visibility in ("public", "private") for fn in page.fns.values())
+
+
+def test_nothing_on_the_page_comes_from_elsewhere(page):
+    text = "\n".join([widgets.STYLE.read_text(), widgets.HEAD, str(page.get_config_file()),
+                      *(sheet["url"] or "" for sheet in widgets.theme()._stylesheets if isinstance(sheet, dict))])
+    assert set(re.findall(r"https?://[^\s'\"<>)]+", text)) <= {"http://www.w3.org/2000/svg"}
+
+
+def test_a_sentence_can_not_carry_markup():
+    said = widgets.sentence(CheckpointError("<img src=x onerror=alert(1)> is missing.", "Fetch <it>."))
+    assert "<img" not in said
+    assert "&lt;it&gt;" in said
+
+
+def test_a_network_that_is_missing_is_said_on_the_page(monkeypatch, capsys):
+    def missing(system: str):
+        raise CheckpointError("vectors-tiny is missing.", "Bring it back.")
+
+    monkeypatch.setattr(pipelines, "load", missing)
+    with vectors.gr.Blocks():
+        tab = vectors.Tab()
+        assert "vectors-tiny is missing." in tab.describe()[tab.footer]
+        drawn = list(tab.draw("people", 4, 0.5, 1, vectors.Chosen()))
+    assert "vectors-tiny is missing." in drawn[-1][tab.notice]
+    assert drawn[-1][tab.stop]["visible"] is False
+    app.warm()
+    assert "vectors-tiny is missing." in capsys.readouterr().err
+
+
+def test_same_again_and_surprise_me():
+    assert widgets.next_seed(widgets.SAME, 7) == 7
+    assert len({widgets.next_seed(widgets.SURPRISE, 7) for _ in range(20)}) > 15
+    assert widgets.next_seed(widgets.SAME, None) is not None
+
+
+def test_a_device_that_is_not_there_is_said(monkeypatch):
+    monkeypatch.setattr(pipelines, "_device", "cuda:99")
+    with pytest.raises(Exception, match="no device called 'cuda:99'"):
+        pipelines.make("vectors")
+
+
+def test_the_page_answers_before_the_networks_are_loaded():
+    limit = 15 * slowdown()
+    began = time.monotonic()
+    with serving("--offline", "--device", "cpu") as url:
+        assert time.monotonic() - began < limit
+        with urllib.request.urlopen(f"{url}/config") as answer:
+            assert answer.status == 200
+
+
+def test_pictures_and_uploads_do_not_stay():
+    every, age = app.KEEP
+    assert every <= 3600
+    assert age <= 3 * 3600
+    assert Path(widgets.STYLE).exists()
