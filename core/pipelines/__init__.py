@@ -28,7 +28,7 @@ def configure(device: str | None = None, offline: bool = False) -> None:
 
 
 def make(system: str, **settings: Any) -> Any:
-    """A new pipeline of a system. Raises SettingsError for an unknown system or device, CheckpointError for networks."""
+    """A new pipeline. Raises SettingsError for an unknown system or device, CheckpointError for its networks."""
     if system not in SYSTEMS:
         raise SettingsError(f"There is no system called {system!r}.", f"Choose from: {', '.join(SYSTEMS)}.")
     if _device is not None:

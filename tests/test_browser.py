@@ -1,0 +1,239 @@
+"""The real app in Chromium, on a desktop and on a phone: what a visitor does, and nothing on the console."""
+
+import shutil
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from app_server import serving, slowdown
+from gradio_client import Client
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from core import images
+
+pytestmark = pytest.mark.browser
+WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PATIENCE = 120_000      # milliseconds that an expectation may take on a busy machine
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.fail("No Chromium or Chrome was found. Install one:  sudo apt-get install chromium   "
+                    "or, on macOS,  brew install --cask google-chrome")
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The app with its networks loaded."""
+    with serving("--offline") as url:
+        Client(url, verbose=False).predict(api_name="/about")
+        yield url
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory) -> Path:
+    from skimage import data
+
+    path = tmp_path_factory.mktemp("photo") / "astronaut.jpg"
+    Image.fromarray(data.astronaut()).save(path)
+    return path
+
+
+@pytest.fixture(params=WIDTHS)
+def page(request, browser, address) -> Iterator[Page]:
+    """A fresh visit with the first faces drawn; afterwards the console must be clean and the page not too wide."""
+    width, height = WIDTHS[request.param]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme="dark" if width < 400 else "light")
+    page, faults = context.new_page(), []
+    page.set_default_timeout(PATIENCE)
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda asked: faults.append(asked.url) if foreign(asked.url, address) else None)
+    page.goto(address)
+    done(page)
+    yield page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
+    assert faults == []
+
+
+def foreign(url: str, address: str) -> bool:
+    """Whether a request leaves the app."""
+    return not url.startswith((address, "data:", "blob:"))
+
+
+def done(page: Page, faces: int | None = None) -> None:
+    """Wait until nothing is being drawn, and for so many faces."""
+    expect(page.locator("#generate")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#status .done")).to_have_count(1, timeout=PATIENCE)
+    if faces is not None:
+        expect(page.locator("#gallery img")).to_have_count(faces, timeout=PATIENCE)
+
+
+def seeds(page: Page) -> list[str]:
+    """The captions' last lines."""
+    return [caption.splitlines()[-1] for caption in page.locator("#gallery .caption-label").all_inner_texts()]
+
+
+def how_many(page: Page, count: int) -> None:
+    """Ask for so many faces, and let the field go."""
+    field = page.locator("#count input[type=number]")
+    field.fill(str(count))
+    field.press("Tab")
+
+
+def drop(page: Page, source: str, box: str, path: Path) -> None:
+    """Choose a source and hand a file to its box."""
+    page.get_by_label(source).check(force=True)
+    page.locator(f"#{box} input[type=file]").set_input_files(path)
+
+
+def downloaded(page: Page, button: str, to: Path) -> Path:
+    with page.expect_download() as arriving:
+        page.locator(button).click()
+    path = to / arriving.value.suggested_filename
+    arriving.value.save_as(path)
+    return path
+
+
+def test_the_first_faces_are_there_within_two_seconds(browser, address):
+    took = []
+    for _ in range(3):
+        page, limit = browser.new_page(), 2 * slowdown()
+        page.set_default_timeout(PATIENCE)
+        page.goto(address, wait_until="commit")
+        page.locator("#source").wait_for()
+        began = time.monotonic()
+        page.locator("#gallery img").first.wait_for()
+        took.append((time.monotonic() - began) / limit)
+        page.close()
+    assert min(took) < 1
+
+
+def test_it_opens_with_twelve_people(page):
+    done(page, faces=12)
+    assert seeds(page)[0] == "seed 1"
+    expect(page.locator("#facts")).to_contain_text("vectors-tiny")
+    expect(page.locator("#strip img")).to_be_visible()
+    expect(page.locator(".honest").first).to_contain_text("only ever seen drawn faces")
+
+
+def test_surprise_me_and_same_again(page):
+    page.locator("#generate").click()
+    expect(page.locator("#gallery .caption-label").first).not_to_contain_text("seed 1\n", timeout=PATIENCE)
+    page.wait_for_function("document.querySelector('#gallery .caption-label').innerText.split('\\n')[1] != 'seed 1'")
+    done(page, faces=12)
+    before = seeds(page)
+    assert page.locator("#seed input").input_value() == before[0].removeprefix("seed ")
+    page.get_by_label("Same again").check(force=True)
+    page.locator("#generate").click()
+    page.wait_for_timeout(500)
+    done(page, faces=12)
+    assert seeds(page) == before
+
+
+def test_more_faces_keep_the_first(page):
+    before = seeds(page)
+    how_many(page, 16)
+    done(page, faces=16)
+    assert seeds(page)[:12] == before
+
+
+def test_a_photo_becomes_faces(page, photo):
+    drop(page, "Your photo", "photo", photo)
+    expect(page.locator("#found img")).to_have_count(1, timeout=PATIENCE)
+    page.wait_for_function("document.querySelector('#gallery .caption-label').innerText.includes('as it is')")
+    done(page, faces=12)
+    expect(page.locator("#picked")).to_contain_text("a photo")
+    expect(page.locator("#notice .bad")).to_have_count(0)
+
+
+@pytest.mark.parametrize(("name", "source", "box", "said"), [
+    ("notes.jpg", "Your photo", "photo", "not a picture"),
+    ("empty.png", "Your photo", "photo", "The file is empty."),
+    ("notes.npy", "Vector file", "npy", "not a NumPy array"),
+])
+def test_a_bad_file_is_refused_in_a_sentence(page, tmp_path, name, source, box, said):
+    (tmp_path / name).write_text("" if name.startswith("empty") else "hello")
+    drop(page, source, box, tmp_path / name)
+    expect(page.locator("#notice .bad")).to_contain_text(said, timeout=PATIENCE)
+    expect(page.locator(f"#{box} input[type=file]")).to_be_attached()      # ready for the next
+
+
+def test_a_face_that_is_not_found_can_be_marked(page, tmp_path):
+    Image.new("RGB", (300, 200), "teal").save(tmp_path / "nobody.png")
+    drop(page, "Your photo", "photo", tmp_path / "nobody.png")
+    expect(page.locator("#notice .bad")).to_contain_text("No face was found", timeout=PATIENCE)
+    page.locator("#preview img").click()
+    expect(page.locator("#found img")).to_have_count(1, timeout=PATIENCE)
+    done(page, faces=12)
+
+
+def test_a_long_job_can_be_stopped(page):
+    page.get_by_label("Same again").check(force=True)
+    how_many(page, 64)
+    page.locator("#stop").click()
+    expect(page.locator("#status")).to_contain_text("Stopped after", timeout=PATIENCE)
+    made = page.locator("#gallery img").count()
+    assert 0 < made < 64
+    page.wait_for_timeout(1500)
+    assert page.locator("#gallery img").count() == made
+    how_many(page, 4)
+    done(page, faces=4)
+
+
+def test_downloads_remember_and_come_back(page, tmp_path):
+    page.locator("#gallery .thumbnail-item").nth(4).click()
+    expect(page.locator("#picked")).to_contain_text("seed 5", timeout=PATIENCE)
+    png = downloaded(page, "#download-png", tmp_path)
+    assert images.settings_of(png)["seed"] == 5
+    with zipfile.ZipFile(downloaded(page, "#download-zip", tmp_path)) as archive:
+        assert sum(name.endswith(".png") for name in archive.namelist()) == 12
+    npy = downloaded(page, "#download-npy", tmp_path)
+    assert np.load(npy).shape == (512,)
+
+    page.locator("#restore button").first.click()
+    page.locator("#png input[type=file]").set_input_files(png)
+    expect(page.locator("#seed input")).to_have_value("5", timeout=PATIENCE)
+    page.wait_for_function("document.querySelector('#gallery .caption-label').innerText.includes('seed 5')")
+    done(page, faces=12)
+
+    drop(page, "Vector file", "npy", npy)
+    page.wait_for_function("document.querySelector('#gallery .caption-label').innerText.includes('as it is')")
+    done(page, faces=12)
+
+
+def test_more_like_this(page):
+    page.locator("#gallery .thumbnail-item").nth(2).click()
+    expect(page.locator("#picked")).to_contain_text("seed 3", timeout=PATIENCE)
+    page.locator("#vary").click()
+    page.wait_for_function("document.querySelector('#gallery .caption-label').innerText.includes('as it is')")
+    done(page, faces=12)
+    expect(page.get_by_label("Vector file")).to_be_checked()
+    page.locator("#sigma input[type=number]").fill("0")
+    page.locator("#sigma input[type=number]").press("Tab")
+    done(page, faces=1)
+
+
+def test_drawn_people_can_be_started_from(page):
+    page.get_by_label("Drawn examples").check(force=True)
+    page.wait_for_function("document.querySelector('#gallery .caption-label').innerText.includes('as it is')")
+    expect(page.locator("#examples img")).to_have_count(12, timeout=PATIENCE)
+    page.locator("#examples .thumbnail-item").nth(3).click()
+    expect(page.locator("#picked")).to_contain_text("drawn person 3", timeout=PATIENCE)
+    done(page, faces=12)
+
+
+def test_the_keyboard_is_enough(page):
+    page.locator("#gallery .thumbnail-item").nth(1).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#picked")).to_contain_text("seed 2", timeout=PATIENCE)
