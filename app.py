@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 import threading
-import traceback
+import time
 
 import spaces
 
@@ -36,14 +36,15 @@ def page() -> gr.Blocks:
 
 
 def warm() -> None:
-    """Load what the tabs need, so that the first visitor does not wait; what goes wrong is shown to who asks for it."""
+    """Load what the tabs need, so that the first visitor does not wait, and from then on delete what has grown old."""
     for system in map(str.lower, TABS):
         try:
-            pipelines.load(system)
-        except FacetError as error:
+            pipelines.load(system).warm()
+        except FacetError as error:     # the page says it to whoever asks for a picture
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        except Exception:
-            traceback.print_exc()
+    while True:
+        time.sleep(KEEP[0])
+        pipelines.tidy()
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -20,7 +20,8 @@ HONEST = ("The network that ships is small and has only ever seen **drawn** face
 LEGEND = ("Under each face: its similarity to the source, and its seed. Similarity is the cosine between the source's "
           "numbers and those that {embedder} finds in the picture; 1 is the same. The generator was trained with that "
           "network's help.")
-SHOW = "() => { document.querySelector('%s')?.scrollIntoView({behavior: 'smooth', block: 'nearest'}) }"
+SHOW = """() => document.querySelector('%s')?.scrollIntoView(
+  {behavior: 'smooth', block: innerWidth < 760 ? 'start' : 'nearest'})"""      # on a phone, results lie below the controls
 
 
 @GPU
@@ -118,13 +119,14 @@ class Tab:
                        self.status: widgets.progress(len(result.images), result.total, counted(result, kind))}
             words = f"{counted(result, kind)} in {time.monotonic() - began:.1f} s"
             yield {**self.ended(result, words), self.gallery: gr.update(selected_index=0)}
-        except FacetError as error:
-            yield {**self.ended(result, ""), self.notice: widgets.sentence(error)}
+        except Exception as error:
+            understood = error if isinstance(error, FacetError) else widgets.unforeseen(error)
+            yield {**self.ended(result, ""), self.notice: widgets.sentence(understood)}
 
     def halt(self, shown: Result | None) -> Change:
         """Stopped: what there is stays."""
-        words = f"Stopped after {len(shown.images)} of {shown.total}" if shown else "Stopped"
-        return self.ended(shown, words)
+        unfinished = shown is not None and len(shown.images) < shown.total
+        return self.ended(shown, f"Stopped after {len(shown.images)} of {shown.total}" if unfinished else "Stopped")
 
     def ended(self, result: Result | None, words: str) -> Change:
         """Ready for the next; what was made can be downloaded, and the first of it is looked at."""

@@ -151,6 +151,7 @@ class Sources:
     def turn_page(self, drawn: tuple[Source, ...], chosen: Chosen) -> Iterator[Change]:
         """The next drawn people, one after the other; the first is picked at once."""
         first, drawn = max((source.person for source in drawn), default=-1) + 1, ()
+        yield {self.notice: widgets.remark("Drawing people …")}
         try:
             for source in drawn_people(first, EXAMPLES):
                 drawn = (*drawn, source)

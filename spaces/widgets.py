@@ -4,6 +4,7 @@ import functools
 import html
 import inspect
 import secrets
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,12 @@ def sentence(error: FacetError) -> str:
     """An error as the page shows it: what is wrong, then what to do."""
     step = f" <span>{html.escape(error.next_step)}</span>" if error.next_step else ""
     return f'<div class="notice bad" role="alert"><b>{html.escape(error.message)}</b>{step}</div>'
+
+
+def unforeseen(error: Exception) -> FacetError:
+    """An error that nobody expected, for the page; the terminal gets all of it."""
+    traceback.print_exception(error)
+    return FacetError("Something failed here that should not have.", "Try again; the terminal of the app says more.")
 
 
 def remark(text: str) -> str:

@@ -67,7 +67,9 @@ def test_a_network_that_is_missing_is_said_on_the_page(monkeypatch, capsys):
         drawn = list(tab.draw("people", 4, 0.5, 1, vectors.Chosen()))
     assert "vectors-tiny is missing." in drawn[-1][tab.notice]
     assert drawn[-1][tab.stop]["visible"] is False
-    app.warm()
+    monkeypatch.setattr(app.time, "sleep", lambda seconds: sys.exit())
+    with pytest.raises(SystemExit):
+        app.warm()
     assert "vectors-tiny is missing." in capsys.readouterr().err
 
 

@@ -52,7 +52,8 @@ def photo(tmp_path_factory) -> Path:
 def page(request, browser, address) -> Iterator[Page]:
     """A fresh visit with the first faces drawn; afterwards the console must be clean and the page not too wide."""
     width, height = WIDTHS[request.param]
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme="dark" if width < 400 else "light")
+    context = browser.new_context(viewport={"width": width, "height": height},
+                                  color_scheme="dark" if width < 400 else "light")
     page, faults = context.new_page(), []
     page.set_default_timeout(PATIENCE)
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)

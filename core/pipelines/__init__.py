@@ -44,3 +44,9 @@ def load(system: str) -> Any:
         if system not in _made:
             _made[system] = make(system)
         return _made[system]
+
+
+def tidy() -> None:
+    """Delete the old files of every pipeline there is."""
+    for pipeline in tuple(_made.values()):
+        pipeline.tidy()

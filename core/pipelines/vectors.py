@@ -84,8 +84,19 @@ class Vectors:
         self.generator = hub.load(self.generator_name)
         self.embedder = hub.load(self.embedder_name)
         self.device = next(self.generator.parameters()).device
-        self.folder = Path(folder) if folder else Path(tempfile.mkdtemp(prefix="facet-"))
-        self.keeps = folder is not None
+        self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="facet-", ignore_cleanup_errors=True)
+        self.folder = Path(folder or self._temporary.name)
+
+    def warm(self) -> None:
+        """Do once what is slow the first time: kernels are chosen, the renderer of drawn people is compiled."""
+        last(self.people(seed=0, count=1))
+        self.person(0)
+
+    def tidy(self) -> None:
+        """Delete the files of requests older than KEPT seconds; a folder that the caller chose stays as it is."""
+        for old in self.folder.iterdir() if self._temporary else ():
+            if old.stat().st_mtime < time.time() - KEPT:
+                shutil.rmtree(old, ignore_errors=True)
 
     # --------------------------------------------------------------------------------------------- sources
 
@@ -219,21 +230,28 @@ class Vectors:
         archive = Path(images.zip_files(files, {"settings.json": table}, self._new_folder()))
         return str(archive.replace(archive.with_name("facet-pictures.zip")))
 
-    @cached_property
+    @property
     def about(self) -> dict[str, str]:
-        """What computes here: attention kernel, device, versions, checkpoints with the start of their hashes."""
+        """What computes here: attention kernel, device, versions, checkpoints and their hashes."""
         import torch
 
-        from core import hub
         from core.kernels.attention import kernel_for
 
         config = self.generator.config
-        kernel = kernel_for(self.device, torch.float32, config.width // config.heads)
+        return self._fixed | {"kernel": kernel_for(self.device, torch.float32, config.width // config.heads)}
+
+    @cached_property
+    def _fixed(self) -> dict[str, str]:
+        """What is true of this pipeline for good."""
+        import torch
+
+        from core import hub
+
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine()
         return {"version": __version__,
                 "checkpoint": self.generator_name, "sha256": hub.row(self.generator_name).sha256,
                 "embedder": self.embedder_name, "embedder_sha256": hub.row(self.embedder_name).sha256,
-                "kernel": kernel, "device": f"{self.device.type} ({name})", "torch": torch.__version__}
+                "device": f"{self.device.type} ({name})", "torch": torch.__version__}
 
     # --------------------------------------------------------------------------------------------- private
 
@@ -305,13 +323,10 @@ class Vectors:
         return str(path)
 
     def _new_folder(self) -> Path:
-        """A folder for one request; folders older than KEPT seconds go, unless the caller chose where files lie."""
-        if self.keeps:
+        """A folder for one request, or the one that the caller chose."""
+        if self._temporary is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             return self.folder
-        for old in self.folder.iterdir():
-            if old.stat().st_mtime < time.time() - KEPT:
-                shutil.rmtree(old, ignore_errors=True)
         return Path(tempfile.mkdtemp(dir=self.folder))
 
 
