@@ -26,7 +26,7 @@ class Preset:
 
     network: str
     seed: int
-    people: int = 2000
+    people: int = 1500
     looks: int = 12
     batch: int = 32
     rate: float = 1e-3

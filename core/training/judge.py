@@ -25,7 +25,7 @@ class Preset:
 
     network: str
     seed: int
-    people: int = 2000
+    people: int = 1500
     looks: int = 12
     portrait_looks: int = 4
     batch: int = 64

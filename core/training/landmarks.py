@@ -24,7 +24,7 @@ class Preset:
 
     network: str
     seed: int
-    people: int = 2000
+    people: int = 1500
     looks: int = 4
     batch: int = 64
     rate: float = 2e-3

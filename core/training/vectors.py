@@ -29,10 +29,10 @@ class Preset:
 
     network: str
     seed: int
-    people: int = 2000
+    people: int = 1500
     looks: int = 12
-    batch: int = 32
-    rate: float = 1e-3
+    batch: int = 16
+    rate: float = 8e-4
     pixel: float = 1.0
     identity: float = 1.0
     perceptual: float = 0.2
