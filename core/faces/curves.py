@@ -1,6 +1,7 @@
 """Curves that surfaces and paint share: lids, lips, folds and brows, in head coordinates.
 
-Plain formulas over numbers or arrays, for surfaces in NumPy and for compiled paint alike. m: the measures, or a record of them.
+Plain formulas over numbers or arrays, for surfaces in NumPy and for compiled paint alike. m: the measures, or a record
+of them.
 """
 
 import numpy as np

@@ -59,7 +59,9 @@ def _head(m):
     m.top = 0.94 + 0.04 * i.head_height
     m.depth = 0.90
     m.chin = -1.05 - soft * (0.06 * i.chin_length + 0.03 * man) + 0.13 * c + 0.01 * m.old - 0.02 * k.chubby
-    m.jaw = 0.235 - soft * (0.085 * i.jaw_width + 0.05 * man) - 0.035 * m.adult - 0.17 * k.chubby - 0.02 * c - 0.03 * m.old
+    m.jaw = (
+        0.235 - soft * (0.085 * i.jaw_width + 0.05 * man) - 0.035 * m.adult - 0.17 * k.chubby - 0.02 * c - 0.03 * m.old
+    )
     m.square = 2.28 + soft * (0.16 * i.jaw_square + 0.16 * man) + 0.1 * k.chubby
     m.chin_wide = 0.17 + soft * (0.035 * i.chin_width + 0.03 * man)
     m.chin_out = 0.075 + soft * (0.03 * i.chin_forward + 0.015 * man) - 0.03 * c
@@ -138,7 +140,11 @@ def _brows(m):
 def _hair(m, rng):
     i, k = m.i, m.k
     m.length = k.hair_length * (1 - 0.75 * k.bald)
-    m.shell = 0.0 if m.length < 0.06 else (0.045 + 0.055 * smooth(0.09, 0.35, m.length) + 0.06 * i.volume * (1 - 0.5 * k.bald))
+    m.shell = (
+        0.0
+        if m.length < 0.06
+        else (0.045 + 0.055 * smooth(0.09, 0.35, m.length) + 0.06 * i.volume * (1 - 0.5 * k.bald))
+    )
     m.shell += 0.09 * k.curly * smooth(0.1, 0.6, m.length)
     if k.bald > 0.5:
         m.shell = min(m.shell, 0.035)
@@ -156,7 +162,9 @@ def _hair(m, rng):
 def _colours(m, rng):
     i, k = m.i, m.k
     tone = _palette(SKIN, i.melanin) * (1 + 0.03 * i.undertone * np.array([0.3, -0.2, -1.2]))
-    m.skin = np.clip(tone * (1 + (0.05 * m.child - 0.05 * m.adult * np.array([1, 1.1, 0.9])) * (1 - 0.6 * i.melanin)), 0, 1)
+    m.skin = np.clip(
+        tone * (1 + (0.05 * m.child - 0.05 * m.adult * np.array([1, 1.1, 0.9])) * (1 - 0.6 * i.melanin)), 0, 1
+    )
     weights = np.array([getattr(k, name) for name in HAIR])
     colours = np.array([linear(np.array(c) / 255) for c in HAIR.values()])
     jitter = 1 + 0.18 * i.undertone * 0.5

@@ -1,4 +1,9 @@
-"""Value noise: smooth random numbers fixed in space. Integer hashing, so every machine gives the same."""
+"""Value noise: smooth random numbers fixed in space. Integer hashing, so every machine gives the same.
+
+Beside it the two small helpers that all paint uses: a hill and a mixture.
+"""
+
+import math
 
 from core.faces.jit import jit
 
@@ -53,3 +58,15 @@ def spots(x, y, seed, share):
                 if d < 1 and 1 - d > best:
                     best = 1 - d
     return best
+
+
+@jit
+def hill(d, s):
+    """A Gaussian of width s."""
+    return math.exp(-((d / s) ** 2))
+
+
+@jit
+def mix(a, b, share):
+    """From a (share 0) to b (share 1)."""
+    return a + (b - a) * share

@@ -210,15 +210,20 @@ def look(identity, seed, **overrides):
     values |= _colour(rng, identity, age)
     beard = chance(0.3) * gender * (age >= 19)
     moustache = (1.0 if beard and rng.random() < 0.75 else chance(0.15)) * gender * (age >= 19)
-    values |= dict(beard=beard, moustache=moustache, sideburns=max(beard * chance(0.7), chance(0.15)) * gender * (age >= 17))
+    values |= dict(
+        beard=beard, moustache=moustache, sideburns=max(beard * chance(0.7), chance(0.15)) * gender * (age >= 17)
+    )
     eyewear = rng.random()
     values |= dict(glasses=float(eyewear < 0.2), sunglasses=float(0.2 <= eyewear < 0.27), hat=chance(0.1),
                    earrings=chance(0.45 if gender < 0.5 else 0.06) * (age >= 6),
                    lip_makeup=chance(0.42) * (1 - gender) * adult, eye_makeup=chance(0.4) * (1 - gender) * adult)
     values |= dict(chubby=identity.chubby if rng.random() < 0.9 else 1 - identity.chubby, big_nose=identity.big_nose,
                    bushy_eyebrows=identity.bushy_eyebrows)
-    values |= dict(exposure=float(np.clip(rng.normal() * 0.35, -1, 1)), blur=float(rng.uniform(0, 0.8) ** 2 if rng.random() < 0.22 else 0.0),
-                   light_side=float(rng.uniform(-1, 1)))
+    values |= dict(
+        exposure=float(np.clip(rng.normal() * 0.35, -1, 1)),
+        blur=float(rng.uniform(0, 0.8) ** 2 if rng.random() < 0.22 else 0.0),
+        light_side=float(rng.uniform(-1, 1)),
+    )
     return Look(**(values | overrides), seed=int(rng.integers(1 << 31)))
 
 

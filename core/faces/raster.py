@@ -11,9 +11,9 @@ import numpy as np
 from core.faces import paint
 from core.faces.curves import step
 from core.faces.jit import jit
-from core.faces.paint import hill
+from core.faces.shape import CLOTH, EAR, EYE, FRAME, HAIR, HAT, LENS, METAL, MOUTH, NECK, SKIN
+from core.faces.skin import skin
 
-SKIN, EYE, MOUTH, HAIR, CLOTH, FRAME, LENS, HAT, METAL, EAR, NECK = range(11)
 WIDTH = 11
 
 
@@ -22,7 +22,9 @@ def _cut(material, at, p):
     """True where a surface has a hole: between lids and lips, past the ragged ends of hair."""
     if material == SKIN:
         if at[2] > 0.15:
-            return paint.eye_open_at(at[0], at[1], p) > 0 or (p.open_low > 0.002 and paint.mouth_open_at(at[0], at[1], p) > 0)
+            return paint.eye_open_at(at[0], at[1], p) > 0 or (
+                p.open_low > 0.002 and paint.mouth_open_at(at[0], at[1], p) > 0
+            )
         return False
     if material == HAIR:
         return paint.hair_reach(at[8], at[9], at[10], p) < 0
@@ -194,7 +196,9 @@ def _glass(at, p, out):
     else:
         for n in range(3):
             out[n] = out[n] * 0.93 + 0.006
-    glint = step(0.16, 0.05, abs(at[8] - 0.35 - 0.5 * at[9] + 0.25 * p.light)) * step(0.95, 0.7, abs(at[8]) + 0.2 * abs(at[9]))
+    glint = step(0.16, 0.05, abs(at[8] - 0.35 - 0.5 * at[9] + 0.25 * p.light)) * step(
+        0.95, 0.7, abs(at[8]) + 0.2 * abs(at[9])
+    )
     for n in range(3):
         out[n] += (0.05 + 0.10 * p.sunglasses) * glint
 
@@ -206,7 +210,7 @@ def _lit(kind, at, key, half, p, out):
     r = g = b = 0.5
     gloss, power, through = 0.1, 22.0, 0.0
     if kind == SKIN:
-        r, g, b, sx, sy, gloss = paint.skin(at[0], at[1], at[2], at[8], at[9], at[10], p)
+        r, g, b, sx, sy, gloss = skin(at[0], at[1], at[2], at[8], at[9], at[10], p)
         nx, ny, through = nx - sx * 0.55, ny - sy * 0.55, 1.0
     elif kind == NECK:
         r, g, b = paint.neck(at[8], at[9], p)

@@ -9,19 +9,24 @@ import numpy as np
 from core.faces import raster
 from core.faces.measure import measure
 from core.faces.shape import head_points, parts
+from core.photos import SIZE, TEMPLATE, similarity
 
 VIEWS = ("portrait", "aligned")
-TEMPLATE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
 _SCALARS = (
-    "child old lines melanin freckles man age gray closed seed birth width chin ex ey ez eye_r eye_w tilt lid_up lid_low crease "
-    "hood iris_r gaze_x gaze_y lash nose_w nose_tip nose_base nose_lift my mw lift open_up open_low lip_up lip_low bow fold drop "
-    "by brow_in brow_out brow_arch brow_x0 brow_x1 brow_t brow_a shell stubble part curl fringe cloth_kind hat_kind smile anger "
-    "sadness surprise eye_makeup lip_makeup beard moustache sideburns sunglasses light"
+    "child old lines melanin freckles man age gray closed seed birth width chin ex ey ez eye_r eye_w tilt lid_up "
+    "lid_low crease hood iris_r gaze_x gaze_y lash nose_w nose_tip nose_base nose_lift my mw lift open_up "
+    "open_low lip_up lip_low bow fold drop by brow_in brow_out brow_arch brow_x0 brow_x1 brow_t brow_a shell "
+    "stubble part curl fringe cloth_kind hat_kind smile anger sadness surprise eye_makeup lip_makeup beard "
+    "moustache sideburns sunglasses light"
 ).split()
-_COLOURS = "skin hair brow_colour beard_colour iris lips shadow_tint cloth cloth2 backdrop hat_colour frame gold".split()
+_COLOURS = (
+    "skin hair brow_colour beard_colour iris lips shadow_tint cloth cloth2 backdrop hat_colour frame gold".split()
+)
 _RECORD = np.dtype([(n, "f8") for n in _SCALARS if n not in ("seed", "birth")] + [("seed", "i8"), ("birth", "i8")]
                    + [(n, "f8", (3,)) for n in _COLOURS])
-_SKY = np.array([(0.0, 1.0, 0.25), (0.75, 0.55, 0.45), (-0.75, 0.55, 0.45), (0.35, 0.1, 1.0), (-0.35, 0.1, 1.0), (0.0, -0.5, 0.9)])
+_SKY = np.array(
+    [(0.0, 1.0, 0.25), (0.75, 0.55, 0.45), (-0.75, 0.55, 0.45), (0.35, 0.1, 1.0), (-0.35, 0.1, 1.0), (0.0, -0.5, 0.9)]
+)
 _SKY = _SKY / np.linalg.norm(_SKY, axis=1, keepdims=True)
 
 
@@ -79,10 +84,26 @@ def _check(size, view):
 def _record(m):
     """The measures as one record that compiled paint can read."""
     k, i = m.k, m.i
-    extra = dict(age=k.age, melanin=i.melanin, freckles=i.freckles, birth=i.number * 31 % 9973 + 17, fringe=k.fringe, smile=k.smile,
-                 anger=k.anger, sadness=k.sadness, surprise=k.surprise, eye_makeup=k.eye_makeup, lip_makeup=k.lip_makeup,
-                 beard=k.beard, moustache=k.moustache, sideburns=k.sideburns, sunglasses=k.sunglasses, light=k.light_side,
-                 beard_colour=m.hair * 0.85, stubble=0.75 if m.shell == 0 and k.bald < 0.5 else 0.0)
+    extra = dict(
+        age=k.age,
+        melanin=i.melanin,
+        freckles=i.freckles,
+        birth=i.number * 31 % 9973 + 17,
+        fringe=k.fringe,
+        smile=k.smile,
+        anger=k.anger,
+        sadness=k.sadness,
+        surprise=k.surprise,
+        eye_makeup=k.eye_makeup,
+        lip_makeup=k.lip_makeup,
+        beard=k.beard,
+        moustache=k.moustache,
+        sideburns=k.sideburns,
+        sunglasses=k.sunglasses,
+        light=k.light_side,
+        beard_colour=m.hair * 0.85,
+        stubble=0.75 if m.shell == 0 and k.bald < 0.5 else 0.0,
+    )
     row = np.zeros((), _RECORD)
     for name in _RECORD.names:
         row[name] = extra.get(name, getattr(m, name, None) if name not in extra else None)
@@ -120,7 +141,9 @@ def _scene(face, size, view):
         table.append((part.material, first, rows, columns))
         first += rows * columns
     world = np.concatenate(world)
-    packed = np.concatenate([np.concatenate(rest), np.concatenate(normals), np.ones((first, 2)), np.concatenate(values)], 1)
+    packed = np.concatenate(
+        [np.concatenate(rest), np.concatenate(normals), np.ones((first, 2)), np.concatenate(values)], 1
+    )
     five = _five(m, surfaces[0].points, face.look)
     flat = _camera(world, size, view, five)
     screen = np.concatenate([flat, world[:, 2:]], 1)
@@ -150,17 +173,8 @@ def _camera(world, size, view, five=None):
     if view == "portrait":
         centre = np.array([0.0, 0.14])
         return (flat(world) - centre) * (size / 2.72) + size / 2
-    scale, shift = similarity(flat(world if five is None else five), TEMPLATE * (size / 112))
-    return flat(world) @ scale.T + shift
-
-
-def similarity(source, target):
-    """Least-squares rotation with scale, and shift, from (N, 2) to (N, 2) (Umeyama 1991): (2, 2), (2,)."""
-    a, b = source - source.mean(0), target - target.mean(0)
-    u, s, vt = np.linalg.svd(b.T @ a)
-    flip = np.diag([1.0, np.sign(np.linalg.det(u @ vt))])
-    turn = u @ flip @ vt * ((s * np.diag(flip)).sum() / (a * a).sum())
-    return turn, target.mean(0) - turn @ source.mean(0)
+    matrix = similarity(flat(world if five is None else five), TEMPLATE * (size / SIZE))
+    return flat(world) @ matrix[:, :2].T + matrix[:, 2]
 
 
 def _key(m):

@@ -116,7 +116,11 @@ def _between(y, low, high):
 def _nose(m, x, y):
     t = np.clip((m.nose_top - y) / (m.nose_top - m.nose_tip), 0, 1)
     width = 0.062 + 0.018 * t + (m.nose_w - 0.145) * (0.3 + 0.5 * t)
-    height = m.nose_bridge * smooth(0, 0.3, t) + (m.nose_out - m.nose_bridge) * t ** 1.6 + m.nose_hump * bump(t, 0, 0.4, 0, 0.22, 1)
+    height = (
+        m.nose_bridge * smooth(0, 0.3, t)
+        + (m.nose_out - m.nose_bridge) * t**1.6
+        + m.nose_hump * bump(t, 0, 0.4, 0, 0.22, 1)
+    )
     height = height * smooth(m.nose_tip - 0.105 + m.nose_lift * 0.4, m.nose_tip - 0.015 + m.nose_lift * 0.4, y)
     ridge = height * np.exp(-np.abs(x / width) ** 2.3)
     ball = 0.055 * bump(x, y, 0, m.nose_tip + 0.01 + m.nose_lift * 0.5, 0.062 + 0.2 * (m.nose_w - 0.145), 0.06)
@@ -151,7 +155,9 @@ def _lids(m, x, y, z):
     inside = smooth(1.0, 0.72, np.sqrt(d2) / r) * (z > 0)
     over = np.maximum(cap - z, 0) * inside
     fold = upper_lid(m, (np.abs(x) - m.ex) / m.eye_w) + m.ey + m.crease
-    crease = 0.016 * np.exp(-((y - fold) / 0.014) ** 2) * smooth(1.25, 0.9, np.abs(np.abs(x) - m.ex) / m.eye_w) * (z > 0)
+    crease = (
+        0.016 * np.exp(-(((y - fold) / 0.014) ** 2)) * smooth(1.25, 0.9, np.abs(np.abs(x) - m.ex) / m.eye_w) * (z > 0)
+    )
     bag = 0.02 * m.old * bump(np.abs(x), y, m.ex, m.ey - 0.135, 0.11, 0.035) * (z > 0)
     return z + over - crease + bag
 
@@ -174,8 +180,21 @@ def hair_mask(m, skull):
     x, y, z = np.moveaxis(skull, -1, 0)
     azimuth = np.abs(np.arctan2(x, z + 0.15))
     front = m.hairline
-    line = np.interp(azimuth, _AZIMUTH, [front, front + 0.2 * m.temple, front - 0.08 + m.temple, front - 0.26 + 0.8 * m.temple,
-                                         0.12, -0.12, -0.1, -0.45, -0.66])
+    line = np.interp(
+        azimuth,
+        _AZIMUTH,
+        [
+            front,
+            front + 0.2 * m.temple,
+            front - 0.08 + m.temple,
+            front - 0.26 + 0.8 * m.temple,
+            0.12,
+            -0.12,
+            -0.1,
+            -0.45,
+            -0.66,
+        ],
+    )
     if m.k.bald > 0.5:
         return np.minimum(y - line, np.minimum(0.30 - y, (azimuth - 1.25) * 0.6))
     return y - line
@@ -209,7 +228,12 @@ def _scalp_hair(m, head, skull, mask):
     thick = thick * (1 + 0.35 * m.swept * smooth(0.3, 0.9, y))
     thick = thick * (1 + 0.16 * np.sin(across * 9 + m.seed) * np.sin(along * 5 + m.seed * 0.7))
     if m.part:
-        thick = thick * (1 - 0.55 * np.exp(-(np.abs(np.abs(across) - 10 - 0.0) * 0 + (x - m.part * smooth(-0.4, 0.3, z))) ** 2 / 0.002) * smooth(-0.2, 0.2, z))
+        thick = thick * (
+            1
+            - 0.55
+            * np.exp(-((np.abs(np.abs(across) - 10 - 0.0) * 0 + (x - m.part * smooth(-0.4, 0.3, z))) ** 2) / 0.002)
+            * smooth(-0.2, 0.2, z)
+        )
     if m.curl > 0.5:
         thick = thick + 0.055 * m.curl * _knobs(m, skull) * smooth(0, 0.15, reach)
     if m.k.hat > 0.5:
@@ -238,7 +262,11 @@ def _curtain(m, rows=44, columns=110):
     y = top + (end - top) * t + 0.0 * theta
     fall = smooth(-0.4, -1.1, y)
     grow = m.shell * (0.65 + 0.5 * np.sin(np.pi * np.clip((top - y) / 1.3, 0, 1)))
-    wave = (0.012 + 0.035 * m.i.wave + 0.03 * m.curl) * np.sin(theta * (5 + 6 * m.curl) + m.seed + y * (3 + 9 * m.curl)) * smooth(0.3, -0.4, y)
+    wave = (
+        (0.012 + 0.035 * m.i.wave + 0.03 * m.curl)
+        * np.sin(theta * (5 + 6 * m.curl) + m.seed + y * (3 + 9 * m.curl))
+        * smooth(0.3, -0.4, y)
+    )
     flare = 0.10 * smooth(-1.15, -1.6, y) - 0.09 * smooth(-0.55, -1.05, y) * (1 - m.curl)
     wide = m.width * (1 - 0.02 * fall) + grow + wave + flare
     deep = 0.98 + grow * 0.8 + wave - 0.30 * fall
@@ -317,7 +345,9 @@ def _hat(m, skull):
     line = 0.31 + 0.05 * m.i.hairline + 0.13 * smooth(-0.3, 0.7, z)
     reach = y - line
     woollen = m.hat_kind > 0.5
-    thick = 0.075 + (0.05 * smooth(0.16, 0.10, reach) + 0.12 * smooth(0.6, 1.0, y) if woollen else 0.05 * smooth(0, 0.3, reach))
+    thick = 0.075 + (
+        0.05 * smooth(0.16, 0.10, reach) + 0.12 * smooth(0.6, 1.0, y) if woollen else 0.05 * smooth(0, 0.3, reach)
+    )
     points = skull + n * np.broadcast_to(thick, x.shape)[..., None]
     crown = Part(HAT, points, np.stack([reach, np.arctan2(x, z), y], -1))
     return [crown] if woollen else [crown, _brim(m)]
@@ -381,7 +411,9 @@ def _earrings(m):
     for side in (-1, 1):
         u = np.linspace(0, 2 * np.pi, 25)
         if m.ring > 0.5:
-            path = np.stack([side * (x + 0.035) + 0.02 * np.sin(u), y - 0.075 + 0.085 * np.cos(u), z + 0.085 * np.sin(u) * 0.8], -1)
+            path = np.stack(
+                [side * (x + 0.035) + 0.02 * np.sin(u), y - 0.075 + 0.085 * np.cos(u), z + 0.085 * np.sin(u) * 0.8], -1
+            )
             out.append(_plain(METAL, _tube(path, 0.016)))
         else:
             v, w = np.meshgrid(np.linspace(0, np.pi, 9), u, indexing="ij")
