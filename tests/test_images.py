@@ -249,6 +249,13 @@ def test_bad_paths(tmp_path):
             read(path)
 
 
+def test_a_large_jpeg_is_never_whole_in_memory(monkeypatch):
+    sizes, resizable = [], images._resizable
+    monkeypatch.setattr(images, "_resizable", lambda image: sizes.append(image.size) or resizable(image))
+    read(encoded(Image.new("L", (9000, 6000), 128), "JPEG"))
+    assert sizes == [(4500, 3000)]
+
+
 def test_nothing_is_decoded_before_its_size_is_known(monkeypatch):
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
     with pytest.raises(PictureError):
