@@ -56,7 +56,8 @@ NETWORKS = {
 def build(network: str, preset: str, **overrides: Any) -> "nn.Module":
     """A new network with random weights, in training mode; under `torch.device("meta")` it costs no memory.
 
-    overrides: config fields to change, by name. Raises SettingsError for a name that doesn't exist, listing those that do.
+    overrides: config fields to change, by name. Raises SettingsError for a name that doesn't exist, listing those that
+    do.
     """
     row = _pick(NETWORKS, network, "network")
     config = _pick(row.presets, preset, f"preset of {network}")

@@ -5,6 +5,7 @@ least-squares losses of Mao et al., *Least Squares Generative Adversarial Networ
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ class Discriminator(nn.Module):
         self.config = config
         widths = (3, *config.widths)
         self.convs = nn.ModuleList(spectral_norm(nn.Conv2d(channels_in, channels, 4, 2, 1))
-                                   for channels_in, channels in zip(widths[:-1], widths[1:], strict=True))
+                                   for channels_in, channels in pairwise(widths))
         self.out = spectral_norm(nn.Conv2d(widths[-1], 1, 3, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ UNUSED: frozenset[str] = frozenset()
 
 
 class PReLU(nn.PReLU):
-    """One slope per channel below zero. Where a CPU needs gradients it is written so that they take a third of the time."""
+    """One slope per channel below zero, written so that a CPU needs a third of the time for its gradients."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, C, H, W) -> the same shape."""

@@ -1,12 +1,11 @@
 """The judge: reads the drawn attributes, the pose, the years and a quality number off a face.
 
-A residual network with squeeze-and-excitation gates, and one linear layer for all answers. Two are trained, of different
-widths and from different seeds: one steers training and editing, the other only ever scores.
+A residual network with squeeze-and-excitation gates, and one linear layer for all answers. Two are trained, of
+different widths and from different seeds: one steers training and editing, the other only ever scores.
 """
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -88,6 +87,6 @@ class Judge(nn.Module):
 
 def measure_scale(like: Tensor) -> tuple[Tensor, Tensor]:
     """Middle and half-width of each measure's range, (8,) each: natural = middle + half * network output."""
-    low, high = (torch.tensor([getattr(ATTRIBUTES[name], end) for name in MEASURES], dtype=like.dtype, device=like.device)
-                 for end in ("low", "high"))
+    rows = [ATTRIBUTES[name] for name in MEASURES]
+    low, high = (like.new_tensor([getattr(row, end) for row in rows]) for end in ("low", "high"))
     return (low + high) / 2, (high - low) / 2

@@ -1,9 +1,9 @@
 """Vec2Face: 512 numbers -> a picture of a face.
 
-Wu et al., *Vec2Face: Scaling Face Dataset Generation with Loosely Constrained Vectors*, ICLR 2025, section 3: the vector
-becomes 49 tokens, a feature masked autoencoder fills in those that were hidden, and a convolutional decoder
-(Esser et al., *Taming Transformers*, CVPR 2021, without attention) draws the picture. Keys and arithmetic are those of
-the published file.
+Wu et al., *Vec2Face: Scaling Face Dataset Generation with Loosely Constrained Vectors*, ICLR 2025, section 3: the
+vector becomes 49 tokens, a feature masked autoencoder fills in those that were hidden, and a convolutional decoder
+(Esser et al., *Taming Transformers*, CVPR 2021, without attention) draws the picture. Keys and arithmetic are those
+of the published file.
 """
 
 import math
@@ -159,8 +159,8 @@ def random_masks(batch: int, generator: torch.Generator, minimum: float = 0.1, m
                  maximum: float = 1.0) -> Masks:
     """Masks for a batch (section 3.2): one rate for all from a truncated normal distribution, then places at random.
 
-    minimum, maximum: bounds of the rate, 0 <= minimum <= maximum <= 1; the fraction `minimum` is dropped. The defaults are
-    those of the published inference. The masks lie on the generator's device.
+    minimum, maximum: bounds of the rate, 0 <= minimum <= maximum <= 1; the fraction `minimum` is dropped. The defaults
+    are those of the published inference. The masks lie on the generator's device.
     """
     if not 0 <= minimum <= maximum <= 1 or sd <= 0:
         raise SettingsError(f"mask rates from {minimum} to {maximum} with sd {sd} can't be drawn",
@@ -187,7 +187,8 @@ def _checked(name: str, mask: Tensor | None, rep: Tensor) -> Tensor | None:
         raise SettingsError(f"{name} does not fit a batch of {len(rep)} vectors",
                             f"give ({len(rep)}, {TOKENS + 1}) with a first column of zeros")
     if name == "drop_mask" and (mask.sum(1) != mask[0].sum()).any():
-        raise SettingsError("drop_mask drops more tokens in one row than in another", "drop the same number in every row")
+        raise SettingsError("drop_mask drops more tokens in one row than in another",
+                            "drop the same number in every row")
     return mask
 
 
@@ -283,7 +284,8 @@ class Level(nn.Module):
 
     def __init__(self, channels_in: int, channels: int, groups: int, double: bool) -> None:
         super().__init__()
-        self.block = nn.ModuleList((DecoderBlock(channels_in, channels, groups), DecoderBlock(channels, channels, groups)))
+        self.block = nn.ModuleList((DecoderBlock(channels_in, channels, groups),
+                                    DecoderBlock(channels, channels, groups)))
         self.upsample = nn.ModuleDict({"conv": nn.Conv2d(channels, channels, 3, 1, 1)}) if double else None
 
     def forward(self, x: Tensor) -> Tensor:
