@@ -297,7 +297,7 @@ def _refuse_constant(name: str) -> None:
 
 def _to_json(settings: Mapping) -> str:
     try:
-        text = json.dumps(dict(settings), default=_plain, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(dict(settings), default=_plain, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise SettingsError(f"These settings can't be written into a picture: {error}.",
                             "Use texts, finite numbers, lists and dictionaries.") from error

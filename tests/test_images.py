@@ -1,6 +1,5 @@
 """What people upload, and what we hand back: every odd file, exact round trips, settings that survive."""
 
-import json
 import struct
 import threading
 import warnings
@@ -362,7 +361,7 @@ def test_grid():
 # --------------------------------------------------------------------------------------------------------- files
 
 SETTINGS = {"system": "vectors", "checkpoint": "vectors-tiny", "sha256": "3f9c", "seed": 2**32 - 1, "sigma": 0.3,
-            "kernel": "torch", "version": "0.1.0", "name": "Zoë — ☺", "vector": [0.5, -1.25], "none": None, "yes": True}
+            "kernel": "torch", "version": "0.1.0", "name": "Zoë — ☺ \ud800", "vector": [0.5, -1.25], "none": None}
 
 
 def test_settings_survive(tmp_path):
@@ -429,12 +428,10 @@ def test_no_settings(data):
     assert settings_of(data) is None
 
 
-@given(st.dictionaries(st.text(max_size=20), st.none() | st.booleans() | st.integers(-2**53, 2**53) | st.text()
-                       | st.floats(allow_nan=False, allow_infinity=False), max_size=8))
+@given(st.dictionaries(st.text(st.characters(), max_size=20), st.none() | st.booleans() | st.text()
+                       | st.integers(-2**53, 2**53) | st.floats(allow_nan=False, allow_infinity=False), max_size=8))
 @settings(deadline=None, max_examples=50)
 def test_any_settings_survive(tmp_path_factory, given_):
-    if any(0xD800 <= ord(letter) < 0xE000 for letter in json.dumps(given_, ensure_ascii=False)):
-        return
     assert settings_of(save(quartered(8, 8), given_, tmp_path_factory.mktemp("any"))) == given_
 
 
@@ -449,8 +446,5 @@ def test_zip(tmp_path):
         assert len(set(archive.namelist())) == 4
         assert archive.read("vectors.npy") == b"123"
         assert settings_of(archive.read(Path(first).name)) == SETTINGS
-
-
-def test_zip_of_a_missing_file(tmp_path):
-    with pytest.raises(PictureError):
+    with pytest.raises(PictureError, match="could not be written"):
         zip_files([tmp_path / "gone.png"], folder=tmp_path)
