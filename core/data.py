@@ -118,7 +118,7 @@ def folder(path: str | Path, size: int = 112) -> DrawnSet:
 def batches(
     data: DrawnSet, batch: int, seed: int, device=None, augment: Augment | None = None, start: int = 0, shard=(0, 1)
 ) -> Iterator[dict]:
-    """Batches without end: {"image" (B, 3, H, W) in [-1, 1], "truth" (B, 35), "person" (B,), "points" (B, 5, 2), "row"}.
+    """Batches without end: "image" (B, 3, H, W) in [-1, 1], "truth" (B, 35), "points" (B, 5, 2), "person", "row" (B,).
 
     Every picture comes once per epoch, in an order fixed by `seed`. Batch `start` + n is the same whether or not the
     ones before it were read, which is what exact resuming needs. shard: (index, count) of this process among several.
@@ -201,7 +201,7 @@ def augmented(batch: dict, augment: Augment, generator) -> dict:
 
 
 def affine(mirror, zoom, turn, shift):
-    """Sampling matrices (N, 2, 3) of torch's affine_grid: mirror ±1, zoom factor, turn in degrees, shift in half-pictures.
+    """Sampling matrices (N, 2, 3) for affine_grid: mirror ±1, zoom factor, turn in degrees, shift in half-pictures.
 
     `turn` is that of the picture's content: positive brings the image-right eye down, as a positive `roll` does.
     """
@@ -228,7 +228,7 @@ def _recoloured(image, augment: Augment, uniform, generator):
 
 
 def _moved(points, moved, mirror, size: int):
-    """Points (N, 5, 2) in pixels after the pictures were sampled through `moved`: the inverse map, eyes and mouth swapped."""
+    """Points (N, 5, 2) in pixels of pictures sampled through `moved`: the inverse map, sides swapped if mirrored."""
     import torch
 
     unit = (points + 0.5) * 2 / size - 1  # (N, 5, 2)

@@ -34,19 +34,20 @@ def verification(similarity: Tensor, same: Tensor, folds: int = 10) -> float:
     similarity: (P,) higher is more alike. same: (P,) bool.
     """
     fold = torch.arange(len(same)) % folds
-    right = sum(
-        int(((similarity[fold == k] >= best_threshold(similarity[fold != k], same[fold != k])) == same[fold == k]).sum())
-        for k in range(folds)
-    )
+    right = 0
+    for k in range(folds):
+        threshold = best_threshold(similarity[fold != k], same[fold != k])
+        right += int(((similarity >= threshold) == same)[fold == k].sum())
     return right / len(same)
 
 
 def best_threshold(similarity: Tensor, same: Tensor) -> float:
-    """The threshold that calls most pairs right when "same" means at or above it."""
+    """The threshold that calls most pairs right when "same" means at or above it: half-way between two similarities."""
     order = similarity.argsort()
     sure = same[order].long()
     right_from = sure.flip(0).cumsum(0).flip(0) + (1 - sure).cumsum(0) - (1 - sure)  # genuine above + impostors below
-    return float(similarity[order][right_from.argmax()])
+    best = int(right_from.argmax())
+    return float(similarity[order][max(best - 1, 0) : best + 1].mean())
 
 
 def fnmr_at_fmr(genuine: Tensor, impostor: Tensor, fmr: float = 0.01) -> float:
@@ -95,7 +96,8 @@ def ssim(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5) -> Tensor:
             x = F.conv2d(x, kernel[..., None], groups=x.shape[1])
             return F.conv2d(x, kernel[:, :, None], groups=x.shape[1])
 
-        mean_a, mean_b, square_a, square_b, product = blur(torch.cat([a, b, a * a, b * b, a * b], 1)).split(a.shape[1], 1)
+        blurred = blur(torch.cat([a, b, a * a, b * b, a * b], 1)).split(a.shape[1], 1)
+        mean_a, mean_b, square_a, square_b, product = blurred
         spread_a, spread_b, shared = square_a - mean_a**2, square_b - mean_b**2, product - mean_a * mean_b
         light = (2 * mean_a * mean_b + 0.01**2) / (mean_a**2 + mean_b**2 + 0.01**2)
         structure = (2 * shared + 0.03**2) / (spread_a + spread_b + 0.03**2)

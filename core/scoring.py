@@ -37,8 +37,8 @@ class Bar:
 def score(system: str, quick: bool = False) -> dict:
     """Measure a system: {"system", "bars": [{"name", "value", "goal", "met"}]}.
 
-    quick: on a few people only, to see that everything runs; its numbers say little. Takes minutes on two cores, and some
-    more the first time, while the test faces are drawn. Raises SettingsError for an unknown system.
+    quick: on a few people only, to see that everything runs; its numbers say little. Takes minutes on two cores, and
+    some more the first time, while the test faces are drawn. Raises SettingsError for an unknown system.
     """
     if system not in SYSTEMS:
         raise SettingsError(f"there is no system called {system!r} to score", f"Choose from: {', '.join(SYSTEMS)}.")
@@ -52,19 +52,19 @@ def bar(name: str, value: float, goal: str) -> Bar:
 
 
 def score_embedder(quick: bool = False) -> list[Bar]:
-    """Verification (10 folds, half of the pairs genuine): random pairs, pairs years apart, pairs with one turned face."""
+    """Verification (10 folds, half of the pairs genuine): random pairs, pairs years apart, pairs with a turned face."""
     drawn = data.drawn_set("test", *(QUICK if quick else FULL))
     bars = []
     for name in EMBEDDERS:
         vectors = data.outputs(hub.load(name), drawn)
         for kind, goal in (("random", ">= 0.97"), ("years apart", ">= 0.92"), ("one turned", ">= 0.92")):
-            first, second, same = test_pairs(drawn, kind)
+            first, second, same = pairs_of(drawn, kind)
             value = metrics.verification(metrics.cosine(vectors[first], vectors[second]), same)
             bars.append(bar(f"{name}: verification, {kind}", value, goal))
     return bars
 
 
-def test_pairs(drawn: data.DrawnSet, kind: str, count: int = PAIRS) -> tuple[Tensor, Tensor, Tensor]:
+def pairs_of(drawn: data.DrawnSet, kind: str, count: int = PAIRS) -> tuple[Tensor, Tensor, Tensor]:
     """Pairs of a set's rows: "random", "years apart" (25 or more) or "one turned" (exactly one beyond 35° of yaw)."""
     age, yaw = (torch.from_numpy(drawn.truth[:, NAMES.index(name)].copy()) for name in ("age", "yaw"))
     turned = yaw.abs() > YAW
@@ -88,19 +88,21 @@ def score_judge(quick: bool = False) -> list[Bar]:
         found = [data.outputs(hub.load(name), drawn) for drawn in sets]
         answers = {key: torch.cat([part[key] for part in found]) for key in found[0]}
         right = metrics.agreement(answers["binary"] > 0, truth[:, [NAMES.index(key) for key in BINARY]] > 0.5)
+        age = metrics.mean_error(answers["age"], truth[:, NAMES.index("age")])
+        yaw = metrics.mean_error(answers["pose"][:, 0], truth[:, NAMES.index("yaw")])
         bars += [
             bar(f"{name}: yes/no attributes right", float(right.mean()), ">= 0.95"),
-            bar(f"{name}: age error, years", metrics.mean_error(answers["age"], truth[:, NAMES.index("age")]), "<= 6"),
-            bar(f"{name}: yaw error, degrees", metrics.mean_error(answers["pose"][:, 0], truth[:, NAMES.index("yaw")]), "<= 4"),
+            bar(f"{name}: age error, years", age, "<= 6"),
+            bar(f"{name}: yaw error, degrees", yaw, "<= 4"),
         ]
     return bars
 
 
 def score_vectors(quick: bool = False) -> list[Bar]:
-    """Identity kept, attributes kept, people separable, variations still the person: all by networks that never steered."""
+    """Identity and attributes kept, people separable, variations still the person; by networks that never steered."""
     drawn = data.drawn_set("test", *(QUICK if quick else FULL))
     drawn = drawn.take(spread(len(drawn), drawn.people))  # one look of every person
-    steering, held_out, judge = (hub.load(name) for name in ("embedder-tiny", "embedder-check-tiny", "judge-check-tiny"))
+    steering, held_out, judge = (hub.load(name) for name in (*EMBEDDERS, JUDGES[1]))
     source = data.outputs(steering, drawn)  # (P, 512)
     pictures = pictures_of(source)
     seen = data.outputs(held_out, pictures)  # (P, 512)
@@ -111,8 +113,8 @@ def score_vectors(quick: bool = False) -> list[Bar]:
         bar("people separable at 0.4", separable(40 if quick else 1000, held_out), ">= 0.99"),
     ]
     for sigma, goal in SIGMAS.items():
-        varied = torch.stack([vary(vector, sigma, seed) for seed, vector in enumerate(source)])
-        value = metrics.rank1(data.outputs(held_out, pictures_of(varied)), seen, torch.arange(len(source)))
+        probe = data.outputs(held_out, pictures_of(varied(source, sigma, 0)))
+        value = metrics.rank1(probe, seen, torch.arange(len(source)))
         bars.append(bar(f"variations at σ {sigma} still the person", value, f">= {goal}"))
     return [*bars, bar("attributes kept", float(agreed.mean()), ">= 0.85")]
 
@@ -121,10 +123,14 @@ def separable(people: int, held_out) -> float:
     """Share of sampled people whose mean feature, over three pictures, stays below 0.4 to everybody else's."""
     stored = People.from_dict(weights.read(hub.file("vectors-people-tiny"), hub.row("vectors-people-tiny")))
     vectors = stored.sample(people, seed=0)  # (people, 512)
-    seeds = torch.arange(2 * people).view(2, people).tolist()
-    each = [vectors, *(torch.stack([vary(v, 0.3, seed) for v, seed in zip(vectors, row, strict=True)]) for row in seeds)]
-    units = [torch.nn.functional.normalize(data.outputs(held_out, pictures_of(part)), dim=1) for part in each]
-    return metrics.separability(torch.stack(units).mean(0), 0.4)
+    looks = [vectors, varied(vectors, 0.3, 0), varied(vectors, 0.3, people)]
+    seen = [data.outputs(held_out, pictures_of(each)) for each in looks]
+    return metrics.separability(torch.stack([torch.nn.functional.normalize(each, dim=1) for each in seen]).mean(0), 0.4)
+
+
+def varied(vectors: Tensor, sigma: float, seed: int) -> Tensor:
+    """One variation of each vector (N, 512), from the seeds `seed` onwards."""
+    return torch.stack([vary(vector, sigma, seed + row) for row, vector in enumerate(vectors)])
 
 
 def pictures_of(vectors: Tensor, batch: int = 32) -> Tensor:

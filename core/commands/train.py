@@ -12,20 +12,20 @@ Recipe = Literal["embedder", "judge", "vectors", "landmarks"]
 
 def train(
     recipe: Annotated[Recipe, Argument(help="What to train.")],
-    preset: Annotated[str, Option(help="Size and seed: tiny, or tiny-check for the twin that only ever scores.")] = "tiny",
-    out: Annotated[Path | None, Option(help="Folder of the run: log, sheets, state. runs/<recipe>-<preset> if not given.",
+    preset: Annotated[str, Option(help="Size and seed: tiny, or tiny-check, the twin that only scores.")] = "tiny",
+    out: Annotated[Path | None, Option(help="Folder of the run: log, sheets, state; else runs/<recipe>-<preset>.",
                                        show_default=False)] = None,
     minutes: Annotated[float, Option(min=0.01, help="Training time; the learning rate is annealed over it.")] = 40,
     steps: Annotated[int | None, Option(min=1, help="Train for so many steps instead.", show_default=False)] = None,
     resume: Annotated[bool, Option(help="Go on from the state in the folder of the run.")] = False,
-    threads: Annotated[int | None, Option(min=1, help="CPU threads; all cores if not given.", show_default=False)] = None,
+    threads: Annotated[int | None, Option(min=1, help="CPU threads, if not all cores.", show_default=False)] = None,
     seed: Annotated[int | None, Option(min=0, help="Another seed than the preset's.", show_default=False)] = None,
-    people: Annotated[int | None, Option(min=2, help="Drawn people, if not the preset's number.", show_default=False)] = None,
+    people: Annotated[int | None, Option(min=2, help="Drawn people; else the preset's.", show_default=False)] = None,
     looks: Annotated[int | None, Option(min=2, help="Pictures per person.", show_default=False)] = None,
     precision: Annotated[Literal["auto", "bf16", "no"], Option(help="Mixed precision; auto uses it on GPUs.")] = "auto",
     compiled: Annotated[bool, Option("--compile", help="Compile the networks first (minutes; then faster).")] = False,
     ship: Annotated[Path | None, Option(help="Where the checkpoint goes; the folder of the run if not given. "
-                                             "`checkpoints` makes it the one that is used.", show_default=False)] = None,
+                                             "`checkpoints` makes it the one used.", show_default=False)] = None,
 ) -> None:
     """Train a network from its recipe. Several GPUs: `accelerate launch -m core train …`."""
     import torch

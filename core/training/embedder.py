@@ -47,7 +47,7 @@ CHECKED = (100, 8)  # validation people × looks
 
 
 class Trunk(nn.Module):
-    """The embedder as training calls it: one forward for the face vectors and for the mean of each quarter of the last maps."""
+    """The embedder as training calls it: face vectors, and the mean of each quarter of the last maps, at once."""
 
     def __init__(self, embedder: nn.Module) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ def recipe(preset: str, people: int | None = None, looks: int | None = None, see
 
 
 def traits_of(people: int, split: str = "train") -> np.ndarray:
-    """What the first `people` persons of a split are made of: (people, T) float32, each trait with mean 0 and spread 1."""
+    """What the first `people` persons of a split are made of: (people, T), each trait with mean 0 and spread 1."""
     persons = [faces.person(number, split) for number in range(people)]
     names = [field.name for field in fields(persons[0]) if isinstance(getattr(persons[0], field.name), float)]
     table = np.array([[getattr(person, name) for name in names] for person in persons], np.float32)
@@ -153,5 +153,5 @@ def finish(recipe: EmbedderRecipe, networks: dict, folder, command: str) -> list
     chosen = recipe.preset
     about = (f"IResNet that tells drawn people apart: {chosen.people} people × {chosen.looks} looks, ArcFace, seed "
              f"{chosen.seed}.")
-    return [hub.save(networks["embedder"].embedder, chosen.name, network="iresnet", preset=chosen.network, recipe=command,
-                     about=about, folder=folder)]
+    return [hub.save(networks["embedder"].embedder, chosen.name, network="iresnet", preset=chosen.network,
+                     recipe=command, about=about, folder=folder)]

@@ -140,6 +140,6 @@ def finish(recipe: JudgeRecipe, networks: dict, folder, command: str) -> list:
     from core import hub
 
     chosen = recipe.preset
-    about = f"Reads 35 attributes, pose, years and quality off drawn faces of {chosen.people} people, seed {chosen.seed}."
+    about = f"Reads 35 attributes, pose, years and quality off drawn faces; {chosen.people} people, seed {chosen.seed}."
     return [hub.save(networks["judge"], chosen.name, network="judge", preset=chosen.network, recipe=command,
                      about=about, folder=folder)]

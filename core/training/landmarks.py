@@ -52,8 +52,9 @@ class LandmarksRecipe(Recipe):
         self.optimizers = {"loss": adamw([landmarks], preset.rate, decay=0.01)}
 
     def batches(self, start, shard, device):
-        for step, batch in enumerate(data.batches(self.drawn, self.batch, self.preset.seed, device, None, start, shard)):
-            generator = torch.Generator().manual_seed(data.look_seed("scene", start + step, shard[0], self.preset.seed))
+        seed = self.preset.seed
+        for step, batch in enumerate(data.batches(self.drawn, self.batch, seed, device, None, start, shard), start):
+            generator = torch.Generator().manual_seed(data.look_seed("scene", step, shard[0], seed))
             yield scenes(batch["image"], batch["points"], self.preset.absent, generator)
 
     def updates(self, networks, batch, progress):
@@ -88,7 +89,8 @@ class LandmarksRecipe(Recipe):
         return grid([_dotted(*each) for each in zip(to_pil(scene["image"]), points, presence, strict=True)], columns=8)
 
 
-def recipe(preset: str, people: int | None = None, looks: int | None = None, seed: int | None = None) -> LandmarksRecipe:
+def recipe(preset: str, people: int | None = None, looks: int | None = None,
+           seed: int | None = None) -> LandmarksRecipe:
     """The recipe of a preset, its portraits drawn if they are not yet (the judges use the same)."""
     asked = {name: value for name, value in dict(people=people, looks=looks, seed=seed).items() if value is not None}
     chosen = replace(PRESETS[preset], **asked)
@@ -99,8 +101,8 @@ def recipe(preset: str, people: int | None = None, looks: int | None = None, see
 def scenes(image: Tensor, points: Tensor, absent: float, generator: torch.Generator) -> dict[str, Tensor]:
     """Portraits (N, 3, H, W) in [-1, 1] with points (N, 5, 2) in pixels, put into scenes of SIZE pixels.
 
-    Returns "image" (N, 3, SIZE, SIZE), "points" (N, 5, 2) with -1 and 1 at the picture's edges, and "present" (N,) 1 or 0;
-    a scene whose points do not all fit in has no face in it.
+    Returns "image" (N, 3, SIZE, SIZE), "points" (N, 5, 2) with -1 and 1 at the picture's edges, and "present" (N,) 1 or
+    0; a scene whose points do not all fit in has no face in it.
     """
     n, device = len(image), image.device
 
@@ -176,6 +178,6 @@ def finish(recipe: LandmarksRecipe, networks: dict, folder, command: str) -> lis
     from core import hub
 
     chosen = recipe.preset
-    about = f"Five points of a face and whether there is one, for drawn faces; {chosen.people} people, seed {chosen.seed}."
+    about = f"Five points of a face, and is there one? For drawn faces; {chosen.people} people, seed {chosen.seed}."
     return [hub.save(networks["landmarks"], chosen.name, network="landmarks", preset=chosen.network, recipe=command,
                      about=about, folder=folder)]

@@ -37,7 +37,7 @@ class Settings:
     warmup: int = 100  # steps over which the learning rate rises to its peak
     floor: float = 0.01  # the learning rate at the end, in parts of the peak
     clip: float = 5.0  # largest norm of the gradient
-    precision: str = "auto"  # "bf16", "no", or "auto": bf16 on a GPU that has it; on a CPU with bf16 units ask for it, 1.7 times as fast
+    precision: str = "auto"  # "bf16", "no", or "auto": bf16 on a GPU that has it. CPUs with bf16 units gain 1.7 times
     average: float = 0.999  # decay of the moving average of the weights
     log_every: int = 20  # steps
     save_every: float = 4.0  # minutes
@@ -61,7 +61,7 @@ class Recipe:
         raise NotImplementedError
 
     def updates(self, networks: dict, batch: dict, progress: float) -> Iterator[tuple[str, torch.Tensor, dict]]:
-        """Yield (optimiser's name, loss, numbers to log) for each update of one step; the loop takes the step at once."""
+        """Yield (optimiser's name, loss, numbers to log) for each update of a step; the loop takes each one at once."""
         raise NotImplementedError
 
     def check(self, networks: dict) -> dict[str, float]:
@@ -191,8 +191,11 @@ class _Run:
         numbers = {name: float(value) for name, value in numbers.items()}
         numbers |= {"img/s": self.recipe.batch * self.accelerator.num_processes / max(seconds, 1e-9)}
         self.accelerator.log(numbers | {"minutes": self.clock.spent / 60}, step=self.clock.step)
+        self.tell("step", numbers)
+
+    def tell(self, what: str, numbers: dict) -> None:
         shown = " ".join(f"{name} {value:.4g}" for name, value in numbers.items())
-        self.accelerator.print(f"step {self.clock.step} {self.clock.progress:.1%} {shown}", flush=True)
+        self.accelerator.print(f"{what} {self.clock.step} {self.clock.progress:.1%} {shown}", flush=True)
 
     def look(self) -> None:
         """Check the averaged networks on validation people and draw the sheet."""
@@ -202,7 +205,7 @@ class _Run:
             numbers = self.recipe.check(self.finished())
             sheet = self.recipe.sheet(self.finished())
         self.accelerator.log(numbers, step=self.clock.step)
-        self.accelerator.print(f"check {self.clock.step} " + " ".join(f"{k} {v:.4g}" for k, v in numbers.items()), flush=True)
+        self.tell("check", numbers)
         if sheet is not None:
             sheet.save(self.settings.out / f"sheet-{self.clock.step:06d}.png")
 
@@ -213,7 +216,7 @@ class _Run:
 
 
 def rate_at(step: int, progress: float, settings: Settings) -> float:
-    """The learning rate in parts of its peak: linear warm-up over the first steps, then half a cosine down to the floor."""
+    """The learning rate in parts of its peak: linear warm-up over the first steps, half a cosine down to the floor."""
     warm = min((step + 1) / max(settings.warmup, 1), 1.0)
     return warm * (settings.floor + (1 - settings.floor) * 0.5 * (1 + math.cos(math.pi * progress)))
 
@@ -287,7 +290,7 @@ def _save_state(accelerator, out: Path) -> None:
 def _load_state(accelerator, out: Path) -> None:
     found = next((out / name for name in ("state", "state.old") if (out / name).exists()), None)
     if found is None:
-        raise SettingsError(f"{out} holds no saved state to go on from", "Leave --resume out, or give the folder of the run.")
+        raise SettingsError(f"{out} holds no saved state", "Leave --resume out, or give the folder of the run.")
     accelerator.load_state(str(found))
 
 

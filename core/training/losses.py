@@ -1,5 +1,7 @@
 """Terms that two or more recipes use, and the margin head of the embedder."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,22 +16,24 @@ class ArcFace(nn.Module):
         self.scale = scale
 
     def forward(self, features: Tensor, person: Tensor, margin: float) -> tuple[Tensor, Tensor]:
-        """features: (N, D). person: (N,) class. margin: radians. Returns the loss, and the mean cosine to the own centre."""
+        """features: (N, D). person: (N,). margin: radians. Returns the loss, and the mean cosine to the own centre."""
         with torch.autocast(features.device.type, enabled=False):
             cos = F.linear(F.normalize(features.float(), dim=1), F.normalize(self.weight.float(), dim=1))  # (N, people)
         own = cos.gather(1, person[:, None]).clamp(-1 + 1e-6, 1 - 1e-6)  # (N, 1)
         # past pi - margin the angle would wrap round: go on straight down instead
-        turned = torch.where(own > -torch.tensor(margin).cos(), (own.acos() + margin).cos(), own - margin * torch.tensor(margin).sin())
+        below = own - margin * math.sin(margin)
+        turned = torch.where(own > -math.cos(margin), (own.acos() + margin).cos(), below)
         return F.cross_entropy(self.scale * cos.scatter(1, person[:, None], turned), person), own.detach().mean()
 
 
 def perceptual(maps: list[Tensor], wanted: list[Tensor]) -> Tensor:
     """Distance between feature maps as in LPIPS (Zhang et al. 2018), unweighted: each map (N, C, H, W), in any number.
 
-    Channels are made unit length at every position; squared differences are summed over channels, averaged over the rest.
+    Channels are made unit length at every position; squared differences are summed over channels, averaged over the
+    rest.
     """
-    apart = [(F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean() for a, b in zip(maps, wanted, strict=True)]
-    return torch.stack(apart).mean()
+    pairs = [(F.normalize(a, dim=1), F.normalize(b, dim=1)) for a, b in zip(maps, wanted, strict=True)]
+    return torch.stack([(a - b).square().sum(1).mean() for a, b in pairs]).mean()
 
 
 def least_squares(scores: Tensor, goal: float) -> Tensor:

@@ -21,7 +21,7 @@ from core.training.losses import least_squares, perceptual
 
 @dataclass(frozen=True)
 class Preset:
-    """network: preset of `vec2face`. people × looks drawn faces. The weights are those of the losses of the paper's §3.3.
+    """network: preset of `vec2face`. people × looks drawn faces. The weights are those of the losses of the paper.
 
     adversarial: how strong the discriminator's gradient may get in parts of the others' (its weight is adaptive), from
     `adversarial_from` on, a part of the run. 0 leaves the discriminator out.
@@ -63,11 +63,12 @@ class Reconstruction(nn.Module):
 
 
 class VectorsRecipe(Recipe):
-    """Networks "generator" (kept as an average) and "discriminator"; the embedder and the judge that steer are frozen."""
+    """Networks "generator" (kept as an average) and "discriminator"; embedder and judge steer and are frozen."""
 
     averaged = ("generator",)
 
-    def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet, device: str | None = None) -> None:
+    def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet,
+                 device: str | None = None) -> None:
         torch.manual_seed(preset.seed)
         self.preset, self.drawn, self.held_out, self.batch = preset, drawn, held_out, preset.batch
         self.steering = [hub.load(name, device) for name in preset.steering]
@@ -128,7 +129,8 @@ class VectorsRecipe(Recipe):
         vectors, _ = self.seen(batch["image"])
         made = networks["generator"](vectors).image
         found, _ = self.seen(made.clamp(-1, 1))
-        return {"cos": float(metrics.cosine(found, vectors).mean()), "ssim": float(metrics.ssim(made, batch["image"]).mean())}
+        alike = metrics.ssim(made, batch["image"])
+        return {"cos": float(metrics.cosine(found, vectors).mean()), "ssim": float(alike.mean())}
 
     def sheet(self, networks):
         """Rows: eight validation faces, their reconstructions, and variations at σ = 0.5."""
@@ -186,6 +188,7 @@ def save_people(people: People, name: str, folder: Path, command: str) -> Path:
     path = Path(folder) / f"{name}.safetensors"
     with replacing(path) as part:
         save_file({key: value.contiguous() for key, value in people.to_dict().items()}, part)
-    manifest.put(manifest.Row(name=name, file=path.name, sha256=sha256(path), bytes=path.stat().st_size, recipe=command,
-                              about="Where drawn people lie among the face vectors: mean, components and spread."), Path(folder))
+    about = "Where drawn people lie among the face vectors: mean, components and spread."
+    manifest.put(manifest.Row(name=name, file=path.name, sha256=sha256(path), bytes=path.stat().st_size,
+                              recipe=command, about=about), Path(folder))
     return path
