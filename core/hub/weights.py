@@ -8,6 +8,7 @@ import pickle
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CheckpointError
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 COUNTER = "num_batches_tracked"     # of batch norms: older files lack it, and it does nothing when they are used
 LARGEST_HALF = 65504.0
+
+_unpickling = Lock()                # torch's list of harmless classes belongs to the whole process
 
 
 def read(path: Path, row: Row) -> "dict[str, Tensor]":
@@ -40,7 +43,7 @@ def unpickle(path: Path, row: Row) -> "dict[str, Tensor]":
     import torch
 
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with _unpickling, torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise CheckpointError(f"{path.name} is damaged, or holds more than weights, and was not opened further",
