@@ -52,7 +52,10 @@ def eye(ux, uy, side, x, y, p):
         b = mix(b, p.iris[2] * light * dark, cover)
         hole = step(0.48 + 0.05 * p.surprise, 0.40, t)
         r, g, b = mix(r, 0.006, hole), mix(g, 0.005, hole), mix(b, 0.005, hole)
-    u = max(-1.0, min(1.0, (abs(x) - p.ex) / p.eye_w))
+    u = (abs(x) - p.ex) / p.eye_w
+    if u < -0.97:                                           # the inner corner, seen past the ball
+        return 0.42, 0.24, 0.21
+    u = min(1.0, u)
     below = p.ey + upper_lid(p, u) - y
     above = y - p.ey - lower_lid(p, u)
     shade = 1 - 0.62 * hill(max(below, 0.0), 0.034) - 0.15 * hill(max(above, 0.0), 0.015)

@@ -19,7 +19,7 @@ WIDTH = 11
 
 @jit
 def _cut(material, at, p):
-    """True where a surface has a hole: between lids and lips, past the ragged ends of hair."""
+    """True where a surface has a hole or an end: between lids and lips, past the ragged ends of hair."""
     if material == SKIN:
         if at[2] > 0.15:
             return paint.eye_open_at(at[0], at[1], p) > 0 or (
@@ -30,6 +30,8 @@ def _cut(material, at, p):
         return paint.hair_reach(at[8], at[9], at[10], p) < 0
     if material == HAT:
         return at[8] < 0
+    if material == EYE:                                     # the ball is wider than its socket towards the temple
+        return abs(at[0]) - p.ex > p.eye_w or abs(at[1] - p.ey) > 0.75 * p.eye_w
     return False
 
 

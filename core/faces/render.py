@@ -146,7 +146,7 @@ def _scene(face, size, view):
     )
     five = _five(m, surfaces[0].points, face.look)
     flat = _camera(world, size, view, five)
-    screen = np.concatenate([flat, world[:, 2:]], 1)
+    screen = np.concatenate([flat + 0.5, world[:, 2:]], 1)  # the rasteriser counts from the edge
     return m, np.ascontiguousarray(screen), np.ascontiguousarray(packed), world, np.array(table, np.int64)
 
 
@@ -168,12 +168,12 @@ def _five(m, head, look):
 
 
 def _camera(world, size, view, five=None):
-    """Perspective from seven units away; (N, 2) pixels."""
+    """Perspective from seven units away; (N, 2) pixels, whole numbers being their centres."""
     flat = lambda q: np.stack([q[:, 0], -q[:, 1]], 1) * (7 / (7.6 - q[:, 2:]))  # noqa: E731
     if view == "portrait":
         centre = np.array([0.0, 0.14])
-        return (flat(world) - centre) * (size / 2.72) + size / 2
-    matrix = similarity(flat(world if five is None else five), TEMPLATE * (size / SIZE))
+        return (flat(world) - centre) * (size / 2.72) + size / 2 - 0.5
+    matrix = similarity(flat(world if five is None else five), (TEMPLATE + 0.5) * (size / SIZE) - 0.5)
     return flat(world) @ matrix[:, :2].T + matrix[:, 2]
 
 

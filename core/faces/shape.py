@@ -32,7 +32,7 @@ def parts(m):
     head, skull = head_points(m)
     mask = hair_mask(m, skull)
     out = [Part(SKIN, head, np.stack([mask, *flow(m, skull)], -1))]
-    out += [_eyeball(m, head, side) for side in (-1, 1)]
+    out += [_eyeball(m, side) for side in (-1, 1)]
     out += [*_ears(m, head), _neck(m), _torso(m)]
     if m.open_low > 0.002:
         out.append(_mouth_cavity(m, head))
@@ -283,13 +283,15 @@ def _curtain(m, rows=44, columns=110):
     return Part(HAIR, points, np.stack([reach, across, np.broadcast_to(top - y, points.shape[:2])], -1), 0.9)
 
 
-def _eyeball(m, head, side):
-    v, u = np.meshgrid(np.linspace(0.03, 1.35, 18), np.linspace(0, 2 * np.pi, 34), indexing="ij")
-    x = np.sin(v) * np.cos(u) * m.eye_r
-    y = np.sin(v) * np.sin(u) * m.eye_r
-    z = np.cos(v) * m.eye_r
+def _eyeball(m, side):
+    """The front of a ball, and the white skirt that closes the gap to the nose when the head is turned."""
+    v, u = np.meshgrid(np.concatenate([np.linspace(0, 1.1, 16), [1.2, 1.35, 1.6]]), np.linspace(0, 2 * np.pi, 34),
+                       indexing="ij")
+    ball = np.minimum(v, 1.1)
+    radius = (np.sin(ball) + 1.3 * (v - ball)) * m.eye_r
+    x, y, z = radius * np.cos(u), radius * np.sin(u), (np.cos(ball) - 0.15 * (v - ball)) * m.eye_r
     points = np.stack([side * m.ex + x, m.ey + y, m.ez + z], -1)
-    return Part(EYE, points, np.stack([x, y, np.full_like(x, side)], -1) / np.array([m.eye_r, m.eye_r, 1]))
+    return Part(EYE, points, np.stack([x / m.eye_r, y / m.eye_r, np.full_like(x, side)], -1))
 
 
 def _mouth_cavity(m, head):
