@@ -120,9 +120,9 @@ def test_dropout_keeps_the_mean(kernel):
 def test_plain_can_be_differentiated_twice():
     q, k, v, _ = inputs((1, 2, 3, 4, 5), torch.float64)
     with forced("plain"):
-        assert torch.autograd.gradgradcheck(attention, (q, k, v))
+        assert torch.autograd.gradgradcheck(attention, (q, k, v), fast_mode=True)
     with sdpa_kernel(SDPBackend.MATH):
-        assert torch.autograd.gradgradcheck(lambda *x: attention(*x, kernel="torch"), (q, k, v))
+        assert torch.autograd.gradgradcheck(lambda *x: attention(*x, kernel="torch"), (q, k, v), fast_mode=True)
 
 
 def test_compiling_traces_in_one_piece():
@@ -179,6 +179,14 @@ def test_what_runs_is_chosen_and_remembered(stand_in):
     for _ in range(3):
         assert kernel_for(torch.device("cpu"), FLOAT, 16) == "xformers"
     assert len(stand_in) == asked
+
+
+@pytest.mark.parametrize("around", [torch.inference_mode, torch.no_grad, lambda: torch.device("meta"),
+                                    lambda: torch.autocast("cpu", torch.bfloat16)])
+@pytest.mark.parametrize("biased", [False, True])
+def test_the_answer_does_not_depend_on_who_asks_first(stand_in, around, biased):
+    with around():
+        assert kernel_for("cpu", FLOAT, 16, biased) == "xformers"
 
 
 def test_a_kernel_that_answers_wrongly_is_not_chosen(fresh, monkeypatch):

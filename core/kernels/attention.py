@@ -96,10 +96,10 @@ def _able(kernel: str, device: torch.device, dtype: torch.dtype, head_size: int,
 @cache
 def why_not(kernel: str, device: torch.device, dtype: torch.dtype, head_size: int, biased: bool = False) -> str:
     """Why the kernel can't be used: the first line of what a tiny call raised; empty when its answer was right."""
-    q = torch.linspace(-1, 1, 2 * 8 * head_size).reshape(1, 2, 8, head_size).to(device, dtype)
-    bias = torch.linspace(0, 1, 64).reshape(1, 1, 8, 8).to(device, dtype) if biased else None
     try:
         with torch.inference_mode(False), torch.enable_grad(), _without_autocast(device.type):
+            q = torch.linspace(-1, 1, 16 * head_size, device=device).reshape(1, 2, 8, head_size).to(dtype)
+            bias = torch.linspace(0, 1, 64, device=device).reshape(1, 1, 8, 8).to(dtype) if biased else None
             answers = [_answer(KERNELS[name], q.clone(), bias) for name in (kernel, "plain")]
         torch.testing.assert_close(*answers, atol=0.05, rtol=0.05)
     except Exception as error:   # whatever it was, it did not run: xFormers alone raises five different types
