@@ -25,6 +25,8 @@ class Preset:
 
     adversarial: how strong the discriminator's gradient may get in parts of the others' (its weight is adaptive), from
     `adversarial_from` on, a part of the run. 0 leaves the discriminator out.
+    steered_from: the part of the run from which identity and perception count. Before that steps are faster, and a
+    generator without a picture of a face yet would learn to please the embedder with patterns instead.
     """
 
     network: str
@@ -33,13 +35,14 @@ class Preset:
     looks: int = 12
     batch: int = 16
     rate: float = 8e-4
-    pixel: float = 1.0
+    pixel: float = 10.0
     identity: float = 1.0
     perceptual: float = 0.2
     structure: float = 0.1
     tokens: float = 1.0
     adversarial: float = 0.3
     adversarial_from: float = 0.8
+    steered_from: float = 0.3
     steering: tuple[str, ...] = ("embedder-tiny", "judge-tiny")
     name: str = "vectors-tiny"
     people_name: str = "vectors-people-tiny"
@@ -86,17 +89,18 @@ class VectorsRecipe(Recipe):
     def updates(self, networks, batch, progress):
         """Pixels, identity, perception, structure and tokens; for the last part of the run a discriminator as well."""
         image = batch["image"].contiguous(memory_format=torch.channels_last)
-        vectors, wanted = self.seen(image)
+        steered = progress >= self.preset.steered_from
+        vectors, wanted = self.seen(image) if steered else (self.vectors(image), [])
         drop, mask = random_masks(len(image), torch.default_generator)
         made = networks["generator"](vectors, drop, mask)
-        found, maps = self.seen(made.image, grad=True)
         terms = {
             "pixel": (made.image - image).square().mean(),
-            "identity": (1 - metrics.cosine(found, vectors)).mean(),
-            "perceptual": perceptual(maps, wanted),
             "structure": (1 - metrics.ssim(made.image, image)).mean(),
             "tokens": (made.tokens - made.clean).square().mean(),
         }
+        if steered:
+            found, maps = self.seen(made.image, grad=True)
+            terms |= {"identity": (1 - metrics.cosine(found, vectors)).mean(), "perceptual": perceptual(maps, wanted)}
         loss = sum(getattr(self.preset, name) * term for name, term in terms.items())
         numbers = {name: term.detach() for name, term in terms.items()}
         if not self.preset.adversarial or progress < self.preset.adversarial_from:
@@ -106,6 +110,11 @@ class VectorsRecipe(Recipe):
         fooled = least_squares(networks["discriminator"](made.image), 1.0)
         weight = balance(loss, fooled, self.last_layer(networks["generator"])) * self.preset.adversarial
         yield "loss", loss + weight * fooled, numbers | {"fooled": fooled.detach()}
+
+    @torch.no_grad()
+    def vectors(self, image: Tensor) -> Tensor:
+        """The face vectors (N, 512) that the steering embedder sees."""
+        return self.steering[0](image)
 
     def seen(self, image: Tensor, grad: bool = False) -> tuple[Tensor, list[Tensor]]:
         """What the steering networks see: the face vectors (N, 512), and feature maps of all of them."""
