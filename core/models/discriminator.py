@@ -1,7 +1,7 @@
 """A patch discriminator: is each patch of the picture drawn or made? For training only.
 
-Isola et al., *Image-to-Image Translation with Conditional Adversarial Networks*, CVPR 2017, section 2.2.2, with the
-least-squares losses of Mao et al., *Least Squares Generative Adversarial Networks*, ICCV 2017.
+Isola et al., *Image-to-Image Translation with Conditional Adversarial Networks*, CVPR 2017, section 2.2.2; its output
+is meant for the least-squares loss of Mao et al., *Least Squares Generative Adversarial Networks*, ICCV 2017.
 """
 
 from dataclasses import dataclass
@@ -40,13 +40,3 @@ class Discriminator(nn.Module):
         for conv in self.convs:
             x = F.leaky_relu(conv(x), 0.2)
         return self.out(x)
-
-
-def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Least squares for the discriminator, from its outputs on real pictures and on made (detached) ones: a scalar."""
-    return ((real - 1).square().mean() + fake.square().mean()) / 2
-
-
-def generator_loss(fake: Tensor) -> Tensor:
-    """Least squares for the generator, from the discriminator's output on what it made: a scalar."""
-    return (fake - 1).square().mean()
