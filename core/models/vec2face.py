@@ -18,6 +18,7 @@ from core.errors import SettingsError, VectorError
 from core.kernels.attention import attention
 
 TOKENS = 49   # 7 x 7, behind the identity token
+PLACE = 0.5   # spread of the positions before training: nothing else tells the tokens apart, all scaled copies of one vector
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Vec2Face(nn.Module):
         self.blocks = nn.ModuleList(Block(width, config.heads, config.dropout) for _ in range(config.depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.decoder_embed = nn.Linear(width, decoder)
-        self.decoder_pos_embed_learned = nn.Parameter(torch.randn(1, TOKENS + 1, decoder) * 0.02)
+        self.decoder_pos_embed_learned = nn.Parameter(torch.randn(1, TOKENS + 1, decoder) * PLACE)
         self.decoder_blocks = nn.ModuleList(
             Block(decoder, config.decoder_heads, config.dropout) for _ in range(config.decoder_depth))
         self.decoder_norm = nn.LayerNorm(decoder, eps=1e-6)
@@ -198,7 +199,7 @@ class TokenEmbedding(nn.Module):
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.position_embeddings = nn.Embedding(TOKENS + 1, width)
-        nn.init.normal_(self.position_embeddings.weight, std=0.02)
+        nn.init.normal_(self.position_embeddings.weight, std=PLACE)
         self.LayerNorm = nn.LayerNorm(width, eps=1e-6)
         self.dropout = nn.Dropout(dropout)
 
