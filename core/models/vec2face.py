@@ -18,7 +18,7 @@ from core.errors import SettingsError, VectorError
 from core.kernels.attention import attention
 
 TOKENS = 49   # 7 x 7, behind the identity token
-PLACE = 0.5   # spread of the positions before training: nothing else tells the tokens apart, all scaled copies of one vector
+PLACE = 0.5   # spread of the positions before training: nothing else tells tokens apart, scaled copies of one vector
 
 
 @dataclass(frozen=True)
