@@ -120,9 +120,15 @@ def score_vectors(quick: bool = False) -> list[Bar]:
 
 
 def separable(people: int, held_out) -> float:
-    """Share of sampled people whose mean feature, over three pictures, stays below 0.4 to everybody else's."""
+    """Share of sampled people whose mean feature, over three pictures, stays below 0.4 to everybody else's.
+
+    0 when so many people cannot even be sampled at the default distance (`People.sample` gives up).
+    """
     stored = People.from_dict(weights.read(hub.file("vectors-people-tiny"), hub.row("vectors-people-tiny")))
-    vectors = stored.sample(people, seed=0)  # (people, 512)
+    try:
+        vectors = stored.sample(people, seed=0)  # (people, 512)
+    except SettingsError:
+        return 0.0
     looks = [vectors, varied(vectors, 0.3, 0), varied(vectors, 0.3, people)]
     seen = [data.outputs(held_out, pictures_of(each)) for each in looks]
     return metrics.separability(torch.stack([torch.nn.functional.normalize(each, dim=1) for each in seen]).mean(0), 0.4)

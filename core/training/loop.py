@@ -8,8 +8,10 @@ import math
 import os
 import shutil
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -128,10 +130,18 @@ class _Run:
     clock: Clock
 
     def train(self) -> None:
+        with _stop_requested() as stop:
+            self.steps(stop)
+        self.save()
+        if stop():
+            raise KeyboardInterrupt(f"stopped at step {self.clock.step}; go on with --resume")
+        self.look()
+
+    def steps(self, stop) -> None:
+        """Steps until the run is over or `stop()` says so, with a look and a save every few minutes."""
         shard = (self.accelerator.process_index, self.accelerator.num_processes)
         batches = self.recipe.batches(self.clock.step, shard, self.accelerator.device)
         saved = checked = logged = self.clock.spent
-        stop = _stop_requested()
         self.clock.seen = time.monotonic()
         while self.clock.progress < 1.0 and not stop():
             numbers = self.step(next(batches))
@@ -144,10 +154,6 @@ class _Run:
             if self.clock.spent - saved > 60 * self.settings.save_every:
                 saved = self.clock.spent
                 logged += self.timed(self.save)
-        self.save()
-        if stop():
-            raise KeyboardInterrupt(f"stopped at step {self.clock.step}; go on with --resume")
-        self.look()
 
     def timed(self, task) -> float:
         """Do a task between steps; returns the seconds it took, which count as spent but not against the speed."""
@@ -294,12 +300,14 @@ def _load_state(accelerator, out: Path) -> None:
     accelerator.load_state(str(found))
 
 
-def _stop_requested():
-    """A function that says whether SIGTERM or Ctrl-C has come."""
-    asked = []
-    for kind in (signal.SIGTERM, signal.SIGINT):
-        try:
-            signal.signal(kind, lambda *_: asked.append(True))
-        except ValueError:  # not the main thread: signals stay as they are
-            break
-    return lambda: bool(asked)
+@contextmanager
+def _stop_requested() -> Iterator[Callable[[], bool]]:
+    """A function that says whether SIGTERM or Ctrl-C has come; outside the main thread signals stay as they are."""
+    asked, before = [], {}
+    if threading.current_thread() is threading.main_thread():
+        before = {kind: signal.signal(kind, lambda *_: asked.append(True)) for kind in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
