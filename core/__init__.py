@@ -2,6 +2,7 @@
 
     faces/       named numbers -> a drawn face; the data source that ships
     images.py    PIL <-> (N, 3, H, W) in [-1, 1]; grids; settings in the PNG
+    alignment.py the five-point template, and the way there
     photos.py    a photo -> its faces, each aligned to 112 x 112
     hub/         a checkpoint's name -> a checked file -> a network on a device
     sampling.py  one seed per image; sampling people

@@ -14,13 +14,8 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
+from core.alignment import SIZE, TEMPLATE, similarity
 from core.errors import CheckpointError, PhotoError
-
-# ArcFace's template: where both eyes, the nose tip and both mouth corners belong in 112 × 112 pixels.
-TEMPLATE = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655),
-                     (70.7299, 92.2041)])
-TEMPLATE.flags.writeable = False
-SIZE = 112
 
 PATCH = 192         # pixels: a face is enlarged or reduced to this before eyes are looked for
 SMALLEST = 8        # pixels: a box of a face has at least this side
@@ -128,23 +123,6 @@ def align(image: Image.Image, points: np.ndarray, size: int = SIZE) -> Image.Ima
 def crop(image: Image.Image, box: Sequence[float], size: int = SIZE) -> Image.Image:
     """The aligned crop of a face marked by hand: see `face_in`."""
     return align(image, face_in(image, box).points, size)
-
-
-def similarity(points: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The (2, 3) matrix of the turn, scale and shift that bring points (N, 2) closest to target (N, 2).
-
-    Least squares without reflection (Umeyama 1991), in closed form over complex numbers: target = a·points + b.
-    Raises PhotoError for points that are not finite or all in one place.
-    """
-    points, target = (np.asarray(p, np.float64).reshape(-1, 2) for p in (points, target))
-    source, goal = (p[:, 0] + 1j * p[:, 1] for p in (points, target))
-    spread = source - source.mean()
-    power = (spread * spread.conj()).real.sum()
-    if not np.isfinite(power) or power < 1e-6:
-        raise PhotoError("The points of this face are all in one place.", "Mark the face by hand.")
-    a = (spread.conj() * (goal - goal.mean())).sum() / power
-    b = goal.mean() - a * source.mean()
-    return np.array([(a.real, -a.imag, b.real), (a.imag, a.real, b.imag)])
 
 
 def _warp(image: Image.Image, matrix: np.ndarray, size: int) -> Image.Image:

@@ -17,7 +17,8 @@ BASE = {"core", "core.errors"}  # the version and the sentences: anyone may name
 MAY = {
     "core": set(),
     "core.errors": set(),
-    "core.faces": set(),
+    "core.faces": {"core.alignment"},
+    "core.alignment": set(),
     "core.kernels": set(),
     "core.sampling": set(),
     "core.images": set(),
@@ -25,7 +26,7 @@ MAY = {
     "core.data": {"core.faces", "core.images"},
     "core.models": {"core.kernels", "core.faces"},  # the judge's outputs are named by the attribute table
     "core.hub": {"core.models"},
-    "core.photos": {"core.hub", "core.images", "core.models"},
+    "core.photos": {"core.hub", "core.images", "core.models", "core.alignment"},
     "core.pipelines": {"core.models", "core.kernels", "core.hub", "core.images", "core.photos", "core.sampling",
                        "core.metrics", "core.faces"},
     "core.training": {"core.models", "core.kernels", "core.hub", "core.data", "core.metrics", "core.images",

@@ -6,10 +6,10 @@ from multiprocessing import get_context
 
 import numpy as np
 
+from core.alignment import SIZE, TEMPLATE, similarity
 from core.faces import raster
 from core.faces.measure import measure
 from core.faces.shape import head_points, parts
-from core.photos import SIZE, TEMPLATE, similarity
 
 VIEWS = ("portrait", "aligned")
 _SCALARS = (

@@ -42,7 +42,7 @@ class Preset:
     tokens: float = 1.0
     adversarial: float = 0.3
     adversarial_from: float = 0.8
-    steered_from: float = 0.3
+    steered_from: float = 0.15
     steering: tuple[str, ...] = ("embedder-tiny", "judge-tiny")
     name: str = "vectors-tiny"
     people_name: str = "vectors-people-tiny"
