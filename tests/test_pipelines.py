@@ -329,7 +329,7 @@ def test_a_file_that_is_no_picture_says_so(system):
 
 
 def test_a_face_can_be_marked_by_hand(system, photo):
-    marked = system.cropped(photo, x=0.44, y=0.22, size=0.4)
+    marked = system.cropped(photo, x=0.44, y=0.22, size=0.28)
     assert cosine(marked.vector, system.faces_in(photo)[0].vector) > 0.5
     with pytest.raises(SettingsError):
         system.cropped(photo, x=7)

@@ -7,14 +7,14 @@ from core.errors import SettingsError
 
 def number(value: Any, name: str, low: float, high: float) -> float:
     """A finite number in [low, high]. Raises SettingsError that names the setting and its range."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:   # NaN fails too
+    if not _within(value, low, high):
         raise SettingsError(f"{name} can't be {_shown(value)}.", f"Choose a number from {low:g} to {high:g}.")
     return float(value)
 
 
 def whole(value: Any, name: str, low: int, high: int) -> int:
     """A whole number in [low, high]; 3.0 is one. Raises SettingsError that names the setting and its range."""
-    if number(value, name, low, high) != int(value):
+    if not _within(value, low, high) or value != int(value):
         raise SettingsError(f"{name} can't be {_shown(value)}.", f"Choose a whole number from {low:,} to {high:,}.")
     return int(value)
 
@@ -29,6 +29,11 @@ def square(size: tuple[int, int], x: float, y: float, side: float) -> tuple[int,
     left, top = (min(max(0, round(at * whole - width / 2)), whole - width)
                  for at, whole in zip((x, y), size, strict=True))
     return left, top, left + width, top + width
+
+
+def _within(value: Any, low: float, high: float) -> bool:
+    """Whether it is a number in [low, high]; NaN is in no range, and True is no number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
 def _shown(value: Any) -> str:

@@ -202,7 +202,7 @@ class Vectors:
         if not kept or kept.get("system") != "vectors":
             return None
         kind = kept.get("source") if kept.get("source") in KINDS else "vector"
-        person = whole(kept["person"], "person", 0, EXAMPLES - 1) if kind == "drawn" else None
+        person = whole(kept.get("person"), "person", 0, EXAMPLES - 1) if kind == "drawn" else None
         source = Source(kind, numbers.unpacked(kept.get("vector")), None, person, str(kept.get("label", ""))[:80])
         return Restored(source, number(kept.get("sigma"), "sigma", 0.0, MAX_SIGMA),
                         whole(kept.get("count"), "count", 1, MOST), whole(kept.get("seed"), "seed", 0, SEEDS - 1))
