@@ -318,7 +318,7 @@ def test_every_shipped_file_is_the_one_its_row_describes(row):
     assert row.sha256
     assert row.bytes
     assert hub.file(row.name) == manifest.CHECKPOINTS / row.file
-    assert hub.load(row.name, "cpu")
+    assert row.network is None or hub.load(row.name, "cpu")
 
 
 def test_importing_the_hub_is_cheap():

@@ -339,10 +339,16 @@ def test_the_identity_term_reaches_the_generator(generator_recipe):
     preset = replace(generator_recipe.preset, pixel=0, perceptual=0, structure=0, tokens=0)
     generator_recipe.preset = preset
     batch = next(generator_recipe.batches(0, (0, 1), None))
-    _, loss, numbers = next(generator_recipe.updates(generator_recipe.networks, batch, 0.0))
+    _, loss, numbers = next(generator_recipe.updates(generator_recipe.networks, batch, 0.5))
     assert float(loss) == pytest.approx(float(numbers["identity"]))
     loss.backward()
     assert generator_recipe.last_layer(generator_recipe.networks["generator"]).grad.abs().sum() > 0
+
+
+def test_a_generator_without_a_picture_is_not_steered(generator_recipe):
+    batch = next(generator_recipe.batches(0, (0, 1), None))
+    _, _, numbers = next(generator_recipe.updates(generator_recipe.networks, batch, 0.0))
+    assert {"pixel", "structure", "tokens"} == set(numbers)
 
 
 def test_balance_makes_both_terms_pull_equally():
