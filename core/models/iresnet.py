@@ -39,9 +39,10 @@ class PReLU(nn.PReLU):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, C, H, W) -> the same shape."""
+        slope = self.weight.to(x.dtype)
         if x.device.type != "cpu" or not torch.is_grad_enabled():
-            return super().forward(x)
-        slope = self.weight.to(x.dtype)[:, None, None]                       # (C, 1, 1)
+            return F.prelu(x, slope)
+        slope = slope[:, None, None]                                         # (C, 1, 1)
         return slope * x + (1 - slope) * F.relu(x)
 
 
