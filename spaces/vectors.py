@@ -21,7 +21,7 @@ LEGEND = ("Under each face: its similarity to the source, and its seed. Similari
           "numbers and those that {embedder} finds in the picture; 1 is the same. The generator was trained with that "
           "network's help.")
 SHOW = """() => document.querySelector('%s')?.scrollIntoView(
-  {behavior: 'smooth', block: innerWidth < 760 ? 'start' : 'nearest'})"""      # on a phone, results lie below the controls
+  {behavior: 'smooth', block: innerWidth < 760 ? 'start' : 'nearest'})"""      # on a phone, results lie below
 
 
 @GPU
