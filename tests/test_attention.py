@@ -323,6 +323,19 @@ def test_autoencoder_is_the_same_bit_for_bit(diffusers):
     assert torch.equal(stock, ours)
 
 
+@pytest.mark.parametrize("settings", [{"scale_qk": False}, {"qk_norm": "layer_norm", "residual_connection": True},
+                                      {"norm_num_groups": 4, "rescale_output_factor": 2.0}], ids=str)
+def test_the_layer_settings_of_diffusers_are_kept(diffusers, settings):
+    from diffusers.models.attention_processor import Attention
+    from diffusers.models.attention_processor import AttnProcessor as Stock
+
+    torch.manual_seed(0)
+    layer, x = Attention(16, heads=2, dim_head=8, **settings).eval(), torch.randn(2, 16, 3, 5)
+    with torch.no_grad():
+        stock = layer(x) if "qk_norm" in settings else Stock()(layer, x)   # the stock plain one forgets its norms
+        assert torch.allclose(AttnProcessor("plain")(layer, x), stock, atol=1e-5)
+
+
 def test_diffusers_attention_goes_through_the_kernels(diffusers, monkeypatch):
     names = []
     for name, kernel in module.KERNELS.items():

@@ -274,6 +274,14 @@ def test_group_norm_is_torchs_and_stays_exact_in_half_precision():
     assert torch.equal(ours.bfloat16()(x.bfloat16()), theirs(x.bfloat16().float()).bfloat16())
 
 
+def test_norms_divide_by_the_published_epsilons():
+    """Too small to show in the recorded outputs."""
+    for network, preset, eps in (("vec2face", "base", 1e-6), ("iresnet", "100", 1e-5)):
+        with torch.device("meta"):
+            model = build(network, preset)
+        assert {layer.eps for layer in model.modules() if hasattr(layer, "eps")} == {eps}
+
+
 # Landmarks, the discriminator, shared blocks
 
 
