@@ -13,6 +13,7 @@ from app_server import serving, slowdown
 from gradio_client import Client
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from core import images
 
@@ -192,11 +193,21 @@ def test_a_face_that_is_not_found_can_be_marked(page, tmp_path):
     done(page, faces=12)
 
 
+def stopped(page: Page, count: int) -> bool:
+    """Start a long job and press Stop; False if it was over before the button could be pressed."""
+    how_many(page, count)
+    try:
+        page.locator("#stop").click(timeout=5000)
+        expect(page.locator("#status")).to_contain_text("Stopped after", timeout=10_000)
+    except (PlaywrightTimeout, AssertionError):
+        done(page)
+        return False
+    return True
+
+
 def test_a_long_job_can_be_stopped(page):
     page.get_by_label("Same again").check(force=True)
-    how_many(page, 64)
-    page.locator("#stop").click()
-    expect(page.locator("#status")).to_contain_text("Stopped after", timeout=PATIENCE)
+    assert any(stopped(page, count) for count in (64, 63, 62, 61, 60)), "five jobs were over before a stop"
     made = page.locator("#gallery img").count()
     assert 0 < made < 64
     page.wait_for_timeout(1500)
