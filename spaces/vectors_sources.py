@@ -72,13 +72,15 @@ def turned() -> str:
 
 
 def told(handler: Callable[..., Change]) -> Callable[..., Change]:
-    """A handler whose understood errors become the page's notice, and nothing else changes."""
+    """A handler whose errors become the page's notice, and nothing else changes."""
     @wraps(handler)
     def safe(self: "Sources", *args: Any, **kwargs: Any) -> Change:
         try:
             return {self.notice: "", **handler(self, *args, **kwargs)}
         except FacetError as error:
             return {self.notice: widgets.sentence(error)}
+        except Exception as error:
+            return {self.notice: widgets.sentence(widgets.unforeseen(error))}
     return safe
 
 
@@ -104,7 +106,7 @@ class Sources:
         gr.Markdown("It is used for this alone and deleted within three hours.", elem_classes="hint")
         self.faces = small_gallery("Faces found: choose one", "found", visible=False)
         with gr.Accordion("Mark the face by hand", open=False, visible=False, elem_id="by-hand") as self.by_hand:
-            self.preview = gr.Image(show_label=False, interactive=False, buttons=[], elem_id="preview")
+            self.preview = gr.Image(type="filepath", show_label=False, interactive=False, buttons=[], elem_id="preview")
             gr.Markdown("Click the middle of the face, then set the size.", elem_classes="hint")
             self.x = gr.Slider(0, 1, 0.5, step=0.01, label="Left to right")
             self.y = gr.Slider(0, 1, 0.4, step=0.01, label="Top to bottom")

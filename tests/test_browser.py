@@ -96,7 +96,7 @@ def pick(page: Page, number: int) -> str:
     """Click a face and wait until it is the one looked at; returns its seed."""
     seed = seeds(page)[number].removeprefix("seed ")
     page.locator("#gallery .thumbnail-item").nth(number).click()
-    expect(page.locator("#picked")).to_contain_text(re.compile(rf"seed\s*{seed}$"), timeout=PATIENCE)
+    expect(page.locator("#picked")).to_contain_text(re.compile(rf"seed\s*{seed}\s*$"), timeout=PATIENCE)
     return seed
 
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from core.faces.attributes import ATTRIBUTES, BINARY, NAMES, Attribute
 from core.faces.people import SPLITS, Face, Identity, Look, look, person, through_life, truth
 
-VERSION = 2  # part of every cached set's name: raise it when the same numbers give another picture
+VERSION = 3  # part of every cached set's name: raise it when the same numbers give another picture
 
 __all__ = ["ATTRIBUTES", "BINARY", "NAMES", "SPLITS", "VERSION", "Attribute", "Face", "Identity", "Look", "draw",
            "draw_many", "look", "person", "points", "through_life", "truth"]

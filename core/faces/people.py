@@ -188,11 +188,15 @@ _SHARES = {"gender", "melanin", "iris", "freckles", "greying", "balding", "parti
 def greyness(identity, age):
     """Share of grey that comes with the years, before any dye: 0 below about 35, 1 at about 75. Returns [0, 1]."""
     onset = 36 + 22 * identity.greying
-    return float(np.clip((age - onset) / 22, 0, 1))
+    share = np.clip((age - onset) / 22, 0, 1)
+    return float(0.5 + 0.5 * np.sign(2 * share - 1) * np.sqrt(abs(2 * share - 1)))
 
 
 def look(identity, seed, **overrides):
-    """A random photo of this person; overrides fix any of the 35 attributes. The same seed gives the same look."""
+    """A random photo of this person; overrides fix any of the 35 attributes. The same seed gives the same look.
+
+    The truth is what can be seen: nothing is asked for that hair, a hat or dark glasses would hide.
+    """
     rng = _rng(identity.split, identity.number, 3, seed)
     chance = lambda p: float(rng.random() < p)  # noqa: E731
     age = float(np.clip(identity.usual_age + rng.normal() * 6, 0, 90) if rng.random() < 0.5 else rng.uniform(0, 90))
@@ -203,20 +207,25 @@ def look(identity, seed, **overrides):
     values |= _expression(rng)
     values |= dict(yaw=float(np.clip(rng.normal() * 20, -60, 60)), pitch=float(np.clip(rng.normal() * 8, -25, 25)),
                    roll=float(np.clip(rng.normal() * 7, -30, 30)))
-    bald = chance(0.04 + 0.3 * gender * (age > 35) * (0.3 + identity.balding)) * (age > 25)
+    hat = chance(0.1)
+    bald = chance(0.04 + 0.3 * gender * (age > 35) * (0.3 + identity.balding)) * (age > 25) * (1 - hat)
     length = float(np.clip(identity.usual_length + rng.normal() * 0.16, 0.02, 1))
-    values |= dict(bald=bald, hair_length=length, fringe=chance(0.22) * (1 - bald),
-                   curly=identity.curly if rng.random() < 0.8 else 1 - identity.curly)
+    curly = identity.curly if rng.random() < 0.8 else 1 - identity.curly
+    values |= dict(hat=hat, bald=bald, hair_length=length, fringe=chance(0.26) * (1 - bald) * (1 - hat) * (length > 0.1),
+                   curly=curly * (1 - bald) * (length > 0.18))
     values |= _colour(rng, identity, age)
     beard = chance(0.3) * gender * (age >= 19)
     moustache = (1.0 if beard and rng.random() < 0.75 else chance(0.15)) * gender * (age >= 19)
-    values |= dict(
-        beard=beard, moustache=moustache, sideburns=max(beard * chance(0.7), chance(0.15)) * gender * (age >= 17)
-    )
+    ears_seen = length < 0.42
+    sideburns = chance(0.3) * gender * (age >= 17) * ears_seen
+    values |= dict(beard=beard, moustache=moustache, sideburns=max(beard, sideburns))
     eyewear = rng.random()
-    values |= dict(glasses=float(eyewear < 0.2), sunglasses=float(0.2 <= eyewear < 0.27), hat=chance(0.1),
-                   earrings=chance(0.45 if gender < 0.5 else 0.06) * (age >= 6),
-                   lip_makeup=chance(0.42) * (1 - gender) * adult, eye_makeup=chance(0.4) * (1 - gender) * adult)
+    dark = float(0.2 <= eyewear < 0.27)
+    values["eyes_closed"] *= 1 - dark
+    values |= dict(glasses=float(eyewear < 0.2), sunglasses=dark,
+                   earrings=chance(0.5 if gender < 0.5 else 0.1) * (age >= 6) * ears_seen,
+                   lip_makeup=chance(0.42) * (1 - gender) * adult,
+                   eye_makeup=chance(0.4) * (1 - gender) * adult * (1 - dark))
     values |= dict(chubby=identity.chubby if rng.random() < 0.9 else 1 - identity.chubby, big_nose=identity.big_nose,
                    bushy_eyebrows=identity.bushy_eyebrows)
     values |= dict(
@@ -230,7 +239,7 @@ def look(identity, seed, **overrides):
 def _expression(rng):
     values = dict(smile=0.0, mouth_open=0.0, anger=0.0, sadness=0.0, surprise=0.0, eyes_closed=0.0)
     mood = rng.choice(5, p=[0.3, 0.4, 0.1, 0.1, 0.1])
-    strength = float(rng.uniform(0.65, 1))
+    strength = float(rng.uniform(0.7, 1))
     if mood:
         values[("smile", "anger", "sadness", "surprise")[mood - 1]] = strength
     values["mouth_open"] = float(rng.uniform(0.6, 1) if rng.random() < (0.9 if mood == 4 else 0.25) else 0.0)

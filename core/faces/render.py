@@ -13,7 +13,7 @@ from core.faces.shape import head_points, parts
 
 VIEWS = ("portrait", "aligned")
 _SCALARS = (
-    "child old lines melanin freckles man age gray closed seed birth width chin ex ey ez eye_r eye_w tilt lid_up "
+    "child old lines adult melanin freckles man age gray closed seed birth width chin ex ey ez eye_r eye_w tilt lid_up "
     "lid_low crease hood iris_r gaze_x gaze_y lash nose_w nose_tip nose_base nose_lift my mw lift open_up "
     "open_low lip_up lip_low bow fold drop by brow_in brow_out brow_arch brow_x0 brow_x1 brow_t brow_a shell "
     "stubble part curl fringe cloth_kind hat_kind smile anger sadness surprise eye_makeup lip_makeup beard "

@@ -99,7 +99,7 @@ def _relief(m, x, y):
     dz -= 0.035 * bump(a, y, 0.14, ey, 0.06, 0.1)
     dz += m.cheekbone * bump(a, y, 0.45, ey - 0.24, 0.17, 0.13)
     dz += m.cheek * bump(a, y, 0.36, m.nose_tip - 0.16, 0.18, 0.19)
-    dz += 0.05 * m.k.smile * bump(a, y, 0.33, m.nose_tip - 0.06, 0.12, 0.1)
+    dz += 0.075 * m.k.smile * bump(a, y, 0.33, m.nose_tip - 0.06, 0.12, 0.1)
     dz -= 0.05 * m.old * (1 - m.k.chubby) * bump(a, y, 0.40, m.my + 0.08, 0.11, 0.16)
     dz += 0.055 * bump(x, y, 0, m.my, 0.27, 0.17)
     dz -= 0.035 * bump(x, y, 0, m.my - 0.155, 0.17, 0.045)
@@ -414,11 +414,11 @@ def _earrings(m):
         u = np.linspace(0, 2 * np.pi, 25)
         if m.ring > 0.5:
             path = np.stack(
-                [side * (x + 0.035) + 0.02 * np.sin(u), y - 0.075 + 0.085 * np.cos(u), z + 0.085 * np.sin(u) * 0.8], -1
+                [side * (x + 0.035) + 0.02 * np.sin(u), y - 0.095 + 0.105 * np.cos(u), z + 0.105 * np.sin(u) * 0.8], -1
             )
-            out.append(_plain(METAL, _tube(path, 0.016)))
+            out.append(_plain(METAL, _tube(path, 0.022)))
         else:
             v, w = np.meshgrid(np.linspace(0, np.pi, 9), u, indexing="ij")
-            ball = np.stack([np.sin(v) * np.cos(w), np.cos(v), np.sin(v) * np.sin(w)], -1) * 0.045
+            ball = np.stack([np.sin(v) * np.cos(w), np.cos(v), np.sin(v) * np.sin(w)], -1) * 0.06
             out.append(_plain(METAL, ball + np.array([side * (x + 0.03), y + 0.0, z + 0.03])))
     return out

@@ -24,7 +24,7 @@ def skin(x, y, z, hairline, across, along, p):
             + 0.20 * hill(x, 0.1) * hill(y - p.nose_tip, 0.09)
             + 0.10 * hill(x, 0.14) * hill(y - p.chin - 0.12, 0.1)
         )
-        * (1 + 0.4 * p.child)
+        * (0.6 + 0.7 * p.child + 0.5 * (1 - p.adult))
         * (1 - 0.45 * p.melanin)
     )
     r, g, b = r * (1 + 0.10 * blush), g * (1 - 0.75 * blush), b * (1 - 0.65 * blush)
@@ -32,8 +32,8 @@ def skin(x, y, z, hairline, across, along, p):
     crease, sx, sy = _lines(x, y, a, front, p)
     gloss = 0.32 + 0.15 * hill(x, 0.15) * front
     r, g, b, lid_dark = _lids(x, y, a, z, r, g, b, p)
-    deep = (1 - 0.42 * crease) * lid_dark
-    r, g, b = r * (1 - 0.34 * crease) * lid_dark, g * deep, b * deep
+    deep = (1 - 0.60 * crease) * lid_dark
+    r, g, b = r * (1 - 0.50 * crease) * lid_dark, g * deep, b * deep
     if z > 0:
         r, g, b, gloss, sx, sy = _mouth(x, y, r, g, b, gloss, sx, sy, p)
         dark = (
@@ -92,9 +92,9 @@ def _lines(x, y, a, front, p):
                 * step(0, 0.09, y - p.by)
                 * step(0.9, 0.5, y)
             )
-            e, s = _crease(y - at, 0.013, forehead * window * (0.75 - 0.1 * i))
+            e, s = _crease(y - at, 0.015, forehead * window * (0.75 - 0.1 * i))
             dark, sy = dark + e, sy + s
-    frown = 0.9 * p.anger + 0.5 * p.old + 0.35 * p.sadness
+    frown = 1.2 * p.anger + 0.5 * p.old + 0.35 * p.sadness
     if frown > 0.03 and a < 0.2:
         e, s = _crease(a - 0.045 - 0.1 * max(y - p.by, -0.1) * 0.3, 0.014, frown * _band(y, p.ey + 0.09, p.by + 0.11))
         dark, sx = dark + e, sx + s * (1.0 if x > 0 else -1.0)
@@ -159,16 +159,16 @@ def _lids(x, y, a, z, r, g, b, p):
     r, g, b = r * (1 - 0.05 * lid), g * (1 - 0.14 * lid), b * (1 - 0.12 * lid)
     if p.eye_makeup > 0:
         cover = (
-            0.62
+            0.80
             * p.eye_makeup
             * step(top - 0.02, top, y)
-            * step(top + p.crease + 0.085, top + p.crease - 0.02, y)
+            * step(top + p.crease + 0.105, top + p.crease + 0.0, y)
             * step(1.5, 0.9, abs(u))
         )
         r, g, b = mix(r, p.shadow_tint[0], cover), mix(g, p.shadow_tint[1], cover), mix(b, p.shadow_tint[2], cover)
     fold = top + p.crease * (1 - 0.35 * v * v * 0)
     dark *= 1 - (0.30 + 0.25 * p.hood) * math.exp(-(((y - fold) / 0.010) ** 2)) * step(1.08, 0.72, abs(u + 0.05))
-    wing = 0.35 * p.eye_makeup
+    wing = 0.5 * p.eye_makeup
     reach = step(0.10 + wing, 0.0, out) if u > 0 else step(0.06, 0.0, out)
     lash = p.lash * (1 + 0.5 * max(v, 0.0))
     line = (
