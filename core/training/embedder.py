@@ -3,8 +3,9 @@
 Time: 40 minutes on one CPU core for a first use, 2 hours to settle. Memory: 1.5 GB. Seed: the preset's.
 Data: `aligned` drawn faces, people as classes. Loss: ArcFace, scale 64, margin growing from 0 to 0.5; and, because the
 drawn people are known by number, smooth L1 of their traits, read off the same features by one linear layer. A class
-says who it is, the traits say why: on few pictures that takes off sooner. For the same reason the look (age, pose,
-expression…) is read off the last maps, beside the features, which should forget it.
+says who it is, the traits say why: on few pictures that takes off sooner. The look (age, pose, expression…) is read off
+the features by another linear layer: recognisers keep a little of it, which ArcFace makes small beside the person, and
+what draws faces from these vectors needs it (a vector that forgot the pose can only be drawn as a blur of all poses).
 """
 
 from dataclasses import dataclass, fields, replace
@@ -32,8 +33,8 @@ class Preset:
     rate: float = 1e-3
     scale: float = 64.0
     margin: float = 0.5
-    traits: float = 10.0  # weight of the traits
-    looks_weight: float = 5.0  # weight of the look's own numbers, read off the last feature maps; falls to a tenth
+    traits: float = 10.0  # weight of the traits; falls to a tenth while the margin settles
+    looks_weight: float = 5.0  # weight of the look's own numbers; falls to a half over the first part
     apart_from: float = 0.05  # weight of ArcFace at the start, in parts of its weight from the middle on
     name: str = "embedder-tiny"
 
@@ -46,21 +47,8 @@ AUGMENT = data.Augment(flip=0.5, shift=0.02, zoom=0.04, turn=3, light=0.08, colo
 CHECKED = (100, 8)  # validation people × looks
 
 
-class Trunk(nn.Module):
-    """The embedder as training calls it: face vectors, and the mean of each quarter of the last maps, at once."""
-
-    def __init__(self, embedder: nn.Module) -> None:
-        super().__init__()
-        self.embedder = embedder
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """image: (N, 3, 112, 112). Returns (N, 512) and (N, 4 * widths[3])."""
-        last = self.embedder.maps(image)[-1]
-        return self.embedder.embed(last), F.adaptive_avg_pool2d(last, 2).flatten(1)
-
-
 class EmbedderRecipe(Recipe):
-    """Networks "embedder" (kept as an average), "head" and "traits", one optimiser over all."""
+    """Networks "embedder" (kept as an average), "head", "traits" and "looks", one optimiser over all."""
 
     averaged = ("embedder",)
 
@@ -69,9 +57,9 @@ class EmbedderRecipe(Recipe):
         self.preset, self.drawn, self.held_out, self.batch = preset, drawn, held_out, preset.batch
         embedder = build("iresnet", preset.network).to(memory_format=torch.channels_last)
         self.traits = torch.from_numpy(traits_of(drawn.people))
-        self.networks = {"embedder": Trunk(embedder), "head": ArcFace(512, drawn.people, preset.scale),
+        self.networks = {"embedder": embedder, "head": ArcFace(512, drawn.people, preset.scale),
                          "traits": nn.Linear(512, self.traits.shape[1]),
-                         "looks": nn.Linear(4 * embedder.config.widths[-1], len(faces.NAMES))}
+                         "looks": nn.Linear(512, len(faces.NAMES))}
         self.optimizers = {"loss": adamw(list(self.networks.values()), preset.rate)}
 
     def batches(self, start, shard, device):
@@ -80,19 +68,19 @@ class EmbedderRecipe(Recipe):
     def updates(self, networks, batch, progress):
         margin = margin_at(progress, self.preset.margin)
         image = batch["image"].contiguous(memory_format=torch.channels_last)
-        found, pooled = networks["embedder"](image)
-        look = F.smooth_l1_loss(networks["looks"](pooled).float(), scaled(batch["truth"]), beta=0.5)
+        found = networks["embedder"](image)
+        look = F.smooth_l1_loss(networks["looks"](found).float(), scaled(batch["truth"]), beta=0.5)
         apart, own = networks["head"](found, batch["person"], margin)
         wanted = self.traits.to(image.device)[batch["person"]]
         known = F.smooth_l1_loss(networks["traits"](found).float(), wanted, beta=0.5)
         share = apart_share(progress, self.preset.apart_from)
-        aside = self.preset.looks_weight * (1 - 0.9 * min(progress / 0.6, 1.0))
-        loss = share * apart + self.preset.traits * known + aside * look
+        aside = self.preset.looks_weight * (1 - 0.5 * min(progress / 0.6, 1.0))
+        loss = share * apart + self.preset.traits * traits_share(progress) * known + aside * look
         yield "loss", loss, {"arcface": apart.detach(), "traits": known.detach(), "look": look.detach(), "own": own,
                              "margin": margin}
 
     def check(self, networks):
-        return {"verification": verified(networks["embedder"].embedder, self.held_out)}
+        return {"verification": verified(networks["embedder"], self.held_out)}
 
 
 def recipe(preset: str, people: int | None = None, looks: int | None = None, seed: int | None = None) -> EmbedderRecipe:
@@ -128,6 +116,11 @@ def apart_share(progress: float, start: float) -> float:
     return start + (1 - start) * min(progress / 0.5, 1.0) ** 2
 
 
+def traits_share(progress: float) -> float:
+    """How much the traits count: they span few dimensions, so the last word on who is far from whom is ArcFace's."""
+    return 1 - 0.9 * min(max((progress - 0.5) / 0.35, 0.0), 1.0)
+
+
 def adamw(networks: list[nn.Module], rate: float, decay: float = 0.05) -> torch.optim.AdamW:
     """AdamW that lets norms and biases be; every group remembers its peak rate for the loop's schedule."""
     weights = [p for network in networks for p in network.parameters() if p.requires_grad]
@@ -153,5 +146,5 @@ def finish(recipe: EmbedderRecipe, networks: dict, folder, command: str) -> list
     chosen = recipe.preset
     about = (f"IResNet that tells drawn people apart: {chosen.people} people × {chosen.looks} looks, ArcFace, seed "
              f"{chosen.seed}.")
-    return [hub.save(networks["embedder"].embedder, chosen.name, network="iresnet", preset=chosen.network,
+    return [hub.save(networks["embedder"], chosen.name, network="iresnet", preset=chosen.network,
                      recipe=command, about=about, folder=folder)]
