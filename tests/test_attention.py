@@ -1,5 +1,7 @@
 """Attention: every kernel against its plain twin, and the choice among them."""
 
+import ctypes
+import platform
 import sys
 from types import SimpleNamespace
 
@@ -233,6 +235,15 @@ def test_the_cuda_12_runtime_is_opened_before_xformers(monkeypatch, tmp_path, cu
     module.xformers_ops.__wrapped__()
     library = str(tmp_path / "nvidia" / "cuda_runtime" / "lib" / "libcudart.so.12")
     assert happened == [(library, module.ctypes.RTLD_GLOBAL)] * opened + ["xformers.ops"]
+
+
+@pytest.mark.skipif((platform.system(), platform.machine()) != ("Linux", "x86_64"), reason="no xFormers there")
+def test_what_the_requirements_install_opens():
+    """No GPU needed: the library answers for itself, and is not older than the one xFormers was built with."""
+    (library,) = module.cuda_12_runtime()
+    version = ctypes.c_int()
+    assert ctypes.CDLL(library).cudaRuntimeGetVersion(ctypes.byref(version)) == 0
+    assert 12080 <= version.value < 13000
 
 
 def test_without_the_cuda_12_runtime_nothing_is_opened(monkeypatch):

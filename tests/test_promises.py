@@ -250,4 +250,19 @@ def test_requirements_admit_what_they_should():
         place = {"platform_machine": machine, "platform_system": system}
         assert wanted["xformers"].marker.evaluate(place) is there, place
     assert "spaces" not in wanted
-    assert all(str(r.specifier).startswith("==") for name, r in wanted.items() if name != "torch")
+    ranges = {"torch", "nvidia-cuda-runtime-cu12"}
+    assert all(str(r.specifier).startswith("==") for name, r in wanted.items() if name not in ranges)
+
+
+def test_the_cuda_12_runtime_comes_along_where_xformers_needs_it():
+    """torch 2.10 asks for exactly 12.8.90, so every torch in the range finds a runtime; none below, where xFormers is
+    built with 12.8, and none without the cap that makes two installs the same."""
+    from packaging.requirements import Requirement
+
+    line = re.search(r"^nvidia-cuda-runtime-cu12.*$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)[0]
+    runtime = Requirement(line)
+    assert [v for v in ("12.6.77", "12.8.90", "12.9.79", "12.9.80", "13.0.48") if v in runtime.specifier] == [
+        "12.8.90", "12.9.79"]
+    for machine, system, there in (("x86_64", "Linux", True), ("aarch64", "Linux", False), ("AMD64", "Windows", False),
+                                   ("x86_64", "Darwin", False), ("arm64", "Darwin", False)):
+        assert runtime.marker.evaluate({"platform_machine": machine, "platform_system": system}) is there
