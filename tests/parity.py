@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
-from core.models import NETWORKS, build
+from core import hub
 
 HERE = Path(__file__).parent
 
@@ -27,6 +27,7 @@ RULES = [
     (r"bias:", 0.0, 0.05, False),
     (r"prelu\.weight:", 0.25, 0.02, False),
     (r"\.weight:1$", 1.0, 0.1, False),
+    (r"^sixdrepnet/layer", 0.0, 2 ** 0.5, True),
     (r"^iresnet.*/layer\d\.\d+\.conv2\.weight:", 0.0, 0.35, True),
     (r"weight:", 0.0, 1.0, True),
     (r"", 0.0, 0.1, False),
@@ -63,28 +64,32 @@ def keys(network: str, preset: str) -> dict[str, list]:
     return json.loads((HERE / "keys" / f"{network}-{preset}.json").read_text())["state_dict"]
 
 
+def weights(network: str, preset: str, namespace: str) -> dict[str, torch.Tensor]:
+    """All filled entries of the published layout, in its order."""
+    return {key: torch.from_numpy(fill(f"{namespace}/{key}", tuple(shape)))
+            for key, (dtype, *shape) in keys(network, preset).items() if dtype == "float32"}
+
+
+def filled(network: str, preset: str, namespace: str) -> torch.nn.Module:
+    """Our network with these weights, strictly loaded, in eval mode."""
+    return hub.from_published(network, weights(network, preset, namespace), preset)
+
+
 class Fixture:
     """One recorded network: its inputs, its outputs, and ours filled with the same weights."""
 
-    def __init__(self, name: str, network: str, preset: str) -> None:
+    def __init__(self, name: str, network: str = "", preset: str = "") -> None:
         self.facts = json.loads((HERE / "fixtures" / "parity" / f"{name}.json").read_text())
         self.stored = load_file(HERE / "fixtures" / "parity" / f"{name}.safetensors")
         self.network, self.preset = network, preset
 
     def weights(self) -> dict[str, torch.Tensor]:
         """All filled entries of the published layout, in its order."""
-        return {key: torch.from_numpy(fill(f"{self.facts['namespace']}/{key}", tuple(shape)))
-                for key, (dtype, *shape) in keys(self.network, self.preset).items() if dtype == "float32"}
+        return weights(self.network, self.preset, self.facts["namespace"])
 
     def model(self) -> torch.nn.Module:
         """Our network with these weights, strictly loaded, in eval mode."""
-        with torch.device("meta"):
-            model = build(self.network, self.preset)
-        row = NETWORKS[self.network]
-        state = {row.rename(key): value for key, value in self.weights().items() if key not in row.unused}
-        batches = {key: torch.tensor(0) for key in model.state_dict() if key.endswith("num_batches_tracked")}
-        model.load_state_dict(state | batches, strict=True, assign=True)
-        return model.eval().requires_grad_(False)
+        return filled(self.network, self.preset, self.facts["namespace"])
 
     def input(self, name: str) -> torch.Tensor:
         """A stored input, or one made by its recipe."""

@@ -5,10 +5,12 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from parity import Fixture, keys
+from parity import Fixture, filled, keys
 
 from core.kernels.attention import forced
 from core.models import NETWORKS, build
+from core.models.sixdrepnet import euler_of, rotation_of
+from core.pipelines.attrop import Moments, Networks, Targets, adam, feature_norm, looked, losses, see, total
 
 PUBLISHED = [(name, preset) for name, row in NETWORKS.items() for preset in row.published]
 
@@ -24,9 +26,10 @@ def test_names_and_shapes_are_the_published_files(network, preset):
     assert ours == {row.rename(key): shape for key, shape in published.items() if key not in row.unused}
 
 
-def test_the_rule_gives_the_recorded_weights():
+@pytest.mark.parametrize("name", [("iresnet50", "iresnet", "50"), ("sixdrepnet", "sixdrepnet", "b1g2")])
+def test_the_rule_gives_the_recorded_weights(name):
     """To tell a wrong rule from a wrong network."""
-    fixture, digest = Fixture("iresnet50", "iresnet", "50"), hashlib.sha256()
+    fixture, digest = Fixture(*name), hashlib.sha256()
     for value in fixture.weights().values():
         digest.update(value.numpy().astype("<f4").tobytes())
     assert digest.hexdigest() == fixture.facts["weights_sha256"]
@@ -98,3 +101,77 @@ def test_masks_follow_the_noise(vec2face):
     rank = fixture.input("in.noise").argsort(1).argsort(1)
     for name, share in (("in.token_drop_mask", 0.1), ("in.token_mask", 0.3)):
         assert np.array_equal(fixture.stored[name][:, 1:], (rank < np.ceil(49 * share)).float().numpy())
+
+
+# Head pose
+
+
+@pytest.fixture(scope="module")
+def sixdrepnet():
+    fixture = Fixture("sixdrepnet", "sixdrepnet", "b1g2")
+    return fixture, fixture.model()
+
+
+def test_sixdrepnet(sixdrepnet):
+    fixture, model = sixdrepnet
+    with torch.no_grad():
+        maps = model.maps(fixture.input("in.image"))
+        for number, each in enumerate(maps):
+            fixture.agrees(f"out.layer{number}", each)
+        six = model.six(maps[-1])
+        fixture.agrees("out.ortho6d", six)
+        fixture.agrees("out.rotation", rotation_of(six))
+        fixture.agrees("out.euler", euler_of(rotation_of(six)).deg2rad())
+        small = model(fixture.input("in.image112"))
+    fixture.agrees("out.rotation112", small.rotation)
+    fixture.agrees("out.euler112", small.euler.deg2rad())
+
+
+def test_six_numbers_become_angles(sixdrepnet):
+    """Parallel halves, nothing at all, and looking straight up or down among them."""
+    fixture, _ = sixdrepnet
+    rotation = rotation_of(fixture.input("in.poses"))
+    fixture.agrees("out.poses_rotation", rotation)
+    fixture.agrees("out.poses_euler", euler_of(rotation).deg2rad())
+
+
+# AttrOP
+
+
+@pytest.fixture(scope="module")
+def readers(sixdrepnet):
+    """Embedding, yaw and quality as the original reads them: its pose network sees BGR of 112 pixels, as they are."""
+    _, pose = sixdrepnet
+    return (Fixture("iresnet100", "iresnet", "100").model(),
+            lambda images: pose((images.flip(1) + 1) / 2).euler[:, 1],
+            feature_norm(filled("iresnet", "100", "iresnet100.quality")))
+
+
+@pytest.mark.parametrize("case", ["self", "pose"])
+def test_attrop_step(vec2face, readers, sixdrepnet, case):
+    """Losses, gradient and Adam's first step."""
+    fixture, (_, generator) = Fixture("vec2face_attrop"), vec2face
+    drop, mask = (fixture.input(f"in.token_{name}mask.0") for name in ("drop_", ""))
+    networks = Networks(lambda rep: generator(rep, drop, mask), *readers)
+    asked = fixture.facts["settings"]
+    targets = Targets(yaw=asked["pose"] if case == "pose" else None, quality=asked["q_target"], either_side=True)
+    rep = fixture.input("in.rep")
+    likeness = fixture.input("in.class_rep") if case == "pose" else rep
+
+    seen, gradient = looked(networks, rep, likeness, targets)
+    gradient = gradient / len(rep)                      # the original's loss is the batch's mean
+    fixture.agrees(f"out.{case}.image.0", seen.images)
+    fixture.agrees(f"out.{case}.quality_norm.0", seen.quality)
+    terms = [term.mean() for term in (*losses(seen, targets), total(seen, targets))]
+    fixture.agrees(f"out.{case}.losses.0", torch.stack(terms))
+    fixture.agrees(f"out.{case}.grad.0", gradient)
+    step, _ = adam(gradient, Moments.none(rep), 1)
+    firm = gradient.abs() >= 0.06                       # elsewhere the sign is not stable under rounding
+    assert firm.float().mean() > 0.5
+    moved, recorded = rep - asked["lr"] * step, torch.from_numpy(fixture.stored[f"out.{case}.rep.1"])
+    assert (moved - recorded)[firm].abs().max() <= 1e-4
+    with torch.no_grad():
+        fixture.agrees(f"out.{case}.id_feature.0", readers[0](seen.images))
+        if case == "pose":
+            fixture.agrees("out.pose.rotation.0", sixdrepnet[1]((seen.images.flip(1) + 1) / 2).rotation)
+    assert torch.equal(see(networks, rep, likeness).images.detach(), seen.images)

@@ -50,6 +50,7 @@ NETWORKS = {
     "vec2face":      Network("vec2face", "Vec2Face", published=("base", "large")),
     "landmarks":     Network("landmarks", "Landmarks"),
     "discriminator": Network("discriminator", "Discriminator"),
+    "sixdrepnet":    Network("sixdrepnet", "SixDRepNet", published=("b1g2",)),
 }
 
 
