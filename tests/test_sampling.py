@@ -1,6 +1,7 @@
 """One seed per image, whatever the batch; people who keep their distance; numbers from strangers."""
 
 import math
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,19 @@ from hypothesis import strategies as st
 
 from core import sampling
 from core.errors import CheckpointError, SettingsError, VectorError
-from core.sampling import SEEDS, People, check_vector, generators, randn, seeds_from, settle_seed, slerp, vary
+from core.sampling import (
+    SEEDS,
+    Pace,
+    People,
+    check_vector,
+    edit,
+    generators,
+    randn,
+    seeds_from,
+    settle_seed,
+    slerp,
+    vary,
+)
 
 SEED = st.integers(0, SEEDS - 1)
 
@@ -184,6 +197,40 @@ def test_a_walk_at_its_edges():
         slerp(a, face(2), 0)
 
 
+def test_an_edit_moves_the_chosen_dimensions_exactly():
+    vector = face(4)
+    before = vector.clone()
+    for offset in (2.0, 4.0):                                      # from the vector given, every time
+        moved = edit(vector, {0: offset, np.int64(511): -0.5, 7.0: 0})
+        assert moved[0] == before[0] + offset
+        assert moved[511] == before[511] - 0.5
+        assert torch.equal(moved[1:511], before[1:511])
+    assert torch.equal(vector, before)
+    assert edit(vector, {}) is not vector
+    array = np.ones(512, np.float32)
+    assert edit(array, {3: 1})[3] == 2
+    assert array[3] == 1
+
+
+@pytest.mark.parametrize("dimension", [-1, 512, 1.5, True, "3", None, math.nan, 10**40])
+def test_dimensions_that_are_not(dimension):
+    with pytest.raises(SettingsError, match="whole number from 0 to 511"):
+        edit(face(1), {dimension: 1.0})
+
+
+@pytest.mark.parametrize("offset", [math.nan, math.inf, "2", None, True, 1e9])
+def test_offsets_that_are_not(offset):
+    with pytest.raises(SettingsError, match="dimension 3"):
+        edit(face(1), {3: offset})
+    with pytest.raises(SettingsError, match="by dimension"):
+        edit(face(1), [offset])
+
+
+def test_an_edit_that_leaves_nobody():
+    with pytest.raises(VectorError, match="zero"):
+        edit([1.0, *[0.0] * 511], {0: -1})
+
+
 # -------------------------------------------------------------------------------------------------------- people
 
 def features(count: int = 3000, width: int = 60) -> torch.Tensor:
@@ -251,16 +298,61 @@ def test_the_seed_of_a_person_draws_that_person(people):
 
 
 def test_blocks_do_not_change_who_is_chosen(people, monkeypatch):
-    expected = people.choose(120, 3)
+    expected = people.choose(80, 3)
     monkeypatch.setattr(sampling, "BLOCK", 7)
-    assert people.choose(120, 3) == expected
+    assert people.choose(80, 3) == expected
 
 
-def test_what_cannot_be_found_is_given_up():
-    narrow = People.fit(features(200, width=3))
-    with pytest.raises(SettingsError, match=r"Only \d+ of 200 people") as caught:
-        narrow.sample(200, 1, threshold=0.2)
-    assert "threshold" in caught.value.next_step
+def test_every_trial_is_told(people):
+    trials = list(people.trials(60, 9))
+    assert [trial.seed for trial in trials] == list(range(9, 9 + len(trials)))
+    assert [trial.seed for trial in trials if trial.accepted] == people.choose(60, 9)
+    assert (trials[0].accepted, trials[0].nearest, trials[0].similarity) == (True, None, None)
+    assert trials[-1].accepted
+    units = torch.nn.functional.normalize(people.draw(range(9, 9 + len(trials))))
+    for row, trial in enumerate(trials[1:], 1):
+        before = [earlier.seed - 9 for earlier in trials[:row] if earlier.accepted]
+        cosines = units[before] @ units[row]
+        assert trial.nearest == before[int(cosines.argmax())] + 9
+        assert trial.similarity == pytest.approx(cosines.max().item(), abs=1e-5)
+        assert trial.accepted == (trial.similarity < 0.3)
+
+
+def evenly(dimensions: int) -> People:
+    """People as different as so many dimensions allow."""
+    return People(torch.zeros(512), torch.eye(512)[:dimensions], torch.ones(dimensions), torch.tensor(20.0))
+
+
+def test_the_dimension_is_counted(people):
+    assert evenly(37).dimension == pytest.approx(37)
+    assert People(torch.zeros(512), torch.eye(512)[:3], torch.tensor([9, 0.1, 0.1]), torch.tensor(1.0)).dimension < 1.1
+
+
+@pytest.mark.parametrize("count", [200, 1_000_000])
+def test_what_cannot_be_found_is_given_up(count):
+    """At once, whatever was asked for, and what the error suggests works."""
+    narrow = evenly(8)
+    with pytest.raises(SettingsError, match=r"Only (\d+) of .* about 8 dimensions") as caught:
+        narrow.choose(count, 1, threshold=0.3)
+    fewer, higher = re.fullmatch(r"Ask for (\d+) or fewer, or raise the threshold to (\S+)\.",
+                                 caught.value.next_step).groups()
+    assert len(narrow.choose(int(fewer), 1, threshold=0.3)) == int(fewer) < 60
+    if count == 200:
+        assert len(narrow.choose(count, 1, threshold=float(higher))) == count
+
+
+def pace(count: int, dimension_share: float) -> Pace:
+    """A pace by the book: after N people a draw is new with a chance of exp(-share × N); run until it gives up."""
+    run, draw = Pace(count), np.random.default_rng(0)
+    while run.found < count and not run.hopeless(draw.random() < math.exp(-dimension_share * run.found)):
+        assert run.tried < 10**6
+    return run
+
+
+def test_giving_up_comes_early_and_never_too_early():
+    assert pace(3000, 1 / 1000).found == 3000                      # 19 draws each: slow, but there
+    assert pace(100_000, 1 / 500).tried < 20_000                   # clearly too many: patience isn't waited for
+    assert pace(100_000, 1.0).tried < 10_000
 
 
 @pytest.mark.parametrize(("count", "seed", "threshold"), [(-1, 1, 0.3), (1.5, 1, 0.3), (2, True, 0.3), (2, 1, math.nan),
