@@ -12,7 +12,7 @@ COMMANDS = {  # command: (its module in core.commands, its line in the help)
     "run": ("run", "Run a system without the browser: numbers or a photo in, pictures out."),
     "train": ("train", "Train a network from its recipe."),
     "score": ("score", "Measure a system against its bars."),
-    "bench": ("score", "Time what this machine can do."),
+    "bench": ("bench", "Time what this machine can do; `bench vectors`: its network against the plain equations."),
     "fetch": ("hub", "Fetch a checkpoint and check it."),
     "list": ("hub", "List the checkpoints: where each is, how large, under which licence."),
     "verify": ("hub", "Check size and hash of every checkpoint on this machine."),

@@ -1,0 +1,1 @@
+"""What speed costs and brings: the networks as they ship against plain transcriptions of their equations."""

@@ -1,0 +1,85 @@
+"""Vec2Face against its plain twin on a CPU: the same weights, the same numbers out, how long each takes."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from core import hub, sampling
+from core.bench import plain
+from core.errors import FacetError
+from core.models import build
+
+TOLERANCE = 1e-4   # largest difference between the two pictures, relative to the largest number in them
+ROUNDS = 3         # at least so many, however long they take
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One batch size: milliseconds a picture, and how many times as long the plain twin takes."""
+
+    preset: str
+    batch: int
+    ours: float          # median over the rounds
+    plain: float
+    ratio: float         # median of the rounds' own ratios, so slow minutes of a busy machine cancel out
+    difference: float    # relative to the largest number in the picture
+
+
+def against_plain(preset: str, batches: tuple[int, ...] = (1, 32), seconds: float = 10.0) -> Iterator[Compared]:
+    """Time `tiny` (the shipped weights) or `base` (weights from a seed), one result per batch size as it is found.
+
+    seconds: how long to measure each batch size. Raises FacetError if the two don't draw the same picture.
+    """
+    network = shipped_or_seeded(preset)
+    state = network.state_dict()
+    for batch in batches:
+        rep = sampling.randn(range(batch), (network.config.vector,))
+        forms = (lambda rep=rep: network(rep), lambda rep=rep: plain.vec2face(state, network.config, rep))
+        with torch.inference_mode():
+            difference = apart(*(form() for form in forms))
+            times = torch.tensor(list(rounds(forms, seconds)), dtype=torch.float64)          # (rounds, 2)
+        ours, theirs = (1000 * times.median(0).values / batch).tolist()
+        yield Compared(preset, batch, ours, theirs, median((times[:, 1] / times[:, 0]).tolist()), difference)
+
+
+def shipped_or_seeded(preset: str) -> nn.Module:
+    """A Vec2Face on the CPU: the shipped one of that preset, else one whose weights are drawn from seed 0."""
+    if preset == "tiny":
+        return hub.load("vectors-tiny", "cpu")
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        return build("vec2face", preset).eval().requires_grad_(False)
+
+
+def apart(image: Tensor, twin: Tensor) -> float:
+    """The largest difference between two batches of pictures, relative to the largest number in the second.
+
+    Raises FacetError where it is above TOLERANCE.
+    """
+    found = ((image - twin).abs().max() / twin.abs().max()).item()
+    if not found <= TOLERANCE:
+        raise FacetError(f"the network and its plain twin are {found:.1e} apart, more than {TOLERANCE:.0e}",
+                         "find out which is wrong before comparing their speed: pytest tests/test_parity.py")
+    return found
+
+
+def rounds(forms: tuple[Callable[[], Tensor], ...], seconds: float) -> Iterator[list[float]]:
+    """Seconds that each form takes, round after round: one call of each, in turn from the front and from the back."""
+    end, count = time.monotonic() + seconds, 0
+    while count < ROUNDS or time.monotonic() < end:
+        order = range(len(forms))[:: 1 if count % 2 else -1]
+        took = {number: timed(forms[number]) for number in order}
+        yield [took[number] for number in range(len(forms))]
+        count += 1
+
+
+def timed(form: Callable[[], Tensor]) -> float:
+    """Seconds of one call. On one thread those that the processor spent on it, which other programs hardly change."""
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+    begun = clock()
+    form()
+    return clock() - begun

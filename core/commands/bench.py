@@ -1,0 +1,95 @@
+"""bench: what this machine can do, and how much faster the networks are than their equations written down plainly."""
+
+from typing import Annotated, Literal
+
+from typer import Argument, Option
+
+
+def bench(
+    system: Annotated[Literal["vectors"] | None, Argument(help="Compare its network with the plain equations.",
+                                                          show_default=False)] = None,
+    pictures: Annotated[int, Option(min=1, max=10_000, help="How many pictures to time.")] = 32,
+    preset: Annotated[Literal["tiny", "base"] | None, Option(help="One size only.", show_default=False)] = None,
+    seconds: Annotated[float, Option(min=0, help="How long to compare at each batch size.")] = 10,
+    threads: Annotated[int | None, Option(min=1, help="CPU threads; with one, processor time is measured, "
+                                                      "so a busy machine hardly matters.", show_default=False)] = None,
+) -> None:
+    """Time this machine: drawn faces a second, and milliseconds per picture of `vectors`, alone and in batches.
+
+    `bench vectors` times the network against a plain transcription of its equations at equal output, and, where there
+    is a CUDA device, float32 against bfloat16 as one CUDA graph.
+    """
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+    if system is None:
+        machine(pictures)
+    else:
+        compare((preset,) if preset else ("tiny", "base"), seconds)
+
+
+def machine(pictures: int) -> None:
+    """What this machine can do, printed."""
+    import torch
+
+    from core import hub, sampling
+    from core.kernels.attention import kernel_for
+
+    generator = hub.load("vectors-tiny")
+    device = next(generator.parameters()).device
+    vectors = sampling.randn(range(pictures), (512,)).to(device)
+    size = generator.config.width // generator.config.heads
+    print(f"device {device} · {torch.get_num_threads()} threads · attention {kernel_for(device, torch.float32, size)}")
+    print(f"drawn faces    {1 / seconds_each(_drawing(pictures)):8.1f} a second, one after another, 128 pixels")
+    for batch in (1, 8):
+        print(f"vectors, batch {batch}  {1000 * seconds_each(_pictures(generator, vectors, batch)):6.1f} ms a picture")
+
+
+def compare(presets: tuple[str, ...], seconds: float) -> None:
+    """The network of `vectors` against its plain twin, printed line by line."""
+    import torch
+
+    from core.bench import cuda, vectors
+
+    count = torch.get_num_threads()
+    print(f"float32 on a CPU, {count} thread{'s' * (count > 1)}: milliseconds a picture, medians")
+    for preset in presets:
+        for row in vectors.against_plain(preset, seconds=seconds):
+            print(f"{row.preset:5} batch {row.batch:3}  network {row.ours:8.2f}  plain {row.plain:8.2f}  "
+                  f"ratio {row.ratio:5.2f}  {row.difference:.0e} apart", flush=True)
+        if not torch.cuda.is_available():
+            continue
+        for row in cuda.speeds(vectors.shipped_or_seeded(preset)):
+            print(f"{preset:5} batch {row.batch:3}  {row.form}  {row.images:10.1f} images a second  "
+                  f"{row.share:6.1%} of the measured matrix peak", flush=True)
+
+
+def seconds_each(calls) -> float:
+    """Mean seconds per picture; `calls` yields how many pictures each step made, and its first step warms up."""
+    import time
+
+    next(calls)
+    begun = time.perf_counter()
+    made = sum(calls)
+    return (time.perf_counter() - begun) / made
+
+
+def _drawing(count: int):
+    from core import faces
+
+    for number in range(count + 1):
+        identity = faces.person(number, "test")
+        faces.draw(faces.Face(identity, faces.look(identity, 0)), size=128)
+        yield 1
+
+
+def _pictures(generator, vectors, batch: int):
+    import torch
+
+    with torch.inference_mode():
+        generator(vectors[:batch]).cpu()
+        yield 0
+        for part in vectors.split(batch):
+            generator(part).cpu()
+            yield len(part)
