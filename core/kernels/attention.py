@@ -116,7 +116,7 @@ def _answer(run, q: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _without_autocast(device_type: str):
-    known = device_type in ("cpu", "cuda", "mps")
+    known = device_type in ("cpu", "cuda", "mps") and torch.is_autocast_enabled(device_type)
     return torch.autocast(device_type, enabled=False) if known else nullcontext()
 
 
