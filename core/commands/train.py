@@ -43,6 +43,16 @@ def train(
     settings = Settings(out=out, minutes=minutes, steps=steps, threads=threads, seed=made.preset.seed, resume=resume,
                         precision=precision)
     networks = fit(made, settings)
-    command = "python -m core " + " ".join(sys.argv[1:])
-    for path in module.finish(made, networks, ship or out, command):
+    for path in module.finish(made, networks, ship or out, recorded(sys.argv[1:])):
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+def recorded(arguments: list[str]) -> str:
+    """The command for the manifest: all that changes what is learnt, not where this machine kept it or took it up."""
+    kept, words = [], iter(arguments)
+    for word in words:
+        if word in ("--out", "--ship"):
+            next(words, None)
+        elif word != "--resume" and not word.startswith(("--out=", "--ship=")):
+            kept.append(word)
+    return " ".join(("python -m core", *kept))
