@@ -9,10 +9,11 @@ from typer import Argument, Option, Typer
 from core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from core.pipelines.vectors import Result
+    from core.pipelines.results import Result, Source, Steered
 
 run = Typer(no_args_is_help=True)
 Kind = Literal["people", "drawn", "photo", "vector"]
+SIMILARITY = 0.6    # as in core.pipelines.steering, which takes a while to import
 
 
 @run.callback()
@@ -29,6 +30,12 @@ def vectors(
     sigma: Annotated[float, Option(min=0, max=1.5, help="How different from the source; 0 is its own vector.")] = 0.5,
     seed: Annotated[int, Option(min=-1, max=2**32 - 1, help="The same seed, the same faces; -1: a new one.")] = -1,
     face: Annotated[int, Option(min=0, help="Which face of the photo, 0 is the largest.")] = 0,
+    yaw: Annotated[float | None, Option(min=-90, max=90, help="Turn the faces to this many degrees, positive to the "
+                                        "right of the picture.", show_default=False)] = None,
+    quality: Annotated[float | None, Option(min=0, max=1, help="Steer the faces to this quality or better.",
+                                            show_default=False)] = None,
+    limit: Annotated[int, Option(min=0, max=200, help="Steps of steering, at most.")] = 40,
+    similarity: Annotated[float, Option(min=-1, max=1, help="Steered, a face must stay this like.")] = SIMILARITY,
     out: Annotated[Path, Option(help="Folder for the pictures, made if missing.")] = Path("out"),
     device: Annotated[str | None, Option(help="cpu, cuda, cuda:1, mps; the best there is by default.",
                                          show_default=False)] = None,
@@ -37,20 +44,25 @@ def vectors(
     """Faces from 512 numbers: new people, or variations of a drawn person, of a photo, of a vector.
 
     Writes PNGs with their settings inside, and facet-vectors.npy with the numbers they were made from. Variations begin
-    with the source's own numbers.
+    with the source's own numbers. With --yaw or --quality they are steered there, and what was missed is said.
     """
     from core import pipelines
-    from core.pipelines.vectors import last
+    from core.pipelines.results import last
 
     if source != "people" and what is None:
         raise SettingsError(f"--source {source} needs to know which.",
                             f"Name it:  run vectors --source {source} {HOW[source]}")
     pipelines.configure(device, offline)
     system = pipelines.make("vectors", folder=out)
-    result = last(told(begun(system, source, what, face, sigma, count, seed)))
+    if yaw is None and quality is None:
+        result = last(told(begun(system, source, what, face, sigma, count, seed)))
+        summary = f"similarity to the source {sum(result.similarity) / len(result.similarity):.2f}"
+    else:
+        chosen, seed, sigma = starts(system, source, what, face, count, seed, sigma)
+        result = last(told_steps(system.steer(chosen, yaw, quality, limit, seed, sigma, similarity)))
+        summary = f"{sum(not missed for missed in result.missed)} of {result.total} as asked"
     system.npy(result.vectors)
-    similar = sum(result.similarity) / len(result.similarity)
-    print(f"{len(result.images)} pictures in {out}, seed {result.seeds[0]}, similarity to the source {similar:.2f}")
+    print(f"{len(result.images)} pictures in {out}, seed {result.seeds[0]}, {summary}")
 
 
 HOW = {"drawn": "7", "photo": "photo.jpg", "vector": "face.npy"}
@@ -61,17 +73,32 @@ def begun(system: Any, source: Kind, what: str | None, face: int, sigma: float, 
     """The pictures of a source as they come."""
     if source == "people":
         return system.people(seed, count)
+    return system.sheet(named(system, source, what, face), sigma, count, seed)
+
+
+def starts(system: Any, source: Kind, what: str | None, face: int, count: int, seed: int,
+           sigma: float) -> "tuple[list[Source], int, float]":
+    """Where steering starts, its first seed and its sigma; one face `count` times is varied, other faces are not."""
+    if source == "people":
+        people, seeds = system.new_people(seed, count)
+        return people, seeds[0], 0.0
+    found = named(system, source, what, face)
+    return (found * count, seed, sigma) if len(found) == 1 < count else (found, seed, 0.0)
+
+
+def named(system: Any, source: Kind, what: str, face: int) -> "list[Source]":
+    """The faces that were asked for by a photo, a number or a file."""
     if source == "photo":
         found = system.faces_in(what)
         if face >= len(found):
             raise SettingsError(f"There is no face {face} in this photo; {len(found)} found.",
                                 "Count from 0, the largest.")
-        return system.sheet(found[face:face + 1], sigma, count, seed)
+        return found[face:face + 1]
     if source == "drawn":
         if not what.isdecimal():
             raise SettingsError(f"{what!r} is not the number of a drawn person.", "Use a whole number from 0.")
-        return system.sheet([system.person(int(what))], sigma, count, seed)
-    return system.sheet(system.vector(what), sigma, count, seed)
+        return [system.person(int(what))]
+    return system.vector(what)
 
 
 def told(results: "Iterator[Result]") -> "Iterator[Result]":
@@ -80,3 +107,16 @@ def told(results: "Iterator[Result]") -> "Iterator[Result]":
         made = len(result.images)
         print(f"\r{made} of {result.total}", end="\n" if made == result.total else "", flush=True)
         yield result
+
+
+def told_steps(results: "Iterator[Steered]") -> "Iterator[Steered]":
+    """The same results, the step said on a line of the terminal; at the end a line for every face."""
+    for result in results:
+        there = sum(not each for each in result.missed)
+        print(f"\rstep {result.iteration} of {result.limit}, {there} of {result.total} as asked ", end="", flush=True)
+        yield result
+    print()
+    for name, similar, yaw, quality, missed in zip(result.images, result.similarity, result.yaw, result.quality,
+                                                   result.missed, strict=True):
+        verdict = f"missed {', '.join(missed)}" if missed else "as asked"
+        print(f"  {Path(name).name}  similarity {similar:.2f}  yaw {yaw:.0f}°  quality {quality:.2f}  {verdict}")

@@ -34,6 +34,8 @@ class Targets:
     yaw: degrees in [-90, 90], as the pose reader counts them. quality: at least this, in the quality reader's own unit.
     similarity: at least this cosine to whom it must stay like. The tolerances are what acceptance forgives.
     quality_weight: what one unit of quality weighs against a degree. either_side: only how far is asked, left or right.
+    pull_to: the cosine up to which a face is drawn to its likeness; None, as in the paper, draws it all the way, and
+    so holds it back from turning further than it must.
     """
 
     yaw: float | None = None
@@ -43,6 +45,7 @@ class Targets:
     quality_tolerance: float = 1.0
     quality_weight: float = 1.0
     either_side: bool = False
+    pull_to: float | None = None
 
     def __post_init__(self) -> None:
         """Raise SettingsError for what no face can have."""
@@ -50,6 +53,7 @@ class Targets:
             if getattr(self, name) is not None:
                 number(getattr(self, name), name, low, high)
         number(self.similarity, "similarity", -1, 1)
+        number(1.0 if self.pull_to is None else self.pull_to, "pull_to", self.similarity, 2)
         for name, high in (("yaw_tolerance", 90), ("quality_tolerance", 1000), ("quality_weight", 1000)):
             number(getattr(self, name), name, 0, high)
 
@@ -155,15 +159,15 @@ def see(networks: Networks, vectors: Tensor, likeness: Tensor) -> Seen:
 
 
 def losses(seen: Seen, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:
-    """The paper's three terms, (N,) each: identity, 1 - cosine; quality and yaw, what is lacking, in their own units.
-    """
+    """The paper's three terms, (N,) each: identity, 1 - cosine; quality, what it lacks; yaw, how far it is off."""
     nothing = torch.zeros_like(seen.similarity)
+    identity = 1 - seen.similarity if targets.pull_to is None else (targets.pull_to - seen.similarity).relu()
     quality = nothing if targets.quality is None else (targets.quality - seen.quality).relu()
     if targets.yaw is None:
-        return 1 - seen.similarity, quality, nothing
+        return identity, quality, nothing
     if targets.either_side:
-        return 1 - seen.similarity, quality, (abs(targets.yaw) - seen.yaw.abs()).abs()
-    return 1 - seen.similarity, quality, (targets.yaw - seen.yaw).abs()
+        return identity, quality, (abs(targets.yaw) - seen.yaw.abs()).abs()
+    return identity, quality, (targets.yaw - seen.yaw).abs()
 
 
 def total(seen: Seen, targets: Targets) -> Tensor:
@@ -193,8 +197,8 @@ def adam(gradient: Tensor, moments: Moments, step: int) -> tuple[Tensor, Moments
 
     Row by row, so that a vector's way does not depend on who is steered beside it.
     """
-    mean = torch.lerp(gradient, moments.mean, BETAS[0])
-    square = torch.lerp(gradient.square(), moments.square, BETAS[1])
+    mean = BETAS[0] * moments.mean + (1 - BETAS[0]) * gradient
+    square = BETAS[1] * moments.square + (1 - BETAS[1]) * gradient.square()
     unbiased, spread = mean / (1 - BETAS[0] ** step), square / (1 - BETAS[1] ** step)
     return unbiased / (spread.sqrt() + EPSILON), Moments(mean, square)
 

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,56 +21,16 @@ from core import __version__
 from core.pipelines import numbers
 from core.pipelines.checks import number, square, whole
 from core.pipelines.numbers import LENGTH, MOST
+from core.pipelines.results import KINDS, MAX_SIGMA, Restored, Result, Source, cosine, file_name, last
+from core.pipelines.steering import Steering
 from core.sampling import SEEDS, People, seeds_from, settle_seed, vary
 
-KINDS = ("people", "drawn", "photo", "vector")
-MAX_SIGMA = 1.5         # beyond about 0.9 the person is lost
 EXAMPLES = 100_000      # drawn test people to choose from
 BATCHES = (1, 3, 4, 8)  # the first picture is shown at once; the last size repeats
 KEPT = 7200.0           # seconds that a request's files stay
 
 
-@dataclass(frozen=True)
-class Source:
-    """A face to start from: its 512 numbers, and the picture they were taken from, if any.
-
-    kind: one of KINDS. vector: (512,) float32. picture: path of a 112 × 112 PNG. person: number of the drawn person.
-    """
-
-    kind: str
-    vector: np.ndarray
-    picture: str | None = None
-    person: int | None = None
-    label: str = ""
-
-
-@dataclass(frozen=True)
-class Result:
-    """The pictures made so far. A stream of results grows until there are `total` of them.
-
-    images: PNG paths, 112 × 112. settings: one dictionary a picture, as stored inside it. vectors: (N, 512), what each
-    picture was made from. similarity: cosine between the source's vector and the embedding of the picture, in [-1, 1].
-    """
-
-    images: tuple[str, ...]
-    seeds: tuple[int, ...]
-    settings: tuple[dict[str, Any], ...]
-    vectors: np.ndarray
-    similarity: tuple[float, ...]
-    total: int
-
-
-@dataclass(frozen=True)
-class Restored:
-    """What a picture made here remembers: enough to make it again as the first of a set."""
-
-    source: Source
-    sigma: float
-    count: int
-    seed: int
-
-
-class Vectors:
+class Vectors(Steering):
     """The pipeline. Methods that draw yield a `Result` after every few pictures; closing the iterator stops them."""
 
     generator_name = "vectors-tiny"
@@ -143,6 +103,11 @@ class Vectors:
         vectors = numbers.read(values) if isinstance(values, str | Path) else numbers.checked(values)
         return [Source("vector", vector, label=label) for vector in vectors]
 
+    def new_people(self, seed: int | None = None, count: int = 1) -> tuple[list[Source], list[int]]:
+        """New people, unlike one another, and the seed of each; see `people`, which draws them."""
+        seeds = self._people.choose(whole(count, "count", 1, MOST), settle_seed(seed))
+        return [Source("people", vector) for vector in self._people.draw(seeds).numpy()], seeds
+
     # ------------------------------------------------------------------------------------------------ draw
 
     def people(self, seed: int | None = None, count: int = 1) -> Iterator[Result]:
@@ -150,9 +115,8 @@ class Vectors:
 
         A seed's person is the same however many are asked for. seed: None or -1 takes a new one.
         """
-        seeds = self._people.choose(whole(count, "count", 1, MOST), settle_seed(seed))
-        return self._draw([Source("people", vector) for vector in self._people.draw(seeds).numpy()], seeds,
-                          [0.0] * len(seeds))
+        sources, seeds = self.new_people(seed, count)
+        return self._draw(sources, seeds, [0.0] * len(seeds))
 
     def variations(self, source: Source, sigma: float = 0.5, count: int = 8, seed: int | None = None,
                    itself: bool = False) -> Iterator[Result]:
@@ -313,8 +277,7 @@ class Vectors:
         from core import images
 
         paths = [Path(images.save(picture, kept, folder)) for picture, kept in zip(pictures, settings, strict=True)]
-        return [str(path.replace(folder / f"facet-{kept['source']}-seed{kept['seed']}-sigma{kept['sigma']:g}.png"))
-                for path, kept in zip(paths, settings, strict=True)]
+        return [str(path.replace(folder / file_name(kept))) for path, kept in zip(paths, settings, strict=True)]
 
     def _keep(self, picture: Image.Image, name: str) -> str:
         """A picture that no network made, as a plain PNG."""
@@ -345,14 +308,3 @@ def sizes(total: int) -> Iterator[int]:
         size = min(total, BATCHES[min(step, len(BATCHES) - 1)])
         yield size
         total, step = total - size, step + 1
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """Cosine similarity of two vectors, in [-1, 1]."""
-    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
-
-
-def last(results: Iterator[Result]) -> Result:
-    """Let a stream of results run to its end, and return that."""
-    *_, result = results
-    return result

@@ -1,0 +1,110 @@
+"""Steering, the part of the pipeline `vectors` that moves vectors until their faces have the pose and quality asked."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.errors import SettingsError
+from core.pipelines import numbers
+from core.pipelines.checks import number, whole
+from core.pipelines.numbers import MOST
+from core.pipelines.results import MAX_SIGMA, Source, Steered
+from core.sampling import seeds_from, vary
+
+if TYPE_CHECKING:
+    from core.pipelines.attrop import Reached, Targets
+
+MAX_YAW = 90.0          # degrees; the judge has seen 60
+MAX_STEPS = 200
+SIMILARITY = 0.6        # a person must stay this like; strangers are below 0.4
+TOLERANCE = 0.02        # of quality
+MARGIN = 0.05           # of similarity: a face is drawn to its source until it is this much more like it than it must
+WEIGHT = 50.0           # of quality against a degree of yaw: from poor to sharp counts like half a turn
+
+
+class Steering:
+    """Part of `core.pipelines.vectors.Vectors`, which has the networks and the files."""
+
+    judge_name = "judge-tiny"
+
+    def steer(self, sources: Sequence[Source], yaw: float | None = None, quality: float | None = None, limit: int = 40,
+              seed: int | None = None, sigma: float = 0.0, similarity: float = SIMILARITY) -> Iterator[Steered]:
+        """Turn faces and clear them up, by AttrOP (Vec2Face, section 3.3): one result a step, all faces in each.
+
+        yaw: degrees, positive towards the right of the picture. quality: at least this, in [0, 1]. One may be None.
+        limit: steps at most; a face that is as asked moves no further. similarity: the least cosine to its source.
+        sigma, seed: steer a variation of each source rather than the source itself. What can't be reached comes back
+        as near as it got, and says what it misses. Raises SettingsError.
+        """
+        targets = wanted(yaw, quality, similarity)
+        seeds = seeds_from(seed, whole(len(sources), "number of faces", 1, MOST))
+        sigma, limit = number(sigma, "sigma", 0.0, MAX_SIGMA), whole(limit, "limit", 0, MAX_STEPS)
+        return self._steer(list(sources), seeds, sigma, targets, limit)
+
+    def _steer(self, sources: list[Source], seeds: list[int], sigma: float, targets: "Targets",
+               limit: int) -> Iterator[Steered]:
+        """Pictures step by step; only those that got better are written anew."""
+        folder, paths, settings = self._new_folder(), [""] * len(sources), [{}] * len(sources)
+        for reached in self._search(sources, seeds, sigma, targets, limit):
+            for row in (row for row, found in enumerate(reached.found) if found == reached.iteration):
+                settings[row] = self._steered(sources[row], seeds[row], sigma, targets, reached, row, len(sources))
+                paths[row], = self._save(self._shown(reached, row), [settings[row]], folder)
+            yield Steered(tuple(paths), tuple(seeds), tuple(settings), reached.vectors.cpu().numpy(),
+                          tuple(reached.similarity.tolist()), len(sources), tuple(reached.yaw.tolist()),
+                          tuple(reached.quality.tolist()), reached.missed, reached.iteration, reached.limit)
+
+    def _search(self, sources: list[Source], seeds: list[int], sigma: float, targets: "Targets",
+                limit: int) -> "Iterator[Reached]":
+        """AttrOP with the networks of this pipeline."""
+        import torch
+
+        from core.pipelines.attrop import attrop, judged
+
+        likeness = torch.from_numpy(np.stack([source.vector for source in sources]))              # (N, 512)
+        start = torch.stack([vary(row, sigma, seed) for row, seed in zip(likeness, seeds, strict=True)])
+        return attrop(self.generator, self.embedder, *judged(self._judge), start.to(self.device), targets,
+                      likeness=likeness.to(self.device), limit=limit)
+
+    def _shown(self, reached: "Reached", row: int) -> list[Any]:
+        from core import images
+
+        return images.to_pil(reached.images[row:row + 1])
+
+    def _steered(self, source: Source, seed: int, sigma: float, targets: "Targets", reached: "Reached", row: int,
+                 count: int) -> dict[str, Any]:
+        """All that made one picture. Its `vector` is the one it was drawn from, so it can be drawn again at once."""
+        arrived = Source("vector", reached.vectors[row].cpu().numpy(), label=source.label)
+        person = {} if source.person is None else {"origin_person": source.person}
+        return {**self._settings(arrived, seed, 0.0, float(reached.similarity[row]), count),
+                "origin": source.kind, **person, "origin_sigma": sigma, "origin_vector": numbers.packed(source.vector),
+                "similarity_target": targets.similarity,
+                "yaw": round(float(reached.yaw[row]), 2), "yaw_target": targets.yaw,
+                "quality": round(float(reached.quality[row]), 4), "quality_target": targets.quality,
+                "missed": list(reached.missed[row]), "iterations": reached.found[row], "limit": reached.limit,
+                **self._judged_by}
+
+    @cached_property
+    def _judge(self) -> Any:
+        from core import hub
+
+        return hub.load(self.judge_name, self.device)
+
+    @cached_property
+    def _judged_by(self) -> dict[str, str]:
+        from core import hub
+
+        return {"judge": self.judge_name, "judge_sha256": hub.row(self.judge_name).sha256}
+
+
+def wanted(yaw: float | None, quality: float | None, similarity: float = SIMILARITY) -> "Targets":
+    """What was asked, checked. Raises SettingsError, also when nothing was."""
+    from core.pipelines.attrop import Targets
+
+    if yaw is None and quality is None:
+        raise SettingsError("There is nothing to steer towards.", "Choose a yaw, a quality, or both.")
+    similarity = number(similarity, "similarity", -1.0, 1.0)
+    return Targets(yaw=None if yaw is None else number(yaw, "yaw", -MAX_YAW, MAX_YAW),
+                   quality=None if quality is None else number(quality, "quality", 0.0, 1.0), similarity=similarity,
+                   quality_tolerance=TOLERANCE, quality_weight=WEIGHT, pull_to=similarity + MARGIN)
