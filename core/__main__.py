@@ -10,6 +10,7 @@ from core.errors import FacetError
 COMMANDS = {  # command: (its module in core.commands, its line in the help)
     "faces": ("faces", "Draw faces: a sheet of people, one person through an attribute, one person in many looks."),
     "run": ("run", "Run a system without the browser: numbers or a photo in, pictures out."),
+    "generate": ("generate", "Make a whole data set: new people, many pictures of each."),
     "train": ("train", "Train a network from its recipe."),
     "score": ("score", "Measure a system against its bars."),
     "bench": ("bench", "Time what this machine can do; `bench vectors`: its network against the plain equations."),
