@@ -175,10 +175,12 @@ def _colours(m, rng):
     natural = colours[list(HAIR).index(f"{i.hair}_hair")]
     m.brow_colour = natural * 0.55 * (1 - 0.6 * m.gray) + colours[4] * 0.6 * 0.6 * m.gray
     m.iris = _palette(IRIS, i.iris)
-    lips = m.skin * np.array([0.86, 0.60, 0.58]) * (1 - 0.08 * m.man * np.array([0.4, -0.6, -0.6])) + np.array([0.01, 0.0, 0.0])
+    pale = 1 - 0.08 * m.man * np.array([0.4, -0.6, -0.6])
+    lips = m.skin * np.array([0.86, 0.60, 0.58]) * pale + np.array([0.01, 0.0, 0.0])
     paint = linear(np.array([(196, 16, 40), (214, 40, 90), (158, 20, 62), (206, 62, 54)])[rng.integers(4)] / 255)
     m.lips = lips * (1 - k.lip_makeup) + paint * k.lip_makeup
-    m.shadow_tint = linear(np.array([(84, 62, 140), (30, 110, 130), (50, 84, 160), (120, 40, 90)])[rng.integers(4)] / 255)
+    shadows = np.array([(84, 62, 140), (30, 110, 130), (50, 84, 160), (120, 40, 90)])
+    m.shadow_tint = linear(shadows[rng.integers(4)] / 255)
     m.cloth = linear(CLOTHES[rng.integers(len(CLOTHES))]) * rng.uniform(0.7, 1.1)
     m.cloth2 = linear(CLOTHES[rng.integers(len(CLOTHES))]) * rng.uniform(0.7, 1.1)
     m.cloth_kind = float(rng.integers(4))

@@ -211,7 +211,8 @@ def look(identity, seed, **overrides):
     bald = chance(0.04 + 0.3 * gender * (age > 35) * (0.3 + identity.balding)) * (age > 25) * (1 - hat)
     length = float(np.clip(identity.usual_length + rng.normal() * 0.16, 0.02, 1))
     curly = identity.curly if rng.random() < 0.8 else 1 - identity.curly
-    values |= dict(hat=hat, bald=bald, hair_length=length, fringe=chance(0.26) * (1 - bald) * (1 - hat) * (length > 0.1),
+    fringe = chance(0.26) * (1 - bald) * (1 - hat) * (length > 0.1)
+    values |= dict(hat=hat, bald=bald, hair_length=length, fringe=fringe,
                    curly=curly * (1 - bald) * (length > 0.18))
     values |= _colour(rng, identity, age)
     beard = chance(0.3) * gender * (age >= 19)

@@ -99,13 +99,14 @@ class Vec2Face(nn.Module):
         return self.tokens_and_image(rep, drop_mask, token_mask, generator).image
 
     def tokens_and_image(self, rep: Tensor, drop_mask: Tensor | None = None, token_mask: Tensor | None = None,
-                         generator: torch.Generator | None = None) -> Decoded:
-        """As `forward`, with both sides of the feature-map loss."""
+                         generator: torch.Generator | None = None, half: bool = False) -> Decoded:
+        """As `forward`, with both sides of the feature-map loss. half: half-size pictures, for early training."""
         drop, mask = self._masks(rep, drop_mask, token_mask, generator)
         clean = self.tokens(rep)                                             # (N, 50, width)
         latent = self.encode(clean, drop, mask)                              # (N, kept, width)
         tokens = self.decode(latent, drop, mask)                             # (N, 50, decoder width)
-        image = self.im_decoder(self.feature_map(tokens))                    # (N, 3, 112, 112)
+        decoder = self.im_decoder.half if half else self.im_decoder
+        image = decoder(self.feature_map(tokens))                            # (N, 3, 112, 112)
         return Decoded(image, tokens[:, 1:], clean[:, 1:].detach())
 
     def tokens(self, rep: Tensor) -> Tensor:
@@ -281,6 +282,18 @@ class ImageDecoder(nn.Module):
         x = self.middle(x)
         for level in reversed(self.up):
             x = level(x)
+        return self.conv_out(_normed(self.norm_out, x))
+
+    def half(self, x: Tensor) -> Tensor:
+        """x: (N, feature, 7, 7) -> (N, 3, 56, 56): the last layer on the level before the last (Karras et al. 2018).
+
+        For presets whose last two levels are of one width.
+        """
+        x = self.middle(x)
+        for level in reversed(self.up[2:]):
+            x = level(x)
+        for block in self.up[1].block:
+            x = block(x)
         return self.conv_out(_normed(self.norm_out, x))
 
     def middle(self, x: Tensor) -> Tensor:

@@ -228,7 +228,7 @@ def rate_at(step: int, progress: float, settings: Settings) -> float:
 
 
 def _accelerator(settings: Settings):
-    from accelerate import Accelerator
+    from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.utils import set_seed
 
     settings.out.mkdir(parents=True, exist_ok=True)
@@ -236,7 +236,8 @@ def _accelerator(settings: Settings):
         torch.set_num_threads(settings.threads)
     able = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
     precision = able if settings.precision == "auto" else settings.precision
-    accelerator = Accelerator(mixed_precision=precision, log_with=[_tracker(settings)])
+    parts = DistributedDataParallelKwargs(find_unused_parameters=True)      # early steps may leave layers out
+    accelerator = Accelerator(mixed_precision=precision, log_with=[_tracker(settings)], kwargs_handlers=[parts])
     set_seed(settings.seed, device_specific=True)
     accelerator.init_trackers("facet", config={name: str(value) for name, value in asdict(settings).items()})
     return accelerator
