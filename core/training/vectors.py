@@ -7,6 +7,7 @@ Data: `aligned` drawn faces, and what the steering embedder makes of them. Loss:
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,6 +19,7 @@ from core.sampling import People, vary
 from core.training.embedder import adamw
 from core.training.loop import Recipe
 from core.training.losses import least_squares, perceptual
+from core.training.start import linear_start
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Preset:
 PRESETS = {"tiny": Preset("tiny", seed=5)}
 AUGMENT = data.Augment(flip=0.5)
 CHECKED = (100, 8)  # validation people × looks
-FITTED = 6000  # pictures whose features say where people lie
+FITTED = 6000  # pictures whose features say where people lie, and where the generator begins
 
 
 class Reconstruction(nn.Module):
@@ -79,13 +81,22 @@ class VectorsRecipe(Recipe):
         torch.manual_seed(preset.seed)
         self.preset, self.drawn, self.held_out, self.batch = preset, drawn, held_out, preset.batch
         self.steering = [hub.load(name, device) for name in preset.steering]
-        generator = Reconstruction(build("vec2face", preset.network)).to(memory_format=torch.channels_last)
+        generator = build("vec2face", preset.network)
+        self.begin(generator)
+        generator = Reconstruction(generator).to(memory_format=torch.channels_last)
         discriminator = build("discriminator", "tiny").to(memory_format=torch.channels_last)
         self.networks = {"generator": generator, "discriminator": discriminator}
         self.optimizers = {
             "loss": adamw([generator], preset.rate, decay=0.02),
             "discriminator": adamw([discriminator], 10 * preset.rate, decay=0.0),  # it starts late, at a low rate
         }
+
+    def begin(self, generator: nn.Module) -> None:
+        """Begin at the linear regression of small pictures on vectors; see `linear_start`."""
+        some = self.drawn.take(range_of(self.drawn, FITTED))
+        rows = [np.arange(i, min(i + self.batch, len(some))) for i in range(0, len(some), self.batch)]
+        small = [F.avg_pool2d(data.rows_of(some, each)["image"], 4) for each in rows]
+        linear_start(generator, data.outputs(self.steering[0], some), torch.cat(small), self.preset.seed)
 
     def batches(self, start, shard, device):
         return data.batches(self.drawn, self.batch, self.preset.seed, device, AUGMENT, start, shard)
