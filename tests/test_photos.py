@@ -334,8 +334,8 @@ def test_windows_cover_the_picture_and_are_few(width, height):
         assert (boxes[:, 2:].max(0) >= np.array([width, height]) - 1e-6).all()
 
 
-@pytest.mark.parametrize(("shift", "logit", "believed"), [(0.0, 5.0, True), (1.5, 5.0, True), (0.0, -3.0, False),
-                                                          (9.0, 5.0, False)])
+@pytest.mark.parametrize(("shift", "logit", "believed"), [(0.0, 15.0, True), (1.5, 15.0, True), (0.0, 5.0, False),
+                                                          (9.0, 15.0, False)])
 def test_the_point_finder_must_agree_about_the_eyes(astronaut, monkeypatch, shift, logit, believed):
     seen = np.array([*EYES, (225, 127.7), *MOUTH]) + shift
     monkeypatch.setattr(photos, "_has_point_finder", lambda: True)
@@ -368,11 +368,12 @@ class TestShippedPointFinder:
         assert max(apart) < 12
 
     def test_the_astronaut_all_the_same(self, astronaut):
+        """It isn't sure of a photograph, and what the cascade found stands."""
         (face,) = find(astronaut)
         assert np.abs(face.points[:2] - EYES).max() < 3.5
-        assert np.abs(face.points[3:] - MOUTH).max() < 13          # where eyes alone would put it
+        assert face.finder == "haar"
 
     def test_things_are_not_drawn_faces(self):
         data = pytest.importorskip("skimage.data")
-        for name in ("chelsea", "rocket", "brick"):
+        for name in ("chelsea", "rocket", "brick", "coffee", "coins"):
             assert not photos._drawn(images.read(Image.fromarray(getattr(data, name)())))
