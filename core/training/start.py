@@ -2,7 +2,7 @@
 
 The 49 tokens of one vector are copies of it, told apart by their positions alone, and what makes faces differ lies in
 directions of little spread. From a random start, gradient descent spends its first hours on both. Both have a closed
-form: whitened principal components, and units of the decoder that open at one position only (a gated linear map).
+form: the directions that tell most, evened out, and units of the decoder that open at one position only.
 """
 
 import torch
