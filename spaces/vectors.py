@@ -6,12 +6,14 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+import pandas
 
 from core import pipelines
 from core.errors import FacetError
 from core.pipelines.numbers import MOST
-from core.pipelines.vectors import MAX_SIGMA, Result, Source
-from spaces import GPU, vectors_api, widgets
+from core.pipelines.results import MAX_SIGMA, Result, Source, Steered
+from spaces import vectors_api, widgets
+from spaces.vectors_moves import Moves, make, wished
 from spaces.vectors_sources import Change, Chosen, Sources, turned
 
 FIRST = {"seed": 1, "count": 12, "sigma": 0.5}      # what the page opens with
@@ -22,13 +24,6 @@ LEGEND = ("Under each face: its similarity to the source, and its seed. Similari
           "network's help.")
 SHOW = """() => document.querySelector('%s')?.scrollIntoView(
   {behavior: 'smooth', block: innerWidth < 760 ? 'start' : 'nearest'})"""      # on a phone, results lie below
-
-
-@GPU
-def make(kind: str, sources: tuple[Source, ...], count: int, sigma: float, seed: int | None) -> Iterator[Result]:
-    """The pictures, a few more each time."""
-    system = pipelines.load("vectors")
-    yield from system.people(seed, count) if kind == "people" else system.sheet(sources, sigma, count, seed)
 
 
 def tab(demo: gr.Blocks) -> None:
@@ -46,6 +41,7 @@ class Tab:
         with gr.Row(elem_classes="desk"):
             with gr.Column(scale=4, min_width=300, elem_classes="controls"):
                 self.sources = Sources(self.notice)
+                self.moves = Moves()
                 self.build_settings()
             with gr.Column(scale=9, min_width=300, elem_classes="results"):
                 self.build_results()
@@ -75,11 +71,17 @@ class Tab:
                 self.facts = gr.HTML(elem_id="picked")
                 with gr.Row(elem_classes="buttons"):
                     self.vary = gr.Button("More like this", size="sm", min_width=120, elem_id="vary")
+                    self.there = gr.Button("Walk to this", size="sm", min_width=120, elem_id="there")
                     self.png = gr.DownloadButton("PNG", size="sm", min_width=80, elem_id="download-png")
                     self.one = gr.DownloadButton("Numbers (.npy)", size="sm", min_width=120, elem_id="download-npy")
         with gr.Row(elem_classes="buttons"):
             self.zip = gr.DownloadButton("All pictures (ZIP)", size="sm", interactive=False, elem_id="download-zip")
             self.all = gr.DownloadButton("All numbers (.npy)", size="sm", interactive=False, elem_id="download-all")
+            self.row = gr.DownloadButton("One strip (PNG)", size="sm", interactive=False, elem_id="download-strip")
+            self.film = gr.DownloadButton("A film (GIF)", size="sm", visible=False, elem_id="download-gif")
+        with gr.Row(visible=False, elem_id="alike") as self.alike:
+            self.numbers, self.pictures = (bars(title) for title in
+                                           ("Pairs of people, by their numbers", "and by their pictures"))
         self.legend = gr.Markdown(elem_classes="hint")
         gr.Markdown(HONEST, elem_classes="hint honest")
 
@@ -87,17 +89,22 @@ class Tab:
         """Draw when asked, when a setting is let go, when there is a new source, and when the page opens."""
         on, chosen, kind = widgets.private, self.sources.chosen, self.sources.kind
         self.sources.listen(self.count, self.sigma, self.seed, self.mode, self.picture)
+        self.moves.listen(kind, self.count, self.sigma, self.strip)
         on(self.generate.click, self.ask, {"mode": self.mode, "seed": self.seed}, [self.seed, self.sources.turn])
         picked = [self.at, self.detail, self.strip, self.facts, self.png, self.one]
-        running = [self.status, self.generate, self.stop, self.zip, self.all, *picked]
+        running = [self.status, self.generate, self.stop, self.zip, self.all, self.row, self.film, self.alike,
+                   self.numbers, self.pictures, *picked]
+        asked = {"kind": kind, "count": self.count, "sigma": self.sigma, "seed": self.seed, "chosen": chosen}
         drawing = on([demo.load, self.sources.turn.change, self.count.release, self.sigma.release, self.seed.submit],
-                     self.draw, {"kind": kind, "count": self.count, "sigma": self.sigma, "seed": self.seed,
-                                 "chosen": chosen}, [self.shown, self.notice, self.gallery, self.seed, *running],
+                     self.draw, asked | self.moves.widgets,
+                     [self.shown, self.notice, self.gallery, self.seed, *running],
                      concurrency_id="gpu", concurrency_limit=1, trigger_mode="always_last")
         on(self.stop.click, self.halt, {"shown": self.shown}, running, cancels=[drawing])
         on(self.gallery.select, self.pick, {"shown": self.shown}, picked)
         on(self.vary.click, self.more_like, {"shown": self.shown, "at": self.at, "chosen": chosen},
-           [kind, chosen, self.sources.turn, self.sources.loaded])
+           [kind, self.moves.action, chosen, self.sources.turn, self.sources.loaded])
+        on(self.there.click, self.walk_there, {"shown": self.shown, "at": self.at},
+           [self.moves.action, self.moves.other, self.moves.goal, self.sources.turn])
         self.generate.click(None, js=SHOW % "#status", **widgets.QUIET)
         self.gallery.select(None, js=SHOW % ".detail", **widgets.QUIET)
         on(demo.load, self.describe, {}, [self.footer, self.legend])
@@ -106,27 +113,32 @@ class Tab:
         """Settle the seed and begin."""
         return {self.seed: widgets.next_seed(mode, seed), self.sources.turn: turned()}
 
-    def draw(self, kind: str, count: int, sigma: float, seed: int | None, chosen: Chosen) -> Iterator[Change]:
+    def draw(self, kind: str, count: int, sigma: float, seed: int | None, chosen: Chosen, action: str,
+             other: Source | None, offsets: str, turn_on: bool, yaw: float, clear_on: bool, quality: float, limit: int,
+             similarity: float, threshold: float) -> Iterator[Change]:
         """Show pictures as they come; a notice instead when something is missing."""
         began, result = time.monotonic(), None
         try:
-            sources = chosen.sources(kind)
+            wish = wished(kind, count, sigma, seed, chosen.sources(kind), action, other, offsets, turn_on, yaw,
+                          clear_on, quality, limit, similarity, threshold)
             yield {self.generate: gr.update(visible=False), self.stop: gr.update(visible=True),
-                   self.status: widgets.progress(0, count, "Beginning …")}
-            for result in make(kind, sources, count, sigma, seed):
+                   self.status: widgets.progress(0, count, "Beginning …"), self.alike: gr.update(visible=False)}
+            for result in make(wish):
                 yield {self.shown: result, self.gallery: gr.update(value=tiles(result), selected_index=None),
-                       self.seed: result.seeds[0],
-                       self.status: widgets.progress(len(result.images), result.total, counted(result, kind))}
+                       **({self.seed: result.seeds[0]} if action in ("vary", "steer") else {}),
+                       self.status: widgets.progress(*how_far(result), counted(result, kind))}
             words = f"{counted(result, kind)} in {time.monotonic() - began:.1f} s"
-            yield {**self.ended(result, words), self.gallery: gr.update(selected_index=0)}
+            yield {**self.ended(result, words), **self.compared(result), self.gallery: gr.update(selected_index=0)}
         except Exception as error:
             understood = error if isinstance(error, FacetError) else widgets.unforeseen(error)
             yield {**self.ended(result, ""), self.notice: widgets.sentence(understood)}
 
     def halt(self, shown: Result | None) -> Change:
         """Stopped: what there is stays."""
-        unfinished = shown is not None and len(shown.images) < shown.total
-        return self.ended(shown, f"Stopped after {len(shown.images)} of {shown.total}" if unfinished else "Stopped")
+        if shown is None:
+            return self.ended(None, "Stopped")
+        done, total = how_far(shown)
+        return self.ended(shown, f"Stopped after {done} of {total}" if done < total else "Stopped")
 
     def ended(self, result: Result | None, words: str) -> Change:
         """Ready for the next; what was made can be downloaded, and the first of it is looked at."""
@@ -134,9 +146,21 @@ class Tab:
                  self.status: widgets.progress(1, 1, words)}
         if result is None:
             return ready
-        system = pipelines.load("vectors")
+        system, walked = pipelines.load("vectors"), "move" in result.settings[0]
         return {**ready, **self.look_at(result, 0), self.zip: gr.update(value=system.zip(result), interactive=True),
-                self.all: gr.update(value=system.npy(result.vectors), interactive=True)}
+                self.all: gr.update(value=system.npy(result.vectors), interactive=True),
+                self.row: gr.update(value=system.strip_of(result), interactive=True),
+                self.film: gr.update(value=system.film(result) if walked else None, visible=walked)}
+
+    def compared(self, result: Result) -> Change:
+        """How like one another new people are; nothing for other pictures."""
+        if len(result.images) < 2 or any(kept["source"] != "people" for kept in result.settings):
+            return {}
+        alike = pipelines.load("vectors").alike(result)
+        middles = (alike.edges[1:] + alike.edges[:-1]) / 2
+        plots = {plot: pandas.DataFrame({"cosine": middles.round(3), "pairs": pairs}) for plot, pairs in
+                 ((self.numbers, alike.numbers), (self.pictures, alike.pictures))}
+        return {self.alike: gr.update(visible=True), **plots}
 
     def pick(self, shown: Result, event: gr.SelectData) -> Change:
         """Look at the face that was clicked."""
@@ -153,7 +177,14 @@ class Tab:
         """Vary the face that is looked at: its numbers become the source."""
         source = Source("vector", np.array(shown.vectors[at]), label=f"like seed {shown.seeds[at]}")
         return {self.sources.kind: "vector", self.sources.chosen: chosen.with_vectors((source,)),
-                self.sources.turn: turned(), self.sources.loaded: f"The face with seed {shown.seeds[at]}, now varied."}
+                self.moves.action: "vary", self.sources.turn: turned(),
+                self.sources.loaded: f"The face with seed {shown.seeds[at]}, now varied."}
+
+    def walk_there(self, shown: Result, at: int) -> Change:
+        """Walk from the source to the face that is looked at."""
+        goal = Source("vector", np.array(shown.vectors[at]), label=f"{at + 1}, {named(shown.settings[at])}")
+        return {self.moves.action: "walk", self.moves.other: goal, self.moves.goal: self.moves.towards(goal),
+                self.sources.turn: turned()}
 
     def describe(self) -> Change:
         """What computes here, in the footer, and who judges likeness, in the legend."""
@@ -167,6 +198,12 @@ class Tab:
         }), self.legend: LEGEND.format(embedder=about["embedder"])}
 
 
+def bars(title: str) -> gr.BarPlot:
+    """A histogram of cosines."""
+    return gr.BarPlot(x="cosine", y="pairs", title=title, x_lim=[-1, 1], height=200, min_width=260, show_label=False,
+                      x_title="cosine", y_title="pairs", buttons=[])
+
+
 def tiles(result: Result) -> list[tuple[str, str]]:
     """Pictures with their captions."""
     return [(image, f"similarity {kept['similarity']:.2f}\n{named(kept)}")
@@ -174,7 +211,12 @@ def tiles(result: Result) -> list[tuple[str, str]]:
 
 
 def named(kept: dict[str, Any]) -> str:
-    """The seed, or that no seed had a part in it."""
+    """The step, how near what was asked it is, the seed, or that no seed had a part in it."""
+    if "move" in kept:
+        return f"step {kept['step']} of {kept['steps']}"
+    if "missed" in kept:
+        asked = f"missed {', '.join(kept['missed'])}" if kept["missed"] else "as asked"
+        return f"yaw {kept['yaw']:.0f}°\nquality {kept['quality']:.2f}\n{asked}"
     return f"seed {kept['seed']}" if seeded(kept) else "as it is"
 
 
@@ -183,15 +225,33 @@ def seeded(kept: dict[str, Any]) -> bool:
     return bool(kept["sigma"]) or kept["source"] == "people"
 
 
+def how_far(result: Result) -> tuple[int, int]:
+    """Pictures, or steps of steering, that are done, and how many there may be."""
+    if isinstance(result, Steered):
+        return result.iteration, result.limit
+    return len(result.images), result.total
+
+
 def counted(result: Result, kind: str) -> str:
     """How many there are, in words."""
+    if isinstance(result, Steered):
+        there = sum(not missed for missed in result.missed)
+        return f"Step {result.iteration} of {result.limit} at most: {there} of {result.total} as asked"
     made, words = len(result.images), ("person", "people") if kind == "people" else ("picture", "pictures")
+    words = ("step", "steps") if "move" in result.settings[0] else words
     return f"{made} of {result.total}" if made < result.total else f"{made} {words[made != 1]}"
 
 
 def told_of(kept: dict[str, Any], at: int) -> str:
     """What made a picture, for the page."""
     source = {"people": "a random person", "drawn": kept["label"], "photo": "a photo", "vector": "given numbers"}
-    facts = {"face": str(at + 1), "from": source[kept["source"]], "similarity": f"{kept['similarity']:.3f}"}
+    facts = {"face": str(at + 1), "from": source[kept.get("origin", kept["source"])],
+             "similarity": f"{kept['similarity']:.3f}"}
+    if "move" in kept:
+        return widgets.facts(facts | {kept["move"]: f"step {kept['step']} of {kept['steps']}"})
+    if "missed" in kept:
+        missed = ", ".join(kept["missed"]) or "nothing"
+        return widgets.facts(facts | {"yaw": f"{kept['yaw']:.1f}°", "quality": f"{kept['quality']:.2f}",
+                                      "missed": missed, "at step": str(kept["iterations"])})
     sigma = {} if kept["source"] == "people" else {"σ": f"{kept['sigma']:g}"}
     return widgets.facts(facts | sigma | ({"seed": str(kept["seed"])} if seeded(kept) else {}))

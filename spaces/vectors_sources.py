@@ -119,7 +119,7 @@ class Sources:
         drawn, photo = [self.drawn, self.examples], [self.faces, self.by_hand, self.preview]
         restored = [*after, self.kind, count, sigma, seed, mode, self.loaded, *drawn]
         on(self.kind.change, self.open_panel, {"kind": self.kind},
-           [self.drawn_panel, self.photo_panel, self.vector_panel, sigma], queue=False)
+           [self.drawn_panel, self.photo_panel, self.vector_panel], queue=False)
         on(self.kind.input, self.enter, {"kind": self.kind, "drawn": self.drawn, **mine}, [*after, *drawn])
         on(self.others.click, self.turn_page, {"drawn": self.drawn, **mine}, [*after, *drawn])
         on(self.examples.select, self.pick_example, {"drawn": self.drawn, **mine}, after)
@@ -138,8 +138,7 @@ class Sources:
     def open_panel(self, kind: str) -> Change:
         """Show what belongs to a kind of source."""
         panels = {"drawn": self.drawn_panel, "photo": self.photo_panel, "vector": self.vector_panel}
-        return {panel: gr.update(visible=name == kind) for name, panel in panels.items()} | {
-            self.sigma: gr.update(visible=kind != "people")}
+        return {panel: gr.update(visible=name == kind) for name, panel in panels.items()}
 
     # -------------------------------------------------------------------------------------------- drawn people
 

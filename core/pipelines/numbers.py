@@ -2,12 +2,13 @@
 
 import base64
 import binascii
+import re
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from core.errors import VectorError
+from core.errors import SettingsError, VectorError
 
 LENGTH = 512
 MOST = 64               # vectors in one file, pictures in one request
@@ -66,6 +67,24 @@ def unpacked(text: object) -> np.ndarray:
     except (TypeError, ValueError, binascii.Error) as error:
         raise VectorError("The 512 numbers in this file can't be read.",
                           "Use the picture as it was downloaded.") from error
+
+
+def offsets(text: str) -> dict[int, float]:
+    """Offsets as people write them, "7: 2.0, 300: -1.5": {dimension from 0: offset}. Raises SettingsError."""
+    found = {}
+    for part in filter(None, (part.strip() for part in re.split(r"[,;\n]", text or ""))):
+        place, _, offset = part.partition(":")
+        try:
+            found[int(place)] = float(offset)
+        except ValueError as error:
+            raise SettingsError(f"{part[:30]!r} is not a dimension and an offset.",
+                                "Write them like this:  7: 2.0, 300: -1.5") from error
+    return found
+
+
+def cell_at(x: int, y: int, cell: int = 12) -> int:
+    """The dimension whose cell of the strip has the pixel (x, y)."""
+    return min(max(y // cell, 0), ROWS - 1) * COLUMNS + min(max(x // cell, 0), COLUMNS - 1)
 
 
 def strip(vector: np.ndarray, cell: int = 12) -> Image.Image:

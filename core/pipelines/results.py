@@ -71,6 +71,8 @@ def file_name(kept: dict[str, Any]) -> str:
     """What a picture with these settings is called."""
     asked = "".join(f"-{name}{kept[f'{name}_target']:g}" for name in ("yaw", "quality")
                     if kept.get(f"{name}_target") is not None)
+    if "move" in kept:
+        return f"facet-{kept['move']}-{kept['step']:02d}-of-{kept['steps']:02d}.png"
     return f"facet-{kept.get('origin', kept['source'])}-seed{kept['seed']}-sigma{kept['sigma']:g}{asked}.png"
 
 

@@ -18,8 +18,9 @@ import numpy as np
 from PIL import Image
 
 from core import __version__
-from core.pipelines import numbers
+from core.pipelines import checkpoints, numbers
 from core.pipelines.checks import number, square, whole
+from core.pipelines.moves import Moves
 from core.pipelines.numbers import LENGTH, MOST
 from core.pipelines.results import KINDS, MAX_SIGMA, Restored, Result, Source, cosine, file_name, last
 from core.pipelines.steering import Steering
@@ -28,19 +29,23 @@ from core.sampling import SEEDS, People, seeds_from, settle_seed, vary
 EXAMPLES = 100_000      # drawn test people to choose from
 BATCHES = (1, 3, 4, 8)  # the first picture is shown at once; the last size repeats
 KEPT = 7200.0           # seconds that a request's files stay
+UNLIKE = 0.3            # two new people have a cosine below this
 
 
-class Vectors(Steering):
+class Vectors(Steering, Moves):
     """The pipeline. Methods that draw yield a `Result` after every few pictures; closing the iterator stops them."""
 
-    generator_name = "vectors-tiny"
-    people_name = "vectors-people-tiny"
-    embedder_name = "embedder-tiny"
+    def __init__(self, folder: str | Path | None = None, checkpoint: str = "tiny") -> None:
+        """Load the networks of a choice, all on this machine already. Raises SettingsError, CheckpointError.
 
-    def __init__(self, folder: str | Path | None = None) -> None:
-        """Load the networks. folder: where pictures go; a temporary one, emptied as it ages, when None."""
+        folder: where pictures go; a temporary one, emptied as it ages, when None. checkpoint: see `core.pipelines`.
+        """
         from core import hub
 
+        self.choice = checkpoints.choose("vectors", checkpoint)
+        checkpoints.require(self.choice)
+        self.generator_name, self.embedder_name = self.choice.generator, self.choice.embedder
+        self.people_name = self.choice.people
         self.generator = hub.load(self.generator_name)
         self.embedder = hub.load(self.embedder_name)
         self.device = next(self.generator.parameters()).device
@@ -103,19 +108,22 @@ class Vectors(Steering):
         vectors = numbers.read(values) if isinstance(values, str | Path) else numbers.checked(values)
         return [Source("vector", vector, label=label) for vector in vectors]
 
-    def new_people(self, seed: int | None = None, count: int = 1) -> tuple[list[Source], list[int]]:
+    def new_people(self, seed: int | None = None, count: int = 1,
+                   threshold: float = UNLIKE) -> tuple[list[Source], list[int]]:
         """New people, unlike one another, and the seed of each; see `people`, which draws them."""
-        seeds = self._people.choose(whole(count, "count", 1, MOST), settle_seed(seed))
+        threshold = number(threshold, "threshold", -1.0, 1.0)
+        seeds = self._people.choose(whole(count, "count", 1, MOST), settle_seed(seed), threshold)
         return [Source("people", vector) for vector in self._people.draw(seeds).numpy()], seeds
 
     # ------------------------------------------------------------------------------------------------ draw
 
-    def people(self, seed: int | None = None, count: int = 1) -> Iterator[Result]:
+    def people(self, seed: int | None = None, count: int = 1, threshold: float = UNLIKE) -> Iterator[Result]:
         """New people, unlike one another: the seed and those after it, leaving out who is too like one before.
 
-        A seed's person is the same however many are asked for. seed: None or -1 takes a new one.
+        A seed's person is the same however many are asked for. seed: None or -1 takes a new one. threshold: the cosine
+        that any two stay below, in [-1, 1]. Raises SettingsError when so many can't be had.
         """
-        sources, seeds = self.new_people(seed, count)
+        sources, seeds = self.new_people(seed, count, threshold)
         return self._draw(sources, seeds, [0.0] * len(seeds))
 
     def variations(self, source: Source, sigma: float = 0.5, count: int = 8, seed: int | None = None,
@@ -209,26 +217,23 @@ class Vectors(Steering):
         """What is true of this pipeline for good."""
         import torch
 
-        from core import hub
-
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine()
         return {"version": __version__,
-                "checkpoint": self.generator_name, "sha256": hub.row(self.generator_name).sha256,
-                "embedder": self.embedder_name, "embedder_sha256": hub.row(self.embedder_name).sha256,
+                "checkpoint": self.generator_name, "sha256": checkpoints.sha256(self.generator_name),
+                "embedder": self.embedder_name, "embedder_sha256": checkpoints.sha256(self.embedder_name),
+                "people": self.people_name,
                 "device": f"{self.device.type} ({name})", "torch": torch.__version__}
 
     # --------------------------------------------------------------------------------------------- private
 
     @cached_property
     def _people(self) -> People:
-        """Where people lie among the vectors; fitted when the generator was trained."""
-        from core import hub
-        from core.hub import weights
+        """Where people lie among the vectors of this choice."""
+        return checkpoints.people(self.choice)
 
-        return People.from_dict(weights.read(hub.file(self.people_name), hub.row(self.people_name)))
-
-    def _draw(self, sources: list[Source], seeds: list[int], sigmas: list[float]) -> Iterator[Result]:
-        """Pictures batch by batch; each has a source, a seed and a sigma."""
+    def _draw(self, sources: list[Source], seeds: list[int], sigmas: list[float],
+              notes: Sequence[dict[str, Any]] = ()) -> Iterator[Result]:
+        """Pictures batch by batch; each has a source, a seed and a sigma, and may have notes for its settings."""
         origins = np.stack([source.vector for source in sources])                       # (N, 512)
         vectors = varied(origins, sigmas, seeds)                                        # (N, 512)
         folder, done = self._new_folder(), 0
@@ -238,6 +243,7 @@ class Vectors(Steering):
             pictures, alike = self._pictures(vectors[part], origins[part])
             settings = [self._settings(*facts, len(seeds))
                         for facts in zip(sources[part], seeds[part], sigmas[part], alike, strict=True)]
+            settings = [kept | note for kept, note in zip(settings, notes[part] or [{}] * size, strict=True)]
             done += size
             result = Result((*result.images, *self._save(pictures, settings, folder)), tuple(seeds[:done]),
                             (*result.settings, *settings), vectors[:done], (*result.similarity, *alike), len(seeds))

@@ -58,6 +58,9 @@ class Recipe:
     averaged: tuple[str, ...] = ()
     batch: int
 
+    def begin(self) -> None:
+        """What comes before the first step; not called when a run is resumed."""
+
     def batches(self, start: int, shard: tuple[int, int], device) -> Iterator[dict]:
         """Endless batches, the first of them that of step `start`, for process `shard` = (index, count)."""
         raise NotImplementedError
@@ -106,6 +109,8 @@ def fit(recipe: Recipe, settings: Settings) -> dict[str, nn.Module]:
     SIGTERM or Ctrl-C saves the state before leaving.
     """
     accelerator = _accelerator(settings)
+    if not settings.resume and accelerator.is_main_process:     # the others get its weights when they are prepared
+        recipe.begin()
     networks = {name: accelerator.prepare(network) for name, network in recipe.networks.items()}
     optimizers = {name: accelerator.prepare(optimizer) for name, optimizer in recipe.optimizers.items()}
     averages = {name: _averaged(accelerator.unwrap_model(networks[name]), settings) for name in recipe.averaged}

@@ -7,7 +7,6 @@ Data: `aligned` drawn faces, and what the steering embedder makes of them. Loss:
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,7 +18,7 @@ from core.sampling import People, vary
 from core.training.embedder import adamw
 from core.training.loop import Recipe
 from core.training.losses import least_squares, perceptual
-from core.training.start import linear_start
+from core.training.start import early_start
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Preset:
     steered_from: the part of the run from which pictures are whole, and identity and perception count. Before that they
     are of half the size and steps take a third of the time; and a generator without a picture of a face yet would learn
     to please the embedder with patterns instead.
+    early: steps that the encoder takes by itself, before the run.
     tokens: small, for this loss asks 49 tokens to stay copies of one vector, which a small decoder can't draw from.
     """
 
@@ -41,13 +41,14 @@ class Preset:
     batch: int = 16
     rate: float = 8e-4
     pixel: float = 10.0
-    identity: float = 1.0
+    identity: float = 2.0
     perceptual: float = 0.2
     structure: float = 0.1
     tokens: float = 0.1
     adversarial: float = 0.3
     adversarial_from: float = 0.85
-    steered_from: float = 0.45
+    steered_from: float = 0.2
+    early: int = 6000
     steering: tuple[str, ...] = ("embedder-tiny", "judge-tiny")
     name: str = "vectors-tiny"
     people_name: str = "vectors-people-tiny"
@@ -56,7 +57,7 @@ class Preset:
 PRESETS = {"tiny": Preset("tiny", seed=5)}
 AUGMENT = data.Augment(flip=0.5)
 CHECKED = (100, 8)  # validation people × looks
-FITTED = 6000  # pictures whose features say where people lie, and where the generator begins
+FITTED = 6000  # pictures whose features say where people lie
 
 
 class Reconstruction(nn.Module):
@@ -82,7 +83,6 @@ class VectorsRecipe(Recipe):
         self.preset, self.drawn, self.held_out, self.batch = preset, drawn, held_out, preset.batch
         self.steering = [hub.load(name, device) for name in preset.steering]
         generator = build("vec2face", preset.network)
-        self.begin(generator)
         generator = Reconstruction(generator).to(memory_format=torch.channels_last)
         discriminator = build("discriminator", "tiny").to(memory_format=torch.channels_last)
         self.networks = {"generator": generator, "discriminator": discriminator}
@@ -91,12 +91,16 @@ class VectorsRecipe(Recipe):
             "discriminator": adamw([discriminator], 10 * preset.rate, decay=0.0),  # it starts late, at a low rate
         }
 
-    def begin(self, generator: nn.Module) -> None:
-        """Begin at the linear regression of small pictures on vectors; see `linear_start`."""
-        some = self.drawn.take(range_of(self.drawn, FITTED))
-        rows = [np.arange(i, min(i + self.batch, len(some))) for i in range(0, len(some), self.batch)]
-        small = [F.avg_pool2d(data.rows_of(some, each)["image"], 4) for each in rows]
-        linear_start(generator, data.outputs(self.steering[0], some), torch.cat(small), self.preset.seed)
+    def begin(self):
+        """Begin at what the encoder learns of small pictures by itself; see `early_start`."""
+        vectors, small = [], []
+        for rows in torch.arange(len(self.drawn)).split(64):
+            image = data.rows_of(self.drawn, rows.numpy())["image"]
+            for side in (image, image.flip(3)):
+                vectors.append(data.outputs(self.steering[0], side))
+                small.append(F.avg_pool2d(side, 4))
+        early_start(self.networks["generator"].generator, torch.cat(vectors), torch.cat(small), self.preset.early,
+                    self.preset.seed)
 
     def batches(self, start, shard, device):
         return data.batches(self.drawn, self.batch, self.preset.seed, device, AUGMENT, start, shard)

@@ -1,0 +1,129 @@
+"""Moves, the part of the pipeline `vectors` that goes through the space of faces: from one to another, or along chosen
+numbers; and what is looked at all together: a strip, a film, a histogram."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from core.errors import SettingsError
+from core.pipelines import numbers
+from core.pipelines.checks import whole
+from core.pipelines.numbers import MOST
+from core.pipelines.results import Result, Source
+
+FRAME = 120             # milliseconds that a picture of a film is shown
+REST = 600              # and those at its ends
+LARGER = 2              # pictures of a film are enlarged
+BINS = 40               # of the histogram, from -1 to 1
+
+
+class Alike(NamedTuple):
+    """How like one another people are, over all pairs: cosines between their numbers, and between their pictures as the
+    embedder sees them. edges: (BINS + 1,) from -1 to 1. numbers, pictures: pairs per bin, (BINS,). largest: of each.
+    """
+
+    edges: np.ndarray
+    numbers: np.ndarray
+    pictures: np.ndarray
+    largest: tuple[float, float]
+
+
+class Moves:
+    """Part of `core.pipelines.vectors.Vectors`, which has the networks and the files."""
+
+    def walk(self, start: Source, end: Source, steps: int = 8) -> Iterator[Result]:
+        """From one face to another in equal turns on the sphere, both ends included.
+
+        steps: pictures, 2 to MOST. A picture's similarity is to the numbers it was drawn from. Raises VectorError for
+        exact opposites.
+        """
+        import torch
+
+        from core.sampling import slerp
+
+        ends = [torch.from_numpy(source.vector) for source in (start, end)]
+        steps = whole(steps, "steps", 2, MOST)
+        made = {"move": "walk", "walk_from": numbers.packed(start.vector), "walk_to": numbers.packed(end.vector)}
+        return self._along(slerp(*ends, steps).numpy(), made)
+
+    def edited(self, source: Source, offsets: Mapping[int, float], steps: int = 5) -> Iterator[Result]:
+        """Chosen numbers moved from where they are to v + offset, the others exactly as they were.
+
+        offsets: {dimension from 0: offset}. steps: pictures, 2 to MOST; the first is the source's own, the last has the
+        whole offsets. Raises SettingsError, VectorError when nothing is left of the vector.
+        """
+        import torch
+
+        from core.sampling import edit
+
+        if not offsets:
+            raise SettingsError("There is nothing to edit.", "Name a dimension and an offset, like  7: 2.0")
+        steps, vector = whole(steps, "steps", 2, MOST), torch.from_numpy(source.vector)
+        parts = [step / (steps - 1) for step in range(steps)]
+        rows = [edit(vector, {place: offset * part for place, offset in offsets.items()}) for part in parts]
+        made = {"move": "edit", "edit_from": numbers.packed(source.vector),
+                "offsets": {str(place): float(offset) for place, offset in offsets.items()}}
+        return self._along(torch.stack(rows).numpy(), made)
+
+    def _along(self, vectors: np.ndarray, made: dict[str, Any]) -> Iterator[Result]:
+        """A picture of each of these exact vectors (N, 512), in order; nothing random has a part in them."""
+        count = len(vectors)
+        notes = [made | {"step": step, "steps": count} for step in range(1, count + 1)]
+        sources = [Source("vector", vector, label=f"{made['move']}, {step} of {count}")
+                   for step, vector in enumerate(vectors, 1)]
+        return self._draw(sources, [0] * count, [0.0] * count, notes)
+
+    def offsets(self, text: str) -> dict[int, float]:
+        """Offsets as people write them, "7: 2.0, 300: -1.5". Raises SettingsError for anything else."""
+        return numbers.offsets(text)
+
+    def with_offset(self, text: str, x: int, y: int, offset: float) -> str:
+        """The same text with the offset of the dimension whose cell of the strip has the pixel (x, y) set."""
+        found = numbers.offsets(text) | {numbers.cell_at(x, y): offset}
+        return ", ".join(f"{place}: {value:g}" for place, value in found.items())
+
+    def strip_of(self, result: Result) -> str:
+        """All pictures in one, side by side in rows of up to 8, with the settings of all: path of a PNG."""
+        from core import images
+
+        pictures = [Image.open(path) for path in result.images]
+        sheet = images.grid(pictures, columns=min(8, len(pictures)))
+        kept = {"system": "vectors", "sheet": [{key: value for key, value in each.items() if key != "vector"}
+                                               for each in result.settings]}
+        return _named(images.save(sheet, kept, self._new_folder()), "facet-strip.png")
+
+    def film(self, result: Result) -> str:
+        """The pictures there and back as an endless GIF, which says in a comment that an AI made it: its path."""
+        frames = [Image.open(path).convert("RGB") for path in result.images]
+        frames = [frame.resize((LARGER * frame.width, LARGER * frame.height), Image.Resampling.LANCZOS)
+                  for frame in frames]
+        there_and_back = [*frames, *frames[-2:0:-1]]
+        shown = [FRAME] * len(there_and_back)
+        shown[0] = shown[len(frames) - 1] = REST
+        path = self._new_folder() / "facet-walk.gif"
+        there_and_back[0].save(path, save_all=True, append_images=there_and_back[1:], duration=shown, loop=0,
+                               comment=b"Made by AI (Facet): trainedAlgorithmicMedia")
+        return str(path)
+
+    def alike(self, result: Result) -> Alike:
+        """How like one another the people of a result are. Raises SettingsError for fewer than two."""
+        if len(result.vectors) < 2:
+            raise SettingsError("One person alone has nobody to be compared with.", "Ask for two or more.")
+        edges = np.linspace(-1, 1, BINS + 1)
+        seen = self._embedded([Image.open(path) for path in result.images])                    # (N, 512)
+        found = [_pairwise(vectors) for vectors in (result.vectors, seen)]
+        counts = [np.histogram(cosines, edges)[0] for cosines in found]
+        return Alike(edges, *counts, largest=tuple(float(cosines.max()) for cosines in found))
+
+
+def _pairwise(vectors: np.ndarray) -> np.ndarray:
+    """Cosines of all pairs of rows (N, 512): (N (N - 1) / 2,)."""
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (unit @ unit.T)[np.triu_indices(len(unit), 1)].clip(-1, 1)
+
+
+def _named(path: str, name: str) -> str:
+    return str(Path(path).replace(Path(path).with_name(name)))
