@@ -7,10 +7,15 @@ import gradio as gr
 
 from core import pipelines
 from core.errors import VectorError
-from core.pipelines.vectors import Result, Source
+from core.pipelines.checks import whole
+from core.pipelines.numbers import MOST
+from core.pipelines.results import Result, Source, Steered
+from core.pipelines.steering import SIMILARITY
+from core.pipelines.vectors import UNLIKE
 from spaces import GPU, widgets
 
 Answer = tuple[list[tuple[str, str]], list[dict[str, Any]], str, str | None]
+BULKY = {"vector", "walk_from", "walk_to", "edit_from", "origin_vector"}     # of a picture's settings
 SHARED = {"concurrency_id": "gpu", "concurrency_limit": 1}
 
 
@@ -18,15 +23,23 @@ def endpoints() -> None:
     """Register them; each gets components of its own, as an API takes its types from components."""
     count, seed = wish("How many, 1 to 64", 8), wish("-1 takes a new seed", -1)
     sigma = wish("How different, 0 to 1.5", 0.5)
-    drawings = (made, about_each, numbers, archive)
+    sigma0, drawings = wish("How different, 0 to 1.5", 0), (made, about_each, numbers, archive)
+    steps, limit = wish("How many pictures, 2 to 64", 8), wish("Steps, at most, 0 to 200", 40)
+    alike = wish("Stay this like the source, -1 to 1", SIMILARITY)
     for task, inputs, outputs in (
-        (people, (count, seed), drawings),
+        (people, (count, seed, wish("Any two are less alike than this, -1 to 1", UNLIKE)), drawings),
         (variations, (vector_file, sigma, count, seed), drawings),
         (picture, (vector_file,), drawings),
         (drawn, (wish("Number of the drawn person", 0), sigma, count, seed), drawings),
         (from_photo, (photo_file, wish("Which face, 0 is the largest", 0), sigma, count, seed), drawings),
         (from_crop, (photo_file, wish("Middle, 0 left to 1 right", 0.5), wish("Middle, 0 top to 1 bottom", 0.5),
                      wish("Side, part of the shorter side", 0.5), sigma, count, seed), drawings),
+        (walk, (vector_file, vector_file, steps), (*drawings, film)),
+        (edit, (vector_file, offsets, steps), drawings),
+        (turn, (vector_file, wish("Yaw in degrees, -90 to 90", 30), wish("Quality, at least, 0 to 1", 0), limit, sigma0,
+                wish("How many, 1 to 64", 1), seed, alike), drawings),
+        (clear_up, (vector_file, wish("Quality, at least, 0 to 1", 0.7), limit, sigma0, wish("How many, 1 to 64", 1),
+                    seed, alike), drawings),
         (faces_in_photo, (photo_file,), (made, about_each, numbers)),
         (strip, (vector_file,), (lambda: gr.Image(render=False),)),
         (settings_of, (lambda: gr.File(label="A PNG made here", render=False),), (about_each,)),
@@ -48,6 +61,14 @@ def photo_file() -> gr.File:
     return gr.File(label="A picture with a face", render=False)
 
 
+def offsets() -> gr.Textbox:
+    return gr.Textbox("7: 2.0", label="Dimension: offset, …", render=False)
+
+
+def film() -> gr.File:
+    return gr.File(label="There and back (GIF), at the end", render=False)
+
+
 def made() -> gr.Gallery:
     return gr.Gallery(label="PNG files with their settings inside", render=False)
 
@@ -65,13 +86,14 @@ def archive() -> gr.File:
 
 
 @GPU
-def people(count: float = 8, seed: float = -1) -> Iterator[Answer]:
+def people(count: float = 8, seed: float = -1, threshold: float = UNLIKE) -> Iterator[Answer]:
     """New people who do not exist.
 
-    count: 1 to 64. seed: a whole number; the same seed is the same person, -1 takes a new one.
+    count: 1 to 64. seed: a whole number; the same seed is the same person, -1 takes a new one. threshold: the cosine
+    that any two stay below, -1 to 1.
     Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything.
     """
-    yield from answers(pipelines.load("vectors").people(seed, count))
+    yield from answers(pipelines.load("vectors").people(seed, count, threshold))
 
 
 @GPU
@@ -129,6 +151,57 @@ def from_crop(photo: str, x: float = 0.5, y: float = 0.5, size: float = 0.5, sig
 
 
 @GPU
+def walk(start: str, end: str, steps: float = 8) -> Iterator[tuple]:
+    """A walk from one face to another, in equal turns on the sphere, both ends included.
+
+    start, end: .npy files of 512 numbers each. steps: how many pictures, 2 to 64.
+    Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything and a GIF.
+    """
+    system = pipelines.load("vectors")
+    for result in system.walk(one(start), one(end), steps):
+        done = len(result.images) == result.total
+        yield *answer(result, done), system.film(result) if done else None
+
+
+@GPU
+def edit(vector: str, offsets: str = "7: 2.0", steps: float = 8) -> Iterator[Answer]:
+    """Chosen numbers of a face moved, the others exactly as they were.
+
+    vector: a .npy file of 512 numbers. offsets: dimensions from 0 and what is added to them, "7: 2.0, 300: -1.5".
+    steps: how many pictures, 2 to 64; the first is the face as it is, the last has the whole offsets.
+    Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything.
+    """
+    system = pipelines.load("vectors")
+    yield from answers(system.edited(one(vector), system.offsets(offsets), steps))
+
+
+@GPU
+def turn(vector: str, yaw: float = 30, quality: float = 0, limit: float = 40, sigma: float = 0, count: float = 1,
+         seed: float = -1, similarity: float = SIMILARITY) -> Iterator[Answer]:
+    """A face steered to a yaw, step by step (AttrOP); always ends, and says what it misses.
+
+    vector: a .npy file of 512 numbers. yaw: degrees, positive towards the right of the picture. quality: at least
+    this, 0 asks for none. limit: steps at most, 0 to 200. sigma, count, seed: steer variations. similarity: the least
+    cosine to the source. Returns pictures as far as they are, what made each with yaw, quality and what is missed,
+    their vectors (.npy) and, with the last, a ZIP of everything.
+    """
+    system = pipelines.load("vectors")
+    yield from steps_of(system.steer(several(vector, count), yaw, quality or None, limit, seed, sigma, similarity))
+
+
+@GPU
+def clear_up(vector: str, quality: float = 0.7, limit: float = 40, sigma: float = 0, count: float = 1, seed: float = -1,
+             similarity: float = SIMILARITY) -> Iterator[Answer]:
+    """A face steered to a quality, step by step (AttrOP); always ends, and says what it misses.
+
+    vector: a .npy file of 512 numbers. quality: at least this, 0 to 1. limit, sigma, count, seed, similarity: as for
+    turn. Returns what turn returns.
+    """
+    system = pipelines.load("vectors")
+    yield from steps_of(system.steer(several(vector, count), None, quality, limit, seed, sigma, similarity))
+
+
+@GPU
 def faces_in_photo(photo: str) -> tuple[list[tuple[str, str]], list[dict[str, Any]], str]:
     """The faces in a photo, largest first: the crops that are used, their names and their vectors (.npy)."""
     system = pipelines.load("vectors")
@@ -163,12 +236,29 @@ def one(path: str) -> Source:
     return found[0]
 
 
+def several(path: str, count: float) -> list[Source]:
+    """The one vector of a file so many times, to be varied."""
+    return [one(path)] * whole(count, "count", 1, MOST)
+
+
 def answers(results: Iterator[Result]) -> Iterator[Answer]:
     """Results as the API gives them; the ZIP comes with the last."""
-    system = pipelines.load("vectors")
     for result in results:
-        done = len(result.images) == result.total
-        facts = [{key: value for key, value in kept.items() if key != "vector"} for kept in result.settings]
-        names = [f"seed {kept['seed']}, similarity {kept['similarity']:.3f}" for kept in facts]
-        yield (list(zip(result.images, names, strict=True)), facts, system.npy(result.vectors),
-               system.zip(result) if done else None)
+        yield answer(result, len(result.images) == result.total)
+
+
+def steps_of(results: Iterator[Steered]) -> Iterator[Answer]:
+    """Steps of steering as the API gives them; the ZIP comes with the last, which is seen only afterwards."""
+    result = None
+    for result in results:
+        yield answer(result, done=False)
+    yield answer(result, done=True)
+
+
+def answer(result: Result, done: bool) -> Answer:
+    """One result as the API gives it."""
+    system = pipelines.load("vectors")
+    facts = [{key: value for key, value in kept.items() if key not in BULKY} for kept in result.settings]
+    names = [f"seed {kept['seed']}, similarity {kept['similarity']:.3f}" for kept in facts]
+    return (list(zip(result.images, names, strict=True)), facts, system.npy(result.vectors),
+            system.zip(result) if done else None)

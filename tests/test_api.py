@@ -11,8 +11,8 @@ from app_server import serving
 from gradio_client import Client, handle_file
 from PIL import Image
 
-ENDPOINTS = {"/people", "/variations", "/picture", "/drawn", "/from_photo", "/from_crop", "/faces_in_photo", "/strip",
-             "/settings_of", "/about"}
+ENDPOINTS = {"/people", "/variations", "/picture", "/walk", "/edit", "/turn", "/clear_up", "/drawn", "/from_photo",
+             "/from_crop", "/faces_in_photo", "/strip", "/settings_of", "/about"}
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,7 @@ def files(tmp_path_factory) -> Path:
     folder, rng = tmp_path_factory.mktemp("files"), np.random.default_rng(1)
     Image.fromarray(data.astronaut()).save(folder / "photo.png")
     np.save(folder / "one.npy", rng.standard_normal(512).astype(np.float32))
+    np.save(folder / "other.npy", rng.standard_normal(512).astype(np.float32))
     np.save(folder / "three.npy", rng.standard_normal((3, 512)).astype(np.float32))
     np.save(folder / "nan.npy", np.full(512, np.nan))
     (folder / "notes.txt").write_text("hello")
@@ -54,7 +55,7 @@ def test_every_action_is_named_typed_and_explained(client):
         assert endpoint["returns"], name
         for parameter in endpoint["parameters"]:
             assert parameter["parameter_name"].isidentifier(), name
-            assert parameter["python_type"]["type"] in {"float", "filepath"}, name
+            assert parameter["python_type"]["type"] in {"float", "filepath", "str"}, name
             assert parameter["label"], name
 
 
@@ -116,6 +117,42 @@ def test_variations_of_a_vector(client, files):
     assert not np.allclose(np.load(npy)[0], np.load(files / "one.npy"))
 
 
+def test_a_walk_begins_and_ends_where_it_should(client, files):
+    ends = [handle_file(files / name) for name in ("one.npy", "other.npy")]
+    _, facts, npy, archive, film = client.predict(*ends, steps=3, api_name="/walk")
+    assert [kept["step"] for kept in facts] == [1, 2, 3]
+    assert np.allclose(np.load(npy)[[0, 2]], [np.load(files / name) for name in ("one.npy", "other.npy")], atol=1e-5)
+    assert Image.open(film).n_frames == 4
+    assert archive.endswith(".zip")
+
+
+def test_an_edit_is_exact_and_leaves_its_file_alone(client, files):
+    before = np.load(files / "one.npy")
+    _, facts, npy, _ = client.predict(handle_file(files / "one.npy"), offsets="7: 2, 300: -4", steps=3,
+                                      api_name="/edit")
+    moved = np.load(npy) - before
+    assert np.allclose(moved[:, 7], [0, 1, 2], atol=1e-6)
+    assert np.allclose(moved[:, 300], [0, -2, -4], atol=1e-6)
+    assert not np.delete(moved, [7, 300], axis=1).any()
+    assert facts[2]["offsets"] == {"7": 2.0, "300": -4.0}
+
+
+def test_turning_always_ends_and_says_what_it_misses(client, files):
+    job = client.submit(handle_file(files / "one.npy"), yaw=80, limit=2, similarity=0.99, api_name="/turn")
+    *_, (tiles, facts, _, archive) = list(job)
+    assert len(tiles) == 1
+    assert archive.endswith(".zip")
+    assert facts[0]["missed"]
+    assert facts[0]["iterations"] <= 2
+    assert {"yaw", "quality", "similarity"} <= set(facts[0])
+
+
+def test_clearing_up_asks_for_no_pose(client, files):
+    facts = client.predict(handle_file(files / "one.npy"), quality=0, limit=1, similarity=-1, api_name="/clear_up")[1]
+    assert facts[0]["missed"] == []
+    assert facts[0]["yaw_target"] is None
+
+
 def test_a_photo_becomes_faces(client, files):
     crops, names, npy = client.predict(handle_file(files / "photo.png"), api_name="/faces_in_photo")
     assert len(crops) == len(names) == 1
@@ -154,6 +191,7 @@ def test_what_computes_here(client):
     ("/people", {"count": "many"}, "."),
     ("/drawn", {"person": -1}, "person can't be -1"),
     ("/drawn", {"sigma": 99}, "from 0 to 1.5"),
+    ("/people", {"count": 64, "threshold": -0.5}, "people with cosines below"),
 ])
 def test_impossible_wishes_are_refused_in_a_sentence(client, endpoint, asked, said):
     with pytest.raises(Exception, match=said):
@@ -164,6 +202,8 @@ def test_impossible_wishes_are_refused_in_a_sentence(client, endpoint, asked, sa
     ("/picture", "notes.txt", "not a NumPy array"),
     ("/picture", "nan.npy", "not finite"),
     ("/variations", "three.npy", "3 faces"),
+    ("/turn", "three.npy", "3 faces"),
+    ("/edit", "notes.txt", "not a NumPy array"),
     ("/from_photo", "notes.txt", "not a picture"),
     ("/from_photo", "nobody.png", "No face was found"),
     ("/faces_in_photo", "one.npy", "not a picture"),

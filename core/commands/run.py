@@ -34,6 +34,11 @@ def vectors(
                                         "right of the picture.", show_default=False)] = None,
     quality: Annotated[float | None, Option(min=0, max=1, help="Steer the faces to this quality or better.",
                                             show_default=False)] = None,
+    to: Annotated[str | None, Option(help="Walk to this face in --count steps: a photo, a .npy file, the number of a "
+                                     "drawn person, or, from random people, a seed.", show_default=False)] = None,
+    edit: Annotated[str | None, Option(help="Add to these numbers in --count steps, like  7: 2.0, 300: -1.5",
+                                       show_default=False)] = None,
+    threshold: Annotated[float, Option(min=-1, max=1, help="New people are less alike than this.")] = 0.3,
     limit: Annotated[int, Option(min=0, max=200, help="Steps of steering, at most.")] = 40,
     similarity: Annotated[float, Option(min=-1, max=1, help="Steered, a face must stay this like.")] = SIMILARITY,
     out: Annotated[Path, Option(help="Folder for the pictures, made if missing.")] = Path("out"),
@@ -44,7 +49,8 @@ def vectors(
     """Faces from 512 numbers: new people, or variations of a drawn person, of a photo, of a vector.
 
     Writes PNGs with their settings inside, and facet-vectors.npy with the numbers they were made from. Variations begin
-    with the source's own numbers. With --yaw or --quality they are steered there, and what was missed is said.
+    with the source's own numbers. With --yaw or --quality they are steered there, and what was missed is said. A walk
+    is also kept as facet-walk.gif.
     """
     from core import pipelines
     from core.pipelines.results import last
@@ -54,8 +60,14 @@ def vectors(
                             f"Name it:  run vectors --source {source} {HOW[source]}")
     pipelines.configure(device, offline)
     system = pipelines.make("vectors", folder=out)
-    if yaw is None and quality is None:
-        result = last(told(begun(system, source, what, face, sigma, count, seed)))
+    if sum((to is not None, edit is not None, yaw is not None or quality is not None)) > 1:
+        raise SettingsError("A walk, an edit and steering are three things.",
+                            "Give --to, or --edit, or --yaw and --quality.")
+    if to is not None or edit is not None:
+        result = last(told(moved(system, source, what, face, count, seed, to, edit)))
+        summary = Path(system.film(result)).name
+    elif yaw is None and quality is None:
+        result = last(told(begun(system, source, what, face, sigma, count, seed, threshold)))
         summary = f"similarity to the source {sum(result.similarity) / len(result.similarity):.2f}"
     else:
         chosen, seed, sigma = starts(system, source, what, face, count, seed, sigma)
@@ -68,11 +80,24 @@ def vectors(
 HOW = {"drawn": "7", "photo": "photo.jpg", "vector": "face.npy"}
 
 
-def begun(system: Any, source: Kind, what: str | None, face: int, sigma: float, count: int,
-          seed: int) -> "Iterator[Result]":
+def moved(system: Any, source: Kind, what: str | None, face: int, count: int, seed: int, to: str | None,
+          edit: str | None) -> "Iterator[Result]":
+    """A walk from a source to another face, or its numbers edited."""
+    start = system.new_people(seed, 1)[0][0] if source == "people" else named(system, source, what, face)[0]
+    if edit is not None:
+        return system.edited(start, system.offsets(edit), count)
+    if source != "people":
+        return system.walk(start, named(system, "vector" if to.endswith(".npy") else source, to, 0)[0], count)
+    if not to.isdecimal():
+        raise SettingsError(f"{to!r} is not a seed.", "From random people, walk to a seed:  --to 12")
+    return system.walk(start, system.new_people(int(to), 1)[0][0], count)
+
+
+def begun(system: Any, source: Kind, what: str | None, face: int, sigma: float, count: int, seed: int,
+          threshold: float) -> "Iterator[Result]":
     """The pictures of a source as they come."""
     if source == "people":
-        return system.people(seed, count)
+        return system.people(seed, count, threshold)
     return system.sheet(named(system, source, what, face), sigma, count, seed)
 
 

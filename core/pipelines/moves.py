@@ -103,7 +103,7 @@ class Moves:
         there_and_back = [*frames, *frames[-2:0:-1]]
         shown = [FRAME] * len(there_and_back)
         shown[0] = shown[len(frames) - 1] = REST
-        path = self._new_folder() / "facet-walk.gif"
+        path = self._new_folder() / f"facet-{result.settings[0].get('move', 'faces')}.gif"
         there_and_back[0].save(path, save_all=True, append_images=there_and_back[1:], duration=shown, loop=0,
                                comment=b"Made by AI (Facet): trainedAlgorithmicMedia")
         return str(path)

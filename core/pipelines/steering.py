@@ -7,40 +7,42 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import SettingsError
-from core.pipelines import numbers
+from core.pipelines import checkpoints, numbers
+from core.pipelines.checkpoints import Choice, Quality
 from core.pipelines.checks import number, whole
 from core.pipelines.numbers import MOST
 from core.pipelines.results import MAX_SIGMA, Source, Steered
 from core.sampling import seeds_from, vary
 
 if TYPE_CHECKING:
-    from core.pipelines.attrop import Reached, Targets
+    from core.pipelines.attrop import Reached, Reader, Targets
 
-MAX_YAW = 90.0          # degrees; the judge has seen 60
+MAX_YAW = 90.0          # degrees; the judge that ships has seen 60
 MAX_STEPS = 200
 SIMILARITY = 0.6        # a person must stay this like; strangers are below 0.4
-TOLERANCE = 0.02        # of quality
 MARGIN = 0.05           # of similarity: a face is drawn to its source until it is this much more like it than it must
-WEIGHT = 50.0           # of quality against a degree of yaw: from poor to sharp counts like half a turn
 
 
 class Steering:
     """Part of `core.pipelines.vectors.Vectors`, which has the networks and the files."""
 
-    judge_name = "judge-tiny"
+    choice: Choice
 
     def steer(self, sources: Sequence[Source], yaw: float | None = None, quality: float | None = None, limit: int = 40,
               seed: int | None = None, sigma: float = 0.0, similarity: float = SIMILARITY) -> Iterator[Steered]:
         """Turn faces and clear them up, by AttrOP (Vec2Face, section 3.3): one result a step, all faces in each.
 
-        yaw: degrees, positive towards the right of the picture. quality: at least this, in [0, 1]. One may be None.
+        yaw: degrees, positive towards the right of the picture. quality: at least this, from 0 to
+        `choice.quality.most`, as the reader of this choice counts. One of the two may be None.
         limit: steps at most; a face that is as asked moves no further. similarity: the least cosine to its source.
         sigma, seed: steer a variation of each source rather than the source itself. What can't be reached comes back
-        as near as it got, and says what it misses. Raises SettingsError.
+        as near as it got, and says what it misses. Raises SettingsError, and CheckpointError when the readers are
+        not on this machine.
         """
-        targets = wanted(yaw, quality, similarity)
+        targets = wanted(yaw, quality, similarity, self.choice.quality)
         seeds = seeds_from(seed, whole(len(sources), "number of faces", 1, MOST))
         sigma, limit = number(sigma, "sigma", 0.0, MAX_SIGMA), whole(limit, "limit", 0, MAX_STEPS)
+        checkpoints.require(self.choice, steering=True)
         return self._steer(list(sources), seeds, sigma, targets, limit)
 
     def _steer(self, sources: list[Source], seeds: list[int], sigma: float, targets: "Targets",
@@ -60,11 +62,11 @@ class Steering:
         """AttrOP with the networks of this pipeline."""
         import torch
 
-        from core.pipelines.attrop import attrop, judged
+        from core.pipelines.attrop import attrop
 
         likeness = torch.from_numpy(np.stack([source.vector for source in sources]))              # (N, 512)
         start = torch.stack([vary(row, sigma, seed) for row, seed in zip(likeness, seeds, strict=True)])
-        return attrop(self.generator, self.embedder, *judged(self._judge), start.to(self.device), targets,
+        return attrop(self.generator, self.embedder, *self._readers, start.to(self.device), targets,
                       likeness=likeness.to(self.device), limit=limit)
 
     def _shown(self, reached: "Reached", row: int) -> list[Any]:
@@ -86,25 +88,35 @@ class Steering:
                 **self._judged_by}
 
     @cached_property
-    def _judge(self) -> Any:
-        from core import hub
-
-        return hub.load(self.judge_name, self.device)
+    def _readers(self) -> "tuple[Reader, Reader]":
+        """What reads yaw and quality off pictures, gradients and all."""
+        return readers(self.choice, self.device)
 
     @cached_property
     def _judged_by(self) -> dict[str, str]:
-        from core import hub
+        names = self.choice.files(steering=True)
+        return {"judge": ", ".join(names), "judge_sha256": ", ".join(map(checkpoints.sha256, names))}
 
-        return {"judge": self.judge_name, "judge_sha256": hub.row(self.judge_name).sha256}
+
+def readers(choice: Choice, device: Any) -> "tuple[Reader, Reader]":
+    """Yaw and quality as the networks of a choice read them. Raises CheckpointError; nothing is fetched."""
+    from core import hub
+    from core.pipelines.attrop import feature_norm, head_yaw, judged
+
+    checkpoints.require(choice, steering=True)
+    if choice.yaw_reader == choice.quality_reader:
+        return judged(hub.load(choice.yaw_reader, device))
+    return head_yaw(hub.load(choice.yaw_reader, device)), feature_norm(hub.load(choice.quality_reader, device))
 
 
-def wanted(yaw: float | None, quality: float | None, similarity: float = SIMILARITY) -> "Targets":
-    """What was asked, checked. Raises SettingsError, also when nothing was."""
+def wanted(yaw: float | None, quality: float | None, similarity: float, unit: Quality) -> "Targets":
+    """What was asked, checked. unit: what quality is counted in. Raises SettingsError, also when nothing was asked."""
     from core.pipelines.attrop import Targets
 
     if yaw is None and quality is None:
         raise SettingsError("There is nothing to steer towards.", "Choose a yaw, a quality, or both.")
     similarity = number(similarity, "similarity", -1.0, 1.0)
     return Targets(yaw=None if yaw is None else number(yaw, "yaw", -MAX_YAW, MAX_YAW),
-                   quality=None if quality is None else number(quality, "quality", 0.0, 1.0), similarity=similarity,
-                   quality_tolerance=TOLERANCE, quality_weight=WEIGHT, pull_to=similarity + MARGIN)
+                   quality=None if quality is None else number(quality, "quality", 0.0, unit.most),
+                   similarity=similarity, quality_tolerance=unit.tolerance, quality_weight=unit.weight,
+                   pull_to=similarity + MARGIN)
