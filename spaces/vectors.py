@@ -14,11 +14,10 @@ from core.pipelines.numbers import MOST
 from core.pipelines.results import MAX_SIGMA, Result, Source, Steered
 from spaces import vectors_api, widgets
 from spaces.vectors_moves import Moves, make, wished
+from spaces.vectors_network import Network
 from spaces.vectors_sources import Change, Chosen, Sources, turned
 
 FIRST = {"seed": 1, "count": 12, "sigma": 0.5}      # what the page opens with
-HONEST = ("The network that ships is small and has only ever seen **drawn** faces, so it draws drawn people: a photo "
-          "comes back as a drawn face with something of its look, not as a portrait.")
 LEGEND = ("Under each face: its similarity to the source, and its seed. Similarity is the cosine between the source's "
           "numbers and those that {embedder} finds in the picture; 1 is the same. The generator was trained with that "
           "network's help.")
@@ -43,6 +42,7 @@ class Tab:
                 self.sources = Sources(self.notice)
                 self.moves = Moves()
                 self.build_settings()
+                self.network = Network(self.notice, self.sources)
             with gr.Column(scale=9, min_width=300, elem_classes="results"):
                 self.build_results()
         self.footer = gr.HTML(elem_id="facts")
@@ -83,13 +83,15 @@ class Tab:
             self.numbers, self.pictures = (bars(title) for title in
                                            ("Pairs of people, by their numbers", "and by their pictures"))
         self.legend = gr.Markdown(elem_classes="hint")
-        gr.Markdown(HONEST, elem_classes="hint honest")
+        self.network.honest.render()
 
     def listen(self, demo: gr.Blocks) -> None:
         """Draw when asked, when a setting is let go, when there is a new source, and when the page opens."""
         on, chosen, kind = widgets.private, self.sources.chosen, self.sources.kind
         self.sources.listen(self.count, self.sigma, self.seed, self.mode, self.picture)
         self.moves.listen(kind, self.count, self.sigma, self.strip)
+        self.network.listen(self.moves.quality)
+        on(self.picture.upload, lambda: "vary", {}, [self.moves.action], queue=False)
         on(self.generate.click, self.ask, {"mode": self.mode, "seed": self.seed}, [self.seed, self.sources.turn])
         picked = [self.at, self.detail, self.strip, self.facts, self.png, self.one]
         running = [self.status, self.generate, self.stop, self.zip, self.all, self.row, self.film, self.alike,
@@ -107,7 +109,7 @@ class Tab:
            [self.moves.action, self.moves.other, self.moves.goal, self.sources.turn])
         self.generate.click(None, js=SHOW % "#status", **widgets.QUIET)
         self.gallery.select(None, js=SHOW % ".detail", **widgets.QUIET)
-        on(demo.load, self.describe, {}, [self.footer, self.legend])
+        on([demo.load, self.network.active.change], self.describe, {"chosen": chosen}, [self.footer, self.legend])
 
     def ask(self, mode: str, seed: float | None) -> Change:
         """Settle the seed and begin."""
@@ -119,7 +121,7 @@ class Tab:
         """Show pictures as they come; a notice instead when something is missing."""
         began, result = time.monotonic(), None
         try:
-            wish = wished(kind, count, sigma, seed, chosen.sources(kind), action, other, offsets, turn_on, yaw,
+            wish = wished(kind, count, sigma, seed, chosen, action, other, offsets, turn_on, yaw,
                           clear_on, quality, limit, similarity, threshold)
             yield {self.generate: gr.update(visible=False), self.stop: gr.update(visible=True),
                    self.status: widgets.progress(0, count, "Beginning …"), self.alike: gr.update(visible=False)}
@@ -128,7 +130,8 @@ class Tab:
                        **({self.seed: result.seeds[0]} if action in ("vary", "steer") else {}),
                        self.status: widgets.progress(*how_far(result), counted(result, kind))}
             words = f"{counted(result, kind)} in {time.monotonic() - began:.1f} s"
-            yield {**self.ended(result, words), **self.compared(result), self.gallery: gr.update(selected_index=0)}
+            yield {**self.ended(result, words), **self.compared(result, chosen),
+                   self.gallery: gr.update(selected_index=0)}
         except Exception as error:
             understood = error if isinstance(error, FacetError) else widgets.unforeseen(error)
             yield {**self.ended(result, ""), self.notice: widgets.sentence(understood)}
@@ -152,11 +155,11 @@ class Tab:
                 self.row: gr.update(value=system.strip_of(result), interactive=True),
                 self.film: gr.update(value=system.film(result) if walked else None, visible=walked)}
 
-    def compared(self, result: Result) -> Change:
+    def compared(self, result: Result, chosen: Chosen) -> Change:
         """How like one another new people are; nothing for other pictures."""
         if len(result.images) < 2 or any(kept["source"] != "people" for kept in result.settings):
             return {}
-        alike = pipelines.load("vectors").alike(result)
+        alike = chosen.system.alike(result)
         middles = (alike.edges[1:] + alike.edges[:-1]) / 2
         plots = {plot: pandas.DataFrame({"cosine": middles.round(3), "pairs": pairs}) for plot, pairs in
                  ((self.numbers, alike.numbers), (self.pictures, alike.pictures))}
@@ -186,10 +189,10 @@ class Tab:
         return {self.moves.action: "walk", self.moves.other: goal, self.moves.goal: self.moves.towards(goal),
                 self.sources.turn: turned()}
 
-    def describe(self) -> Change:
+    def describe(self, chosen: Chosen) -> Change:
         """What computes here, in the footer, and who judges likeness, in the legend."""
         try:
-            about = pipelines.load("vectors").about
+            about = chosen.system.about
         except FacetError as error:
             return {self.footer: widgets.sentence(error), self.legend: ""}
         return {self.footer: widgets.facts({

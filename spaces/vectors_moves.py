@@ -11,7 +11,7 @@ from core.pipelines.results import Result, Source, Steered
 from core.pipelines.steering import MAX_YAW, SIMILARITY
 from core.pipelines.vectors import UNLIKE
 from spaces import GPU, widgets
-from spaces.vectors_sources import Change
+from spaces.vectors_sources import Change, Chosen
 
 ACTIONS = {"Draw": "vary", "Walk": "walk", "Edit": "edit", "Turn": "steer"}
 LIMIT = 40              # steps of steering, to begin with
@@ -36,12 +36,13 @@ class Wish:
     limit: int = LIMIT
     similarity: float = SIMILARITY
     threshold: float = UNLIKE
+    checkpoint: str = "tiny"
 
 
 @GPU
 def make(wish: Wish) -> Iterator[Result]:
     """The pictures, a few more each time, or each a little better."""
-    system = pipelines.load("vectors")
+    system = pipelines.load("vectors", wish.checkpoint)
     if wish.action == "vary" and wish.kind == "people":
         yield from system.people(wish.seed, wish.count, wish.threshold)
     elif wish.action == "vary":
@@ -77,13 +78,16 @@ def steered(system: Any, wish: Wish) -> Iterator[Steered]:
     yield from system.steer(sources, wish.yaw, wish.quality, wish.limit, wish.seed, sigma, wish.similarity)
 
 
-def wished(kind: str, count: int, sigma: float, seed: int | None, sources: tuple[Source, ...], action: str,
+def wished(kind: str, count: int, sigma: float, seed: int | None, chosen: Chosen, action: str,
            other: Source | None, offsets: str, turn_on: bool, yaw: float, clear_on: bool, quality: float, limit: int,
            similarity: float, threshold: float) -> Wish:
-    """What the widgets say, as one wish. Raises SettingsError for offsets that can't be read."""
+    """What the widgets say, as one wish. Raises SettingsError for offsets that can't be read, and when there is no face
+    yet to begin with.
+    """
     changed = pipelines.load("vectors").offsets(offsets) if action == "edit" else {}
-    return Wish(kind, action, max(count, FEWEST.get(action, 1)), sigma, seed, sources, other, changed,
-                yaw if turn_on else None, quality if clear_on else None, limit, similarity, threshold)
+    return Wish(kind, action, max(count, FEWEST.get(action, 1)), sigma, seed, chosen.sources(kind), other, changed,
+                yaw if turn_on else None, quality if clear_on else None, limit, similarity, threshold,
+                chosen.checkpoint)
 
 
 class Moves:

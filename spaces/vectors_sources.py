@@ -24,13 +24,22 @@ Change = dict[Any, Any]     # widget: its new value
 
 @dataclass(frozen=True)
 class Chosen:
-    """What one visitor has picked so far, for each kind of source. upload: path of the photo that `faces` came from."""
+    """What one visitor has picked so far, for each kind of source, and the checkpoint that is used.
+
+    upload: path of the photo that `faces` came from.
+    """
 
     drawn: Source | None = None
     photo: Source | None = None
     faces: tuple[Source, ...] = ()
     upload: str | None = None
     vectors: tuple[Source, ...] = ()
+    checkpoint: str = "tiny"
+
+    @property
+    def system(self) -> Any:
+        """The pipeline of the checkpoint in use."""
+        return pipelines.load("vectors", self.checkpoint)
 
     def sources(self, kind: str) -> tuple[Source, ...]:
         """The faces to draw from; none for `people`. Raises SettingsError while there is nothing chosen."""
@@ -48,22 +57,22 @@ class Chosen:
 
 
 @GPU
-def drawn_people(first: int, count: int) -> Iterator[Source]:
+def drawn_people(checkpoint: str, first: int, count: int) -> Iterator[Source]:
     """Drawn people and the vectors of their drawings, one after the other."""
     for number in range(first, first + count):
-        yield pipelines.load("vectors").person(number)
+        yield pipelines.load("vectors", checkpoint).person(number)
 
 
 @GPU
-def faces_in(photo: str) -> tuple[Source, ...]:
+def faces_in(checkpoint: str, photo: str) -> tuple[Source, ...]:
     """The faces in a photo and their vectors, largest first."""
-    return tuple(pipelines.load("vectors").faces_in(photo))
+    return tuple(pipelines.load("vectors", checkpoint).faces_in(photo))
 
 
 @GPU
-def cropped(photo: str, x: float, y: float, size: float) -> Source:
+def cropped(checkpoint: str, photo: str, x: float, y: float, size: float) -> Source:
     """The face that was marked by hand and its vector."""
-    return pipelines.load("vectors").cropped(photo, x, y, size)
+    return pipelines.load("vectors", checkpoint).cropped(photo, x, y, size)
 
 
 def turned() -> str:
@@ -154,7 +163,7 @@ class Sources:
         first, drawn = max((source.person for source in drawn), default=-1) + 1, ()
         yield {self.notice: widgets.remark("Drawing people …")}
         try:
-            for source in drawn_people(first, EXAMPLES):
+            for source in drawn_people(chosen.checkpoint, first, EXAMPLES):
                 drawn = (*drawn, source)
                 picked = {} if drawn[1:] else {self.chosen: replace(chosen, drawn=source), self.turn: turned()}
                 yield {self.notice: "", self.drawn: drawn, self.examples: tiles(drawn, first=not drawn[1:]), **picked}
@@ -170,12 +179,12 @@ class Sources:
 
     def receive_photo(self, path: str, chosen: Chosen) -> Change:
         """Whatever was dropped there: a photo, but also a picture made here or a vector file."""
-        system = pipelines.load("vectors")
+        system = chosen.system
         if str(path).lower().endswith(".npy"):
             return {**self.receive_vectors(path, chosen), self.photo: None}
         try:
             kept = system.settings_of(path)
-            found = self.restored(kept, chosen) if kept else self.found(faces_in(path), path, chosen)
+            found = self.restored(kept, chosen) if kept else self.found(faces_in(chosen.checkpoint, path), path, chosen)
             return {**found, self.photo: None}
         except PhotoError as error:
             return {**self.without_face(error, chosen, path), self.preview: system.preview(path),
@@ -189,7 +198,7 @@ class Sources:
         return {self.notice: several if faces[1:] else "", self.turn: turned(),
                 self.chosen: replace(chosen, photo=faces[0], faces=faces, upload=path),
                 self.faces: tiles(faces, visible=True), self.by_hand: gr.update(visible=True, open=False),
-                self.preview: pipelines.load("vectors").preview(path)}
+                self.preview: chosen.system.preview(path)}
 
     def without_face(self, error: FacetError, chosen: Chosen, upload: str | None = None) -> Change:
         """Say why there is no face to draw from; one can still be marked in an `upload` that is a picture."""
@@ -212,7 +221,7 @@ class Sources:
         """Draw from the face that was marked."""
         if not chosen.upload:
             raise SettingsError(MISSING["photo"])
-        face = cropped(chosen.upload, x, y, size)
+        face = cropped(chosen.checkpoint, chosen.upload, x, y, size)
         faces = (face, *(other for other in chosen.faces if other.label != face.label))
         return {self.chosen: replace(chosen, photo=face, faces=faces), self.turn: turned(),
                 self.faces: tiles(faces, visible=True)}
@@ -222,7 +231,7 @@ class Sources:
     @told
     def receive_vectors(self, path: str, chosen: Chosen) -> Change:
         """A `.npy` file, or a picture made here."""
-        system = pipelines.load("vectors")
+        system = chosen.system
         kept = system.settings_of(path)
         return self.restored(kept, chosen) if kept else self.take(system.vector(path), chosen)
 
@@ -235,7 +244,7 @@ class Sources:
     @told
     def receive_picture(self, path: str, chosen: Chosen) -> Change:
         """A picture made here: everything as it was then."""
-        kept = pipelines.load("vectors").settings_of(path)
+        kept = chosen.system.settings_of(path)
         if kept is None:
             raise PictureError("This file does not hold the settings of a picture made here.",
                                "Use a PNG as it was downloaded; editors and messengers strip them.")
@@ -246,15 +255,22 @@ class Sources:
         source = kept.source
         settings = {self.count: kept.count, self.seed: kept.seed, self.mode: widgets.SAME, self.turn: turned(),
                     **({self.sigma: kept.sigma} if source.kind != "people" else {}),
-                    self.notice: widgets.remark("The settings of this picture are back.")}
+                    self.notice: widgets.remark(f"The settings of this picture are back.{another(kept, chosen)}")}
         if source.kind == "people":
             return {**settings, self.kind: "people"}
         if source.kind == "drawn":
-            drawn = (pipelines.load("vectors").person(source.person),)
+            drawn = (chosen.system.person(source.person),)
             return {**settings, self.kind: "drawn", self.chosen: replace(chosen, drawn=source), self.drawn: drawn,
                     self.examples: tiles(drawn)}
         return {**settings, self.kind: "vector", self.chosen: chosen.with_vectors((source,)),
                 self.loaded: "The face of that picture; a photo itself is never kept in it."}
+
+
+def another(kept: Restored, chosen: Chosen) -> str:
+    """A warning, where a picture was made with another checkpoint than the one in use; else nothing."""
+    if kept.checkpoint in (None, chosen.checkpoint):
+        return ""
+    return f" It was made with the checkpoint {kept.checkpoint}: choose that under Network to have the same again."
 
 
 def tiles(sources: tuple[Source, ...], first: bool = True, **changes: Any) -> Any:

@@ -42,12 +42,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Restored:
-    """What a picture made here remembers: enough to make it again as the first of a set."""
+    """What a picture made here remembers: enough to make it again as the first of a set.
+
+    checkpoint: name of the choice that made it, as in core.pipelines.checkpoints; None when it is none of today's.
+    """
 
     source: Source
     sigma: float
     count: int
     seed: int
+    checkpoint: str | None
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ class Steered(Result):
     """Faces on their way to the asked pose and quality: each the best of its own so far, in a file that is replaced
     when there is a better one.
 
-    yaw: degrees, positive towards the right of the picture. quality: in [0, 1]. Both as the steering judge reads them.
+    yaw: degrees, positive towards the right of the picture. quality: in the unit of the checkpoint choice.
+    Both as its readers see them.
     missed: for each face which of "similarity", "yaw" and "quality" is not as asked; () is done. iteration: steps made,
     of `limit` at most.
     """

@@ -176,8 +176,10 @@ class Vectors(Steering, Moves):
         kind = kept.get("source") if kept.get("source") in KINDS else "vector"
         person = whole(kept.get("person"), "person", 0, EXAMPLES - 1) if kind == "drawn" else None
         source = Source(kind, numbers.unpacked(kept.get("vector")), None, person, str(kept.get("label", ""))[:80])
+        made_by = {choice.generator: choice.name for choice in checkpoints.choices("vectors")}
         return Restored(source, number(kept.get("sigma"), "sigma", 0.0, MAX_SIGMA),
-                        whole(kept.get("count"), "count", 1, MOST), whole(kept.get("seed"), "seed", 0, SEEDS - 1))
+                        whole(kept.get("count"), "count", 1, MOST), whole(kept.get("seed"), "seed", 0, SEEDS - 1),
+                        made_by.get(str(kept.get("checkpoint"))))
 
     def strip(self, vector: np.ndarray) -> str:
         """The 512 numbers as a 16 × 32 strip: path of a PNG."""
