@@ -137,7 +137,26 @@ def test_vectors_are_scored_by_networks_that_never_steered(monkeypatch):
     monkeypatch.setattr(scoring.hub, "load", lambda name: name)
     monkeypatch.setattr(scoring, "pictures_of", lambda v: v)
     monkeypatch.setattr(scoring, "separable", lambda people, held_out: (asked.append(held_out), 1.0)[1])
+    monkeypatch.setattr(scoring, "reached", lambda vectors, judge, limit: (asked.append(judge), 1.0)[1])
     bars = scoring.score("vectors", quick=True)["bars"]
     assert asked.count("embedder-tiny") == 1 and asked[0] == "embedder-tiny" and "judge-tiny" not in asked
-    assert len(bars) == 6 and all(bar["met"] for bar in bars)
-    assert [bar["goal"] for bar in bars] == [">= 0.70", ">= 0.99", ">= 0.99", ">= 0.95", ">= 0.85", ">= 0.85"]
+    assert asked[-1] == "judge-check-tiny" and len(bars) == 7 and all(bar["met"] for bar in bars)
+    assert [bar["goal"] for bar in bars] == [">= 0.70", ">= 0.99", ">= 0.99", ">= 0.95", ">= 0.85", ">= 0.85",
+                                             ">= 0.90"]
+
+
+def test_turning_counts_both_sides_by_what_the_other_judge_sees(monkeypatch):
+    """Every second face is asked to the left; one that is 6° short is not there."""
+    from core.pipelines import steering
+
+    asked = []
+
+    def turned_by(vectors, yaw, limit):
+        asked.append((len(vectors), yaw, limit))
+        return torch.full((len(vectors),), yaw) - torch.where(vectors[:, 0] > 0, 6.0, 4.0) * (1 if yaw > 0 else -1)
+
+    monkeypatch.setattr(steering, "turned_by", turned_by)
+    monkeypatch.setattr(data, "outputs", lambda judge, pictures: {"pose": pictures[:, None]})
+    vectors = torch.tensor([[1.0], [-1.0], [-1.0], [-1.0], [-1.0]]).expand(-1, 512)
+    assert scoring.reached(vectors, "judge", 7) == 0.8
+    assert asked == [(3, 45.0, 7), (2, -45.0, 7)]

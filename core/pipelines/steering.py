@@ -15,11 +15,14 @@ from core.pipelines.results import MAX_SIGMA, Source, Steered
 from core.sampling import seeds_from, vary
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from core.pipelines.attrop import Reached, Reader, Targets
 
 MAX_YAW = 90.0          # degrees; the judge that ships has seen 60
 MAX_STEPS = 200
 SIMILARITY = 0.6        # a person must stay this like; strangers are below 0.4
+TURNED = 2.0            # degrees of yaw that acceptance forgives: another network's reading is a degree or two away
 MARGIN = 0.05           # of similarity: a face is drawn to its source until it is this much more like it than it must
 
 
@@ -118,5 +121,20 @@ def wanted(yaw: float | None, quality: float | None, similarity: float, unit: Qu
     similarity = number(similarity, "similarity", -1.0, 1.0)
     return Targets(yaw=None if yaw is None else number(yaw, "yaw", -MAX_YAW, MAX_YAW),
                    quality=None if quality is None else number(quality, "quality", 0.0, unit.most),
-                   similarity=similarity, quality_tolerance=unit.tolerance, quality_weight=unit.weight,
-                   pull_to=similarity + MARGIN)
+                   similarity=similarity, yaw_tolerance=TURNED, quality_tolerance=unit.tolerance,
+                   quality_weight=unit.weight, pull_to=similarity + MARGIN)
+
+
+def turned_by(vectors: "Tensor", yaw: float, limit: int) -> "Tensor":
+    """Faces (N, 512) of the checkpoints that ship, steered to a yaw in so many steps at most: their pictures in 8 bits,
+    (N, 3, 112, 112) in [-1, 1], as near as each got.
+    """
+    from core import hub, images
+    from core.pipelines.attrop import attrop
+
+    choice = checkpoints.choose("vectors")
+    generator, embedder = (hub.load(name) for name in (choice.generator, choice.embedder))
+    device = next(generator.parameters()).device
+    targets = wanted(yaw, None, SIMILARITY, choice.quality)
+    *_, reached = attrop(generator, embedder, *readers(choice, device), vectors.to(device), targets, limit=limit)
+    return images.from_uint8(images.to_uint8(reached.images.cpu()))
