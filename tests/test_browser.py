@@ -94,6 +94,7 @@ def first_says(page: Page, words: str) -> None:
 
 def pick(page: Page, number: int) -> str:
     """Click a face and wait until it is the one looked at; returns its seed."""
+    page.wait_for_timeout(500)      # the page marks the first face itself; nobody clicks within that moment
     seed = seeds(page)[number].removeprefix("seed ")
     page.locator("#gallery .thumbnail-item").nth(number).click()
     expect(page.locator("#picked")).to_contain_text(re.compile(rf"seed\s*{seed}\s*$"), timeout=PATIENCE)
@@ -260,3 +261,64 @@ def test_the_keyboard_is_enough(page):
     page.locator("#gallery .thumbnail-item").nth(1).focus()
     page.keyboard.press("Enter")
     expect(page.locator("#picked")).to_contain_text(re.compile(seeds(page)[1].replace(" ", r"\s*")), timeout=PATIENCE)
+
+
+def test_new_people_are_compared(page):
+    expect(page.locator("#alike")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#alike svg, #alike canvas")).to_have_count(2, timeout=PATIENCE)
+
+
+def test_a_walk_goes_to_the_face_that_was_picked(page, tmp_path):
+    pick(page, 3)
+    page.locator("#there").click()
+    first_says(page, "step 1 of 12")
+    done(page, faces=12)
+    expect(page.locator("#goal")).to_contain_text("To the face 4")
+    with Image.open(downloaded(page, "#download-gif", tmp_path)) as film:
+        assert film.n_frames == 22
+    assert downloaded(page, "#download-strip", tmp_path).suffix == ".png"
+
+
+def test_a_click_on_the_strip_edits_that_number(page):
+    page.get_by_label("Edit", exact=True).check(force=True)
+    page.locator("#strip img").click(position={"x": 20, "y": 20})
+    expect(page.locator("#offsets textarea, #offsets input")).to_have_value(re.compile(r"^\d+: 4$"), timeout=PATIENCE)
+    how_many(page, 3)
+    first_says(page, "step 1 of 3")
+    done(page, faces=3)
+    expect(page.locator("#alike")).not_to_be_visible()
+
+
+def test_offsets_that_make_no_sense_are_refused(page):
+    page.get_by_label("Edit", exact=True).check(force=True)
+    page.locator("#offsets textarea, #offsets input").fill("the nose, please")
+    page.locator("#generate").click()
+    expect(page.locator("#notice .bad")).to_contain_text("not a dimension and an offset", timeout=PATIENCE)
+    done(page, faces=12)
+
+
+def test_turning_shows_its_numbers_and_can_be_stopped(page):
+    page.get_by_label("Turn", exact=True).check(force=True)
+    page.locator("#yaw input[type=number]").fill("85")
+    page.locator("#similarity input[type=number]").fill("1")
+    page.locator("#limit input[type=number]").fill("200")
+    page.locator("#generate").click()
+    expect(page.locator("#status")).to_contain_text("Step 1 of 200", timeout=PATIENCE)
+    page.locator("#stop").click()
+    expect(page.locator("#status")).to_contain_text(re.compile(r"Stopped after \d+ of 200"), timeout=PATIENCE)
+    first_says(page, "missed")
+    expect(page.locator("#picked")).to_contain_text("yaw")
+
+
+def test_a_checkpoint_that_is_not_here_says_what_it_is_and_is_not_used(page):
+    page.locator("#network button").first.click()
+    page.get_by_label("Published Vec2Face").check(force=True)
+    expect(page.locator("#about-checkpoint")).to_contain_text("non-commercial", timeout=PATIENCE)
+    expect(page.locator("#notice")).to_contain_text("not on this machine")
+    page.locator("#fetch").click()
+    expect(page.locator("#notice .bad")).to_contain_text("agrees to the terms", timeout=PATIENCE)
+    page.get_by_label("I agree to these terms").check()
+    page.locator("#fetch").click()
+    expect(page.locator("#notice .bad")).to_contain_text("Facet is offline", timeout=PATIENCE)
+    expect(page.locator("#fetch")).to_be_visible()
+    expect(page.locator("#facts")).to_contain_text("vectors-tiny")
