@@ -139,6 +139,13 @@ def test_a_folder_of_photos_gives_the_same_batches(tmp_path):
     assert batch["image"][2, 2].mean() == pytest.approx(1) and batch["truth"].isnan().all()
 
 
+def test_drafts_of_a_data_set_that_is_being_made_are_no_people(tmp_path):
+    for name in ("000000/0000.png", "000001/0000.png", ".images/draft.png", "000001/.half.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    assert data.folder(tmp_path, size=8).person.tolist() == [0, 1]
+
+
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(FacetError, match="Give a folder"):
         data.folder(tmp_path)

@@ -1,8 +1,10 @@
-"""The training command: what it records of itself."""
+"""The training command: what it asks of a recipe, what it refuses, what it records of itself."""
 
 import pytest
 
-from core.commands.train import recorded
+from core.commands.train import checked, recorded
+from core.errors import SettingsError
+from core.training.embedder import PRESETS
 
 LEARNT = "train vectors --preset tiny --minutes 30"
 
@@ -11,6 +13,25 @@ LEARNT = "train vectors --preset tiny --minutes 30"
 def test_a_recipe_names_no_place_on_this_machine(places):
     assert recorded(f"{LEARNT}{places}".split()) == f"python -m core {LEARNT}"
     assert recorded(f"train{places} vectors --seed 3".split()) == "python -m core train vectors --seed 3"
+
+
+@pytest.mark.parametrize("place", ["--data /home/me/people", "--data=people/", "--data ./people"])
+def test_of_a_folder_of_data_only_the_name_is_recorded(place):
+    assert recorded(f"train recogniser {place} --seed 3".split()) == (
+        "python -m core train recogniser --data people --seed 3")
+
+
+def test_only_some_recipes_take_data():
+    assert checked("recogniser", "tiny", None, {"tiny": 0}) == {"data": "drawn"}
+    assert checked("recogniser", "tiny", "people", {"tiny": 0}) == {"data": "people"}
+    assert checked("judge", "tiny", None, {"tiny": 0}) == {}
+    with pytest.raises(SettingsError, match=r"judge learns from drawn faces only(.|\n)*recogniser"):
+        checked("judge", "tiny", "people", {"tiny": 0})
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(SettingsError, match="tiny, tiny-check"):
+        checked("embedder", "huge", None, PRESETS)
 
 
 def test_a_switch_without_its_value_ends_well():

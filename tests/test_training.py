@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from core import data
 from core.errors import SettingsError
-from core.faces import ATTRIBUTES, NAMES
+from core.faces import ATTRIBUTES, NAMES, traits_of
 from core.training import embedder, judge, landmarks, loop, vectors
 
 
@@ -219,10 +219,10 @@ def test_the_margin_waits():
 
 
 def test_traits_are_standardised_and_the_persons_own():
-    traits = embedder.traits_of(40)
+    traits = traits_of(40)
     assert traits.shape[0] == 40 and traits.shape[1] > 40
     assert np.allclose(traits.mean(0), 0, atol=1e-4) and np.allclose(traits.std(0)[traits.std(0) > 0], 1, atol=1e-3)
-    assert not np.allclose(traits, embedder.traits_of(40, "validation"))
+    assert not np.allclose(traits, traits_of(40, "validation"))
 
 
 def test_a_judge_learns_from_both_views():

@@ -6,18 +6,21 @@ from typer import Argument, Option
 
 
 def bench(
-    system: Annotated[Literal["vectors"] | None, Argument(help="Compare its network with the plain equations.",
-                                                          show_default=False)] = None,
+    system: Annotated[Literal["vectors", "people"] | None, Argument(
+        help="vectors: its network against the plain equations. people: new ones, by the thousand.",
+        show_default=False)] = None,
     pictures: Annotated[int, Option(min=1, max=10_000, help="How many pictures to time.")] = 32,
     preset: Annotated[Literal["tiny", "base"] | None, Option(help="One size only.", show_default=False)] = None,
     seconds: Annotated[float, Option(min=0, help="How long to compare at each batch size.")] = 10,
     threads: Annotated[int | None, Option(min=1, help="CPU threads; with one, processor time is measured, "
                                                       "so a busy machine hardly matters.", show_default=False)] = None,
+    most: Annotated[int, Option(min=1000, help="How many people to go up to, by tens: 100,000 take minutes.")] = 10_000,
 ) -> None:
     """Time this machine: drawn faces a second, and milliseconds per picture of `vectors`, alone and in batches.
 
     `bench vectors` times the network against a plain transcription of its equations at equal output, and, where there
-    is a CUDA device, float32 against bfloat16 as one CUDA graph.
+    is a CUDA device, float32 against bfloat16 as one CUDA graph. `bench people` times sampling people at a threshold
+    of 0.3, and says how time and memory grow from one number of them to ten times as many.
     """
     import torch
 
@@ -25,6 +28,8 @@ def bench(
         torch.set_num_threads(threads)
     if system is None:
         machine(pictures)
+    elif system == "people":
+        crowds(most)
     else:
         compare((preset,) if preset else ("tiny", "base"), seconds)
 
@@ -63,6 +68,19 @@ def compare(presets: tuple[str, ...], seconds: float) -> None:
         for row in cuda.speeds(vectors.shipped_or_seeded(preset)):
             print(f"{preset:5} batch {row.batch:3}  {row.form}  {row.images:10.1f} images a second  "
                   f"{row.share:6.1%} of the measured matrix peak", flush=True)
+
+
+def crowds(most: int) -> None:
+    """Seconds, memory and draws for 1,000 people, 10,000 and so on up to `most`, printed line by line."""
+    from core.bench import people
+
+    print(people.ABOUT)
+    before = None
+    for row in people.sampled([count for count in people.COUNTS if count <= most]):
+        print(f"{row.people:9,} people  {row.seconds:9.2f} s  {row.memory / 1e6:7.0f} MB  {row.draws:9,} draws"
+              f"{people.growth(before, row)}", flush=True)
+        before = row
+    print(people.shipped(people.COUNTS[0]))
 
 
 def seconds_each(calls) -> float:

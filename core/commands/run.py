@@ -32,7 +32,8 @@ def vectors(
     face: Annotated[int, Option(min=0, help="Which face of the photo, 0 is the largest.")] = 0,
     yaw: Annotated[float | None, Option(min=-90, max=90, help="Turn the faces to this many degrees, positive to the "
                                         "right of the picture.", show_default=False)] = None,
-    quality: Annotated[float | None, Option(min=0, max=1, help="Steer the faces to this quality or better.",
+    quality: Annotated[float | None, Option(min=0, help="Steer the faces to this quality or better: up to 1, or, as "
+                                            "MagFace counts for the published checkpoint, up to 60.",
                                             show_default=False)] = None,
     to: Annotated[str | None, Option(help="Walk to this face in --count steps: a photo, a .npy file, the number of a "
                                      "drawn person, or, from random people, a seed.", show_default=False)] = None,
@@ -41,6 +42,7 @@ def vectors(
     threshold: Annotated[float, Option(min=-1, max=1, help="New people are less alike than this.")] = 0.3,
     limit: Annotated[int, Option(min=0, max=200, help="Steps of steering, at most.")] = 40,
     similarity: Annotated[float, Option(min=-1, max=1, help="Steered, a face must stay this like.")] = SIMILARITY,
+    checkpoint: Annotated[str, Option(help="tiny, which ships; base, the published one, fetched first.")] = "tiny",
     out: Annotated[Path, Option(help="Folder for the pictures, made if missing.")] = Path("out"),
     device: Annotated[str | None, Option(help="cpu, cuda, cuda:1, mps; the best there is by default.",
                                          show_default=False)] = None,
@@ -59,7 +61,7 @@ def vectors(
         raise SettingsError(f"--source {source} needs to know which.",
                             f"Name it:  run vectors --source {source} {HOW[source]}")
     pipelines.configure(device, offline)
-    system = pipelines.make("vectors", folder=out)
+    system = pipelines.make("vectors", checkpoint, folder=out)
     if sum((to is not None, edit is not None, yaw is not None or quality is not None)) > 1:
         raise SettingsError("A walk, an edit and steering are three things.",
                             "Give --to, or --edit, or --yaw and --quality.")

@@ -7,14 +7,19 @@ from typing import Annotated, Literal
 
 from typer import Argument, Option
 
-Recipe = Literal["embedder", "judge", "vectors", "landmarks"]
+from core.errors import SettingsError
+
+Recipe = Literal["embedder", "judge", "vectors", "landmarks", "recogniser"]
+WITH_DATA = ("recogniser",)  # recipes that learn from any set of people; the others need drawn faces and their truth
 
 
 def train(
     recipe: Annotated[Recipe, Argument(help="What to train.")],
     preset: Annotated[str, Option(help="Size and seed: tiny, or tiny-check, the twin that only scores.")] = "tiny",
-    out: Annotated[Path | None, Option(help="Folder of the run: log, sheets, state; else runs/<recipe>-<preset>.",
-                                       show_default=False)] = None,
+    out: Annotated[Path | None, Option(help="Folder of the run: log, sheets, state; else "
+                                            "runs/<recipe>-<preset>[-<data>].", show_default=False)] = None,
+    data: Annotated[str | None, Option(help="What a recogniser learns from: drawn, the default, or a folder with a "
+                                            "sub-folder per person, as `generate` makes.", show_default=False)] = None,
     minutes: Annotated[float, Option(min=0.01, help="Training time; the learning rate is annealed over it.")] = 40,
     steps: Annotated[int | None, Option(min=1, help="Train for so many steps instead.", show_default=False)] = None,
     resume: Annotated[bool, Option(help="Go on from the state in the folder of the run.")] = False,
@@ -34,9 +39,10 @@ def train(
 
     if threads:
         torch.set_num_threads(threads)
-    out = out or Path("runs") / f"{recipe}-{preset}"
     module = import_module(f"core.training.{recipe}")
-    made = module.recipe(preset, people=people, looks=looks, seed=seed)
+    given = checked(recipe, preset, data, module.PRESETS)
+    out = out or Path("runs") / "-".join((recipe, preset, *map(folder_name, given.values())))
+    made = module.recipe(preset, people=people, looks=looks, seed=seed, **given)
     if compiled:
         for network in made.networks.values():
             network.compile()
@@ -47,12 +53,35 @@ def train(
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
+def checked(recipe: str, preset: str, data: str | None, presets: dict) -> dict[str, str]:
+    """What a recipe is told besides numbers: {"data": …} where it takes it. SettingsError for what it doesn't know."""
+    if preset not in presets:
+        raise SettingsError(f"The recipe of {recipe} has no preset called {preset!r}.",
+                            f"Choose from: {', '.join(presets)}.")
+    if recipe in WITH_DATA:
+        return {"data": data or "drawn"}
+    if data is not None:
+        raise SettingsError(f"The recipe of {recipe} learns from drawn faces only, because it needs their truth.",
+                            f"Leave --data out, or train: {', '.join(WITH_DATA)}.")
+    return {}
+
+
 def recorded(arguments: list[str]) -> str:
-    """The command for the manifest: all that changes what is learnt, not where this machine kept it or took it up."""
+    """The command for the manifest: all that changes what is learnt, not where this machine kept it or took it up.
+
+    Of a folder of data its name is kept, without the way there.
+    """
     kept, words = [], iter(arguments)
     for word in words:
-        if word in ("--out", "--ship"):
-            next(words, None)
-        elif word != "--resume" and not word.startswith(("--out=", "--ship=")):
+        option, equals, value = word.partition("=")
+        if option in ("--out", "--ship", "--data"):
+            value = value if equals else next(words, "")
+            kept += ["--data", folder_name(value)] if option == "--data" else []
+        elif word != "--resume":
             kept.append(word)
     return " ".join(("python -m core", *kept))
+
+
+def folder_name(path: str) -> str:
+    """The last part of a path, also of `.` and of `people/`."""
+    return Path(path).resolve().name

@@ -6,12 +6,12 @@
 from importlib import import_module
 
 from core.faces.attributes import ATTRIBUTES, BINARY, NAMES, Attribute
-from core.faces.people import SPLITS, Face, Identity, Look, look, person, through_life, truth
+from core.faces.people import SPLITS, Face, Identity, Look, look, person, through_life, traits_of, truth
 
 VERSION = 3  # part of every cached set's name: raise it when the same numbers give another picture
 
 __all__ = ["ATTRIBUTES", "BINARY", "NAMES", "SPLITS", "VERSION", "Attribute", "Face", "Identity", "Look", "draw",
-           "draw_many", "look", "person", "points", "through_life", "truth"]
+           "draw_many", "look", "person", "points", "through_life", "traits_of", "truth"]
 
 
 def __getattr__(name):

@@ -262,6 +262,14 @@ def truth(face):
     return np.array([getattr(face.look, name) for name in NAMES], np.float32)
 
 
+def traits_of(people, split="train"):
+    """What the first `people` persons of a split are made of: (people, T), each trait with mean 0 and spread 1."""
+    persons = [person(number, split) for number in range(people)]
+    names = [field.name for field in fields(Identity) if field.type is float]
+    table = np.array([[getattr(each, name) for name in names] for each in persons], np.float32)
+    return (table - table.mean(0)) / (table.std(0) + 1e-6)
+
+
 def through_life(identity, age, seed=0):
     """A plain look of this person at this age, for strips: neutral, facing us, hair as nature has it."""
     grey = greyness(identity, age)

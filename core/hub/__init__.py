@@ -4,6 +4,7 @@
     hub.file("yunet")             the path of a file, found or fetched, size and SHA-256 checked
     hub.rows(), hub.row(name)     what there is: the manifest, checkpoints/manifest.json
     hub.save(network, name, …)    a trained network into the folder and the manifest
+    hub.opened(path, "iresnet")   the network of a file so saved, wherever it lies
 
 A file is looked for in checkpoints/, then in the Hub's cache, then fetched with a progress bar. Every failure is a
 CheckpointError: one sentence and the command that mends it.
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
     from core.hub.repository import Portable
 
-__all__ = ["Row", "check", "default_device", "fetch", "file", "from_published", "load", "offline", "place",
-           "portable", "row", "rows", "save", "set_device", "set_offline"]
+__all__ = ["Row", "check", "default_device", "fetch", "file", "from_published", "load", "offline", "opened",
+           "place", "portable", "row", "rows", "save", "set_device", "set_offline"]
 
 _networks: "dict[tuple[str, str], nn.Module]" = {}
 _locks: dict[tuple[str, str], Lock] = {}
@@ -124,6 +125,18 @@ def from_published(network: str, state_dict: "dict[str, Tensor]", preset: str) -
     keys that are missing, unexpected or of another shape.
     """
     return weights.fit(network, preset, state_dict)
+
+
+def opened(path: Path | str, network: str) -> "nn.Module":
+    """The network of a file that `save` wrote, in no manifest: float32, eval mode, frozen, on default_device().
+
+    network: what it must be, as in core.models; its preset is read from the file. Raises CheckpointError.
+    """
+    facts, state = weights.opened(Path(path))
+    if facts.get("network") != network:
+        raise CheckpointError(f"{path} holds {facts.get('network', 'no network of ours')}, where {network} is wanted",
+                              "name a file that `python -m core train` wrote of that network")
+    return weights.fit(network, facts.get("preset", ""), state).to(default_device())
 
 
 def save(module: "nn.Module", name: str, *, network: str, preset: str, recipe: str, about: str,

@@ -35,6 +35,21 @@ def read(path: Path, row: Row) -> "dict[str, Tensor]":
         raise CheckpointError(f"{path.name} is not a whole safetensors file: {error}", row.mend) from error
 
 
+def opened(path: Path) -> "tuple[dict[str, str], dict[str, Tensor]]":
+    """The facts that `write` put into a file's header, none in other people's files, and its tensors, on the CPU.
+
+    Raises CheckpointError when it is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as stored:
+            return stored.metadata() or {}, {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file: {error}",
+                              "name the file that `python -m core train` said it wrote") from error
+
+
 def unpickle(path: Path, row: Row) -> "dict[str, Tensor]":
     """The tensors under `row.wrapper_key` of a torch pickle. Nothing in it gets executed: `weights_only` throughout.
 

@@ -8,9 +8,8 @@ the features by another linear layer: recognisers keep a little of it, which Arc
 what draws faces from these vectors needs it (a vector that forgot the pose can only be drawn as a blur of all poses).
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,7 +55,7 @@ class EmbedderRecipe(Recipe):
         torch.manual_seed(preset.seed)
         self.preset, self.drawn, self.held_out, self.batch = preset, drawn, held_out, preset.batch
         embedder = build("iresnet", preset.network).to(memory_format=torch.channels_last)
-        self.traits = torch.from_numpy(traits_of(drawn.people))
+        self.traits = torch.from_numpy(faces.traits_of(drawn.people))
         self.networks = {"embedder": embedder, "head": ArcFace(512, drawn.people, preset.scale),
                          "traits": nn.Linear(512, self.traits.shape[1]),
                          "looks": nn.Linear(512, len(faces.NAMES))}
@@ -89,14 +88,6 @@ def recipe(preset: str, people: int | None = None, looks: int | None = None, see
     chosen = replace(PRESETS[preset], **asked)
     drawn = data.drawn_set("train", chosen.people, chosen.looks)
     return EmbedderRecipe(chosen, drawn, data.drawn_set("validation", *CHECKED))
-
-
-def traits_of(people: int, split: str = "train") -> np.ndarray:
-    """What the first `people` persons of a split are made of: (people, T), each trait with mean 0 and spread 1."""
-    persons = [faces.person(number, split) for number in range(people)]
-    names = [field.name for field in fields(persons[0]) if isinstance(getattr(persons[0], field.name), float)]
-    table = np.array([[getattr(person, name) for name in names] for person in persons], np.float32)
-    return (table - table.mean(0)) / (table.std(0) + 1e-6)
 
 
 def scaled(truth: Tensor) -> Tensor:

@@ -40,13 +40,13 @@ class Preset:
     looks: int = 12
     batch: int = 16
     rate: float = 8e-4
-    pixel: float = 10.0
+    pixel: float = 5.0
     identity: float = 2.0
-    perceptual: float = 0.2
+    perceptual: float = 1.0
     structure: float = 0.1
     tokens: float = 0.1
     adversarial: float = 0.3
-    adversarial_from: float = 0.85
+    adversarial_from: float = 0.8
     steered_from: float = 0.2
     early: int = 6000
     steering: tuple[str, ...] = ("embedder-tiny", "judge-tiny")

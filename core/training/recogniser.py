@@ -1,0 +1,108 @@
+"""The recogniser's recipe: ArcFace and nothing else, on any set of people. It ships nothing; it weighs training data.
+
+Does a recogniser trained on generated people match one trained on as many drawn ones (Wu et al., *Vec2Face*, ICLR
+2025)? Generate a folder, train one recogniser on it and one on drawn faces, people, pictures and steps alike, and let
+`python -m core score recogniser --weights … --weights …` set the two side by side on test people.
+
+Time: the embedder's, 40 minutes to 2 hours on one CPU core. Memory: 1.5 GB, and 38 kB for every picture of a folder.
+Seed: the preset's. Data: `aligned` drawn faces, or a folder with a sub-folder per person; people are classes, and no
+truth is used, for generated people have none. Loss: ArcFace, scale 64, margin growing from 0 to 0.5.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from core import data as sets
+from core.errors import SettingsError
+from core.models import build
+from core.training.embedder import AUGMENT, CHECKED, adamw, margin_at, verified
+from core.training.loop import Recipe
+from core.training.losses import ArcFace
+
+DRAWN = "drawn"  # the drawn train set; any other name is that of a folder
+
+
+@dataclass(frozen=True)
+class Preset:
+    """network: preset of `iresnet`. people × looks: of the drawn set; a folder holds what it holds. rate: peak learning
+    rate. margin: final, in radians."""
+
+    network: str
+    seed: int
+    people: int = 1500
+    looks: int = 12
+    batch: int = 32
+    rate: float = 1e-3
+    scale: float = 64.0
+    margin: float = 0.5
+
+
+PRESETS = {"tiny": Preset("tiny", seed=7)}
+
+
+class RecogniserRecipe(Recipe):
+    """Networks "recogniser" (kept as an average) and "head", one optimiser over both."""
+
+    averaged = ("recogniser",)
+
+    def __init__(self, preset: Preset, faces: sets.DrawnSet, held_out: sets.DrawnSet, name: str = DRAWN) -> None:
+        torch.manual_seed(preset.seed)
+        self.preset, self.faces, self.held_out, self.name = preset, faces, held_out, name
+        self.batch = preset.batch
+        recogniser = build("iresnet", preset.network).to(memory_format=torch.channels_last)
+        self.networks = {"recogniser": recogniser, "head": ArcFace(512, faces.people, preset.scale)}
+        self.optimizers = {"loss": adamw(list(self.networks.values()), preset.rate)}
+
+    def batches(self, start, shard, device):
+        return sets.batches(self.faces, self.batch, self.preset.seed, device, AUGMENT, start, shard)
+
+    def updates(self, networks, batch, progress):
+        margin = margin_at(progress, self.preset.margin)
+        found = networks["recogniser"](batch["image"].contiguous(memory_format=torch.channels_last))  # (N, 512)
+        loss, own = networks["head"](found, batch["person"], margin)
+        yield "loss", loss, {"own": own, "margin": margin}
+
+    def check(self, networks):
+        return {"verification": verified(networks["recogniser"], self.held_out)}
+
+
+def recipe(preset: str, people: int | None = None, looks: int | None = None, seed: int | None = None,
+           data: str = DRAWN) -> RecogniserRecipe:
+    """The recipe of a preset on `data`: drawn faces, drawn if they are not yet, or the pictures of a folder.
+
+    Raises SettingsError for people or looks asked of a folder, FacetError for a folder without enough pictures.
+    """
+    numbers = {name: value for name, value in dict(people=people, looks=looks).items() if value is not None}
+    chosen = replace(PRESETS[preset], **numbers, **({} if seed is None else {"seed": seed}))
+    if data == DRAWN:
+        faces = sets.drawn_set("train", chosen.people, chosen.looks)
+    elif numbers:
+        raise SettingsError(f"{data} holds as many people and pictures as it holds.",
+                            "Leave --people and --looks out; they are for drawn faces.")
+    else:
+        faces = people_of(data)
+    return RecogniserRecipe(chosen, faces, sets.drawn_set("validation", *CHECKED), Path(data).resolve().name)
+
+
+def people_of(folder: str | Path) -> sets.DrawnSet:
+    """The pictures of a folder, a sub-folder per person. Raises FacetError unless there is somebody to tell apart."""
+    found = sets.folder(folder)
+    if found.people < 2 or np.bincount(found.person).max() < 2:
+        raise SettingsError(f"{folder} holds {found.people:,} people in {len(found):,} pictures, which is too little "
+                            "to learn from.", "Give a folder with a sub-folder per person, as  python -m core generate "
+                            "makes it.")
+    return found
+
+
+def finish(recipe: RecogniserRecipe, networks: dict, folder, command: str) -> list:
+    """Write the checkpoint, called after what it was trained on; returns its path."""
+    from core import hub
+
+    chosen, seen = recipe.preset, recipe.faces
+    about = (f"IResNet recogniser, to weigh training data by: ArcFace alone on {seen.people:,} people and {len(seen):,}"
+             f" pictures of {recipe.name!r}, seed {chosen.seed}.")
+    return [hub.save(networks["recogniser"], f"recogniser-{recipe.name}", network="iresnet", preset=chosen.network,
+                     recipe=command, about=about, folder=folder)]
