@@ -6,6 +6,7 @@
     photos.py    a photo -> its faces, each aligned to 112 x 112
     hub/         a checkpoint's name -> a checked file -> a network on a device
     sampling.py  one seed per image; sampling people
+    words.py     the words of aging-tiny: prompts, captions, their tokens
     data.py      endless batches: drawn faces, or a folder of photos behind the same call
     metrics.py   same person? asked change made? sharp?
     scoring.py   a system's bars: what it must reach, what it reached

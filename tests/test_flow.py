@@ -24,13 +24,14 @@ MAY = {
     "core.images": set(),
     "core.metrics": set(),
     "core.data": {"core.faces", "core.images"},
+    "core.words": {"core.faces"},  # captions say what the attribute table holds
     "core.models": {"core.kernels", "core.faces"},  # the judge's outputs are named by the attribute table
     "core.hub": {"core.models"},
     "core.photos": {"core.hub", "core.images", "core.models", "core.alignment"},
     "core.pipelines": {"core.models", "core.kernels", "core.hub", "core.images", "core.photos", "core.sampling",
                        "core.metrics", "core.faces"},
     "core.training": {"core.models", "core.kernels", "core.hub", "core.data", "core.metrics", "core.images",
-                      "core.sampling", "core.faces"},
+                      "core.sampling", "core.faces", "core.words"},
     "core.scoring": {"core.pipelines", "core.models", "core.hub", "core.data", "core.metrics", "core.images",
                      "core.sampling", "core.faces", "core.kernels"},
     "core.bench": {"core.models", "core.hub", "core.sampling"},

@@ -9,13 +9,14 @@ from typer import Argument, Option
 
 from core.errors import SettingsError
 
-Recipe = Literal["embedder", "judge", "vectors", "landmarks", "recogniser"]
+Recipe = Literal["embedder", "judge", "vectors", "landmarks", "recogniser", "aging"]
 WITH_DATA = ("recogniser",)  # recipes that learn from any set of people; the others need drawn faces and their truth
 
 
 def train(
     recipe: Annotated[Recipe, Argument(help="What to train.")],
-    preset: Annotated[str, Option(help="Size and seed: tiny, or tiny-check, the twin that only scores.")] = "tiny",
+    preset: Annotated[str, Option(help="Size and seed: tiny, or tiny-check, the twin that only scores. Of aging its "
+                                       "stages: autoencoder, then unet.")] = "tiny",
     out: Annotated[Path | None, Option(help="Folder of the run: log, sheets, state; else "
                                             "runs/<recipe>-<preset>[-<data>].", show_default=False)] = None,
     data: Annotated[str | None, Option(help="What a recogniser learns from: drawn, the default, or a folder with a "

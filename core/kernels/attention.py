@@ -167,8 +167,13 @@ def xformers_ops() -> ModuleType:
     if _needs_cuda_12():
         for library in cuda_12_runtime():
             ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
-    logging.getLogger("xformers").setLevel(logging.ERROR)   # the reason is asked for, and given, by `why_not`
+    quiet_xformers()
     return import_module("xformers.ops")
+
+
+def quiet_xformers() -> None:
+    """Hold back what xFormers says when it is imported, by diffusers too, without its extension: `why_not` tells it."""
+    logging.getLogger("xformers").setLevel(logging.ERROR)
 
 
 def _needs_cuda_12() -> bool:
@@ -227,3 +232,10 @@ class AttnProcessor:
             mask = attn.prepare_attention_mask(mask, context.shape[1], len(x)).unflatten(0, (len(x), attn.heads))
         x = attention(q, k, v, scale=attn.scale, bias=mask, kernel=self.kernel)
         return x.transpose(1, 2).flatten(2)                                  # (B, T, heads * D)
+
+
+def attend_for_transformers(module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None,
+                            scaling: float | None = None, dropout: float = 0.0, **_) -> tuple[Tensor, None]:
+    """`attention` as transformers' models call it: heads second going in, (B, T, H, D) coming out, no weights."""
+    x = attention(query, key, value, scale=scaling, bias=attention_mask, dropout=dropout)
+    return x.transpose(1, 2).contiguous(), None

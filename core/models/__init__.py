@@ -51,6 +51,9 @@ NETWORKS = {
     "landmarks":     Network("landmarks", "Landmarks"),
     "discriminator": Network("discriminator", "Discriminator"),
     "sixdrepnet":    Network("sixdrepnet", "SixDRepNet", published=("b1g2",)),
+    "autoencoder":   Network("autoencoder", "Autoencoder", published=("sd14",)),
+    "unet":          Network("unet", "UNet", published=("sd14",)),
+    "text":          Network("text", "TextEncoder", published=("sd14",)),
 }
 
 

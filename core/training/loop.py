@@ -183,7 +183,16 @@ class _Run:
         for name, average in self.averages.items():
             average.update_parameters(self.accelerator.unwrap_model(self.networks[name]))
         self.clock.tick()
+        self.clock.spent = self.agreed(self.clock.spent)
         return numbers
+
+    def agreed(self, seconds: float) -> float:
+        """The first process's time, for all: one that is ahead of the others would wait for something else for ever."""
+        if self.accelerator.num_processes == 1:
+            return seconds
+        from accelerate.utils import broadcast
+
+        return float(broadcast(torch.tensor(seconds, dtype=torch.float64, device=self.accelerator.device)))
 
     def update(self, optimizer, loss: torch.Tensor, rate: float) -> None:
         if not torch.isfinite(loss):

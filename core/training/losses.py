@@ -36,6 +36,17 @@ def perceptual(maps: list[Tensor], wanted: list[Tensor]) -> Tensor:
     return torch.stack([(a - b).square().sum(1).mean() for a, b in pairs]).mean()
 
 
+def seen_by(steering: list[nn.Module], image: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """What an embedder, and the judges after it in `steering`, see of faces (N, 3, 112, 112).
+
+    Returns the face vectors (N, 512), and feature maps of all of them for `perceptual`.
+    """
+    embedder, *others = steering
+    maps = embedder.maps(image)
+    more = [each for other in others for each in other.maps(image)[:4]]
+    return embedder.embed(maps[-1]), maps[:3] + more
+
+
 def least_squares(scores: Tensor, goal: float) -> Tensor:
     """Least-squares GAN term (Mao et al. 2017): how far patch scores, any shape, are from `goal`: 1 real, 0 made."""
     return (scores.float() - goal).square().mean()

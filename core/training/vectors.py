@@ -17,7 +17,7 @@ from core.models.vec2face import Decoded, random_masks
 from core.sampling import People, vary
 from core.training.embedder import adamw
 from core.training.loop import Recipe
-from core.training.losses import least_squares, perceptual
+from core.training.losses import least_squares, perceptual, seen_by
 from core.training.start import early_start
 
 
@@ -139,10 +139,7 @@ class VectorsRecipe(Recipe):
     def seen(self, image: Tensor, grad: bool = False) -> tuple[Tensor, list[Tensor]]:
         """What the steering networks see: the face vectors (N, 512), and feature maps of all of them."""
         with torch.set_grad_enabled(grad):
-            embedder, *others = self.steering
-            maps = embedder.maps(image)
-            more = [each for other in others for each in other.maps(image)[:4]]
-            return embedder.embed(maps[-1]), maps[:3] + more
+            return seen_by(self.steering, image)
 
     @staticmethod
     def discriminator_loss(discriminator: nn.Module, real: Tensor, made: Tensor) -> Tensor:

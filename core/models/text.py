@@ -1,0 +1,69 @@
+"""The text encoder: the numbers of a prompt's tokens -> a state for each, which the denoiser looks at.
+
+transformers' CLIPTextModel (Radford et al., *Learning Transferable Visual Models From Natural Language Supervision*,
+ICML 2021). transformers finds attention by name, so ours is made known to it as "facet", with a mask of yes and no.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from core.kernels.attention import attend_for_transformers
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Sizes of the text encoder: tokens in, states out."""
+
+    vocabulary: int   # tokens; the last two are the start and the end of a prompt
+    length: int       # tokens of the longest prompt, with its start and end
+    width: int        # numbers in one state
+    depth: int        # layers
+    heads: int        # of the attention
+
+
+PRESETS = {
+    "tiny": TextConfig(vocabulary=253,   length=32, width=128, depth=2,  heads=4),
+    "sd14": TextConfig(vocabulary=49408, length=77, width=768, depth=12, heads=12),
+}
+
+UNUSED = frozenset({"text_model.embeddings.position_ids"})   # 0, 1, 2…
+
+
+def rename(key: str) -> str:
+    """Our name for a key of a published file."""
+    return f"clip.{key.removeprefix('clip.').removeprefix('text_model.')}"
+
+
+class TextEncoder(nn.Module):
+    """CLIPTextModel, as `clip`, with its attention through core.kernels."""
+
+    def __init__(self, config: TextConfig) -> None:
+        from transformers import CLIPTextConfig, CLIPTextModel
+
+        super().__init__()
+        _make_attention_known()
+        self.config = config
+        self.clip = CLIPTextModel(CLIPTextConfig(
+            vocab_size=config.vocabulary, max_position_embeddings=config.length, hidden_size=config.width,
+            intermediate_size=4 * config.width, num_hidden_layers=config.depth, num_attention_heads=config.heads,
+            projection_dim=config.width, bos_token_id=config.vocabulary - 2, eos_token_id=config.vocabulary - 1,
+            pad_token_id=config.vocabulary - 1, attn_implementation="facet"))
+        # counted here, on the CPU, for it is not saved: a loader that builds on the meta device would leave it empty
+        self.clip.embeddings.position_ids = nn.Buffer(torch.arange(config.length, device="cpu")[None], persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens: (N, T) whole numbers, T up to `length`. Returns their states (N, T, width), after the last norm."""
+        return self.clip(tokens).last_hidden_state
+
+
+def _make_attention_known() -> None:
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    def mask(*sizes, **settings) -> Tensor | None:
+        return sdpa_mask(*sizes, **settings | {"allow_is_causal_skip": False})
+
+    AttentionInterface.register("facet", attend_for_transformers)
+    AttentionMaskInterface.register("facet", mask)

@@ -1,0 +1,175 @@
+"""The words that `aging-tiny` knows: prompts, the six ages, what a drawn face shows, and rare tokens for new people.
+
+    caption(truth, rng)     "photo of a person as elderly, smiling, with glasses"
+    unknown(prompt)         the words of a prompt that are not in the vocabulary
+    tokens(prompts)         numbers for the text encoder
+
+The vocabulary is a folder of the form that CLIP's tokenizer reads, checkpoints/aging-words. `write` makes it from the
+tables here; trained weights go by its numbers, so a word more means another training.
+"""
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.errors import SettingsError
+from core.faces import NAMES
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FOLDER = Path(__file__).parents[1] / "checkpoints" / "aging-words"
+LENGTH = 32  # tokens of a prompt, with its start and end
+GROUPS = {"child": 15, "teenager": 30, "youngadults": 40, "middleaged": 50, "elderly": 65, "old": 200}  # name: below
+RARE = ("wzx", "sks", "ams", "ukj")  # tokens that stand for a person who is taught
+PROMPT = "photo of a person as {}"
+SUBJECT = "photo of a {} person"
+MOST = 4  # phrases of a caption, besides the age
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """Words that are true of a face whose `attribute` is in [low, high], unless one of `unless` hides it."""
+
+    text: str
+    attribute: str
+    low: float = 0.5
+    high: float = 1.0
+    unless: tuple[str, ...] = ()
+
+    def fits(self, truth: dict[str, float]) -> bool:
+        """truth: the 35 attributes by name."""
+        seen = all(truth[other] <= 0.5 for other in self.unless)
+        return seen and self.low <= truth[self.attribute] <= self.high
+
+
+HAIR = ("bald", "hat")  # what leaves too little hair to tell its colour by
+PHRASES = (
+    Phrase("female", "gender", 0.0, 0.5),
+    Phrase("male", "gender"),
+    Phrase("smiling", "smile"),
+    Phrase("with open mouth", "mouth_open"),
+    Phrase("angry", "anger"),
+    Phrase("sad", "sadness"),
+    Phrase("surprised", "surprise"),
+    Phrase("with closed eyes", "eyes_closed"),
+    Phrase("looking left", "yaw", -60, -20),
+    Phrase("looking ahead", "yaw", -8, 8),
+    Phrase("looking right", "yaw", 20, 60),
+    Phrase("looking down", "pitch", -25, -10),
+    Phrase("looking up", "pitch", 10, 25),
+    Phrase("bald", "bald"),
+    Phrase("with short hair", "hair_length", 0.0, 0.25, ("bald",)),
+    Phrase("with long hair", "hair_length", 0.6, 1.0, ("bald",)),
+    Phrase("with fringe", "fringe"),
+    Phrase("with curly hair", "curly", unless=HAIR),
+    Phrase("with black hair", "black_hair", unless=HAIR),
+    Phrase("with brown hair", "brown_hair", unless=HAIR),
+    Phrase("with blond hair", "blond_hair", unless=HAIR),
+    Phrase("with red hair", "red_hair", unless=HAIR),
+    Phrase("with gray hair", "gray_hair", unless=HAIR),
+    Phrase("bearded", "beard"),
+    Phrase("with moustache", "moustache"),
+    Phrase("with sideburns", "sideburns"),
+    Phrase("with glasses", "glasses"),
+    Phrase("with sunglasses", "sunglasses"),
+    Phrase("with hat", "hat"),
+    Phrase("with earrings", "earrings"),
+    Phrase("with lipstick", "lip_makeup"),
+    Phrase("with eye makeup", "eye_makeup"),
+    Phrase("chubby", "chubby"),
+    Phrase("with big nose", "big_nose"),
+    Phrase("with bushy eyebrows", "bushy_eyebrows"),
+    Phrase("dark", "exposure", -1.0, -0.4),
+    Phrase("bright", "exposure", 0.4, 1.0),
+    Phrase("blurred", "blur", 0.25, 1.0),
+    Phrase("lit from left", "light_side", -1.0, -0.5),
+    Phrase("lit from right", "light_side", 0.5, 1.0),
+)
+WORDS = tuple(sorted({word for text in (PROMPT.format(""), *GROUPS, *RARE, *(phrase.text for phrase in PHRASES))
+                      for word in text.split()}))
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+
+def group_of(years: float) -> str:
+    """The age group of somebody of so many years, 0 or more."""
+    return next(name for name, below in GROUPS.items() if years < below)
+
+
+def caption(truth: np.ndarray, rng: np.random.Generator, most: int = MOST) -> str:
+    """A prompt for the picture with this truth (35,): the age group, and up to `most` other things that can be seen.
+
+    How many are said, which and in what order is drawn from `rng`.
+    """
+    by_name = dict(zip(NAMES, truth.tolist(), strict=True))
+    seen = [phrase.text for phrase in PHRASES if phrase.fits(by_name)]
+    count = rng.integers(min(most, len(seen)) + 1)
+    return PROMPT.format(", ".join([group_of(by_name["age"]), *rng.permutation(seen)[:count]]))
+
+
+def unknown(prompt: str) -> list[str]:
+    """The words and signs of a prompt that are not in the vocabulary, in lower case, each once, in their order."""
+    found = re.findall(r"[^\W\d_]+|[^\s,]", prompt.lower())
+    return list(dict.fromkeys(word for word in found if word not in WORDS))
+
+
+def tokens(prompts: list[str]) -> "Tensor":
+    """Prompts as numbers, (N, LENGTH) int64, ends filled up. Raises SettingsError for a prompt that is too long.
+
+    Words outside the vocabulary are spelt in letters, which mean nothing to the networks: ask `unknown` before.
+    """
+    numbers = tokenizer()(prompts, padding="max_length", return_tensors="pt").input_ids
+    if numbers.shape[1] > LENGTH:
+        raise SettingsError(f"the longest prompt has {numbers.shape[1] - 2} words and commas, where {LENGTH - 2} fit",
+                            "leave some of its words out")
+    return numbers
+
+
+@cache
+def tokenizer():
+    """transformers' CLIPTokenizer of the folder that ships."""
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer.from_pretrained(FOLDER, local_files_only=True)
+
+
+def write(folder: Path) -> None:
+    """Write the vocabulary: vocab.json, merges.txt and tokenizer_config.json, as CLIP's tokenizer reads them."""
+    merges = learnt_merges((*WORDS, ","))
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)] + [","]
+    pieces = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges), START, END]
+    settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": LENGTH, "bos_token": START, "eos_token": END,
+                "pad_token": END, "unk_token": END}
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary, indent=0, ensure_ascii=False) + "\n", "utf-8")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *map(" ".join, merges)]) + "\n", "utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n", "utf-8")
+
+
+def learnt_merges(words: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Byte-pair encoding (Sennrich et al. 2016) carried on until each word is one piece; the merges in their order."""
+    spelt = [[*word[:-1], f"{word[-1]}</w>"] for word in words]
+    merges = []
+    while pairs := Counter(pair for word in spelt for pair in pairwise(word)):
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        spelt = [_merged(word, best) for word in spelt]
+    return merges
+
+
+def _merged(word: list[str], pair: tuple[str, str]) -> list[str]:
+    made = []
+    for piece in word:
+        if made and (made[-1], piece) == pair:
+            made[-1] += piece
+        else:
+            made.append(piece)
+    return made

@@ -1,0 +1,231 @@
+"""The networks of `aging-tiny` in training, on made-up pictures: what each loss reaches, what is kept and shipped."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from test_training import made_up, stepped
+
+from core import data, hub, words
+from core.errors import CheckpointError
+from core.faces import NAMES
+from core.hub import manifest
+from core.models import build
+from core.training import aging, autoencoder, diffusion
+
+AUTOENCODER = "aging-autoencoder-tiny"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder of checkpoints with an untrained embedder and judge, and a cache of its own."""
+    monkeypatch.setattr(manifest, "CHECKPOINTS", tmp_path / "checkpoints")
+    monkeypatch.setattr(hub, "_networks", {})
+    monkeypatch.setenv("FACET_CACHE", str(tmp_path / "cache"))
+    for name, network in (("embedder-tiny", "iresnet"), ("judge-tiny", "judge")):
+        ship(name, network)
+    return tmp_path / "checkpoints"
+
+
+def ship(name: str, network: str, seed: int = 0) -> None:
+    """Random weights as a checkpoint."""
+    torch.manual_seed(seed)
+    hub.save(build(network, "tiny").eval(), name, network=network, preset="tiny", recipe="", about="")
+
+
+@pytest.fixture
+def first(place) -> autoencoder.AutoencoderRecipe:
+    preset = replace(aging.PRESETS["autoencoder"], batch=2)
+    return autoencoder.AutoencoderRecipe(preset, made_up(4, 2, 128), made_up(4, 2, 128), "cpu")
+
+
+@pytest.fixture
+def second(place) -> diffusion.DiffusionRecipe:
+    ship(AUTOENCODER, "autoencoder")
+    preset = replace(aging.PRESETS["unet"], batch=4)
+    trained = diffusion.trained_autoencoder(AUTOENCODER).to("cpu")
+    return diffusion.DiffusionRecipe(preset, trained, made_up(4, 2, 128), made_up(4, 2, 128))
+
+
+def lowered(recipe, rate: float, steps: int = 4) -> float:
+    """The last loss over the first when one batch is repeated."""
+    batch, losses = next(recipe.batches(0, (0, 1), None)), []
+    for group in recipe.optimizers["loss"].param_groups:
+        group["lr"] = rate
+    for _ in range(steps):
+        torch.manual_seed(1)
+        _, loss, _ = next(recipe.updates(recipe.networks, batch, 0.0))
+        recipe.optimizers["loss"].zero_grad()
+        loss.backward()
+        recipe.optimizers["loss"].step()
+        losses.append(float(loss.detach()))
+    return losses[-1] / losses[0]
+
+
+# ------------------------------------------------------------------------------------------------- the autoencoder
+
+
+def test_the_autoencoder_learns(first):
+    assert stepped(first, 0.0) == ["loss"]
+    assert lowered(first, 1e-3) < 0.95
+
+
+@pytest.mark.parametrize("term", ["pixel", "perceptual", "biometric", "kl"])
+def test_each_term_reaches_what_it_should_and_nothing_frozen(first, term):
+    """The published code's biometric loss had no gradient at all."""
+    kl = first.networks["autoencoder"].kl
+    image = next(first.batches(0, (0, 1), None))["image"]
+    first.terms(first.networks, image)[term].backward()
+    size = {part: sum(float(p.grad.abs().sum()) for p in layer.parameters() if p.grad is not None)
+            for part, layer in (("in", kl.encoder), ("out", kl.decoder))}
+    assert size["in"] > 0 and (size["out"] > 0) == (term != "kl")
+    assert all(p.grad is None for network in first.steering for p in network.parameters())
+
+
+def test_faces_reach_the_recogniser_upright():
+    """The published code turned them by swapping height and width."""
+    from core import faces
+
+    identity = faces.person(1, "validation")
+    face = faces.Face(identity, faces.look(identity, 1))
+    large, small = (torch.from_numpy(faces.draw(face, size=size, view="aligned")).permute(2, 0, 1)[None] / 127.5 - 1
+                    for size in (128, 112))
+    seen = autoencoder.recognisable(large)
+    assert seen.shape == (1, 3, 112, 112)
+    right, *wrong = ((image - small).abs().mean() for image in (seen, seen.mT, seen.flip(2), seen.flip(3)))
+    assert right < 0.03 and all(each > 3 * right for each in wrong)
+
+
+def test_the_biometric_term_is_nothing_for_the_same_picture(first):
+    image = next(first.batches(0, (0, 1), None))["image"]
+
+    def same(picture):
+        return picture, torch.zeros(2, 4), torch.zeros(2, 4)
+
+    terms = first.terms({"autoencoder": same}, image)
+    assert {name: float(term) for name, term in terms.items()} == pytest.approx(dict.fromkeys(terms, 0.0), abs=1e-5)
+    terms = first.terms({"autoencoder": lambda picture: same(picture.mT)}, image)
+    assert terms["biometric"] > 0.01
+
+
+def test_latents_get_a_standard_spread_and_pictures_stay():
+    torch.manual_seed(0)
+    network, image = build("autoencoder", "tiny").eval(), torch.rand(3, 3, 128, 128) * 2 - 1
+    with torch.no_grad():
+        network.kl.quant_conv.bias += torch.linspace(-2, 2, 8)
+        before, latents = network(image), network.encode(image)
+        after = (made := autoencoder.standardised(network, latents))(image)
+        found = made.encode(image)
+    assert torch.allclose(before[0], after[0], atol=1e-4) and torch.equal(network.encode(image), latents)
+    assert torch.allclose(found.mean((0, 2, 3)), torch.zeros(4), atol=1e-4)
+    assert torch.allclose(found.std((0, 2, 3)), torch.ones(4), atol=1e-4)
+    spread = latents.std((0, 2, 3))[:, None, None]
+    assert torch.allclose(after[2].mul(0.5).exp(), before[2].mul(0.5).exp() / spread, atol=1e-4)    # the noise too
+
+
+def test_the_autoencoder_is_checked_shown_and_shipped(first, place):
+    networks = {"autoencoder": first.networks["autoencoder"].eval()}
+    with torch.no_grad():
+        numbers = first.check(networks)
+        assert {"l1", "psnr", "cos"} == set(numbers) and np.isfinite(list(numbers.values())).all()
+        assert first.sheet(networks).width > 8 * 128
+    path, = first.finish(networks, place, "command")
+    assert path == place / f"{AUTOENCODER}.safetensors"
+    latents = autoencoder.latents_of(hub.load(AUTOENCODER, "cpu"), first.drawn, np.arange(8))
+    assert latents.mean((0, 2, 3)).abs().max() < 0.05 and (latents.std((0, 2, 3)) - 1).abs().max() < 0.05
+
+
+# ---------------------------------------------------------------------------------------------------- the denoiser
+
+
+def test_denoiser_and_text_encoder_learn_together(second):
+    assert stepped(second, 0.0) == ["loss"]
+    assert lowered(second, 2e-3) < 0.9
+    assert all(p.grad is None for p in second.autoencoder.parameters())
+
+
+def test_batches_can_be_entered_anywhere_and_hold_both_sides(second):
+    batches = [batch for batch, _ in zip(second.batches(0, (0, 1), None), range(5), strict=False)]
+    entered = next(second.batches(3, (0, 1), None))
+    assert all(torch.equal(entered[name], batches[3][name]) for name in ("latents", "tokens"))
+    epoch = torch.cat([batch["latents"] for batch in batches[:4]])
+    everything = torch.from_numpy(second.latents.reshape(16, 4, 16, 16).astype(np.float32))
+    assert torch.equal(epoch.sum((1, 2, 3)).sort().values, everything.sum((1, 2, 3)).sort().values)
+    assert batches[0]["tokens"].shape == (4, words.LENGTH) and torch.equal(entered["latents"], batches[3]["latents"])
+    shared = next(second.batches(1, (1, 2), None))
+    assert torch.equal(shared["tokens"], batches[3]["tokens"])
+
+
+def test_some_captions_are_left_out_and_mirrors_swap_sides(second):
+    rng = np.random.default_rng(0)
+    captions = second.captions(rng.integers(16, size=2000), rng)
+    assert 0.07 < captions.count("") / len(captions) < 0.13
+    second.truth[:] = 0
+    second.truth[:, NAMES.index("yaw")] = 40
+    for side, said, other in ((0, "looking right", "looking left"), (1, "looking left", "looking right")):
+        captions = " ".join(second.captions(np.full(100, side), rng))
+        assert said in captions and other not in captions
+
+
+def test_latents_are_made_once(second, monkeypatch, capsys):
+    drawn, digest = made_up(4, 2, 128), hub.row(AUTOENCODER).sha256
+    with monkeypatch.context() as patch:
+        patch.setattr(diffusion, "latents_of", None)
+        again = diffusion.cached_latents(second.autoencoder, drawn, digest)
+    assert again.shape == (8, 2, 4, 16, 16) and again.dtype == np.float16 and np.array_equal(again, second.latents)
+    image = data.rows_of(drawn, np.arange(8))["image"]
+    for side, picture in enumerate((image, image.flip(3))):
+        with torch.no_grad():
+            wanted = second.autoencoder.encode(picture)
+        assert torch.allclose(torch.from_numpy(again[:, side].astype(np.float32)), wanted, atol=5e-3)
+    capsys.readouterr()
+    diffusion.cached_latents(second.autoencoder, drawn, "another file's digest")
+    diffusion.cached_latents(second.autoencoder, made_up(3, 2, 128), digest)
+    assert capsys.readouterr().out.splitlines() == ["latents of 8 of 8 pictures", "latents of 6 of 6 pictures"]
+
+
+def test_little_noise_weighs_little(second):
+    alphas = torch.tensor([0.999, 0.5, 0.01])
+    assert diffusion.snr_weights(alphas, 5.0).tolist() == pytest.approx([5 * 0.001 / 0.999, 1, 1], rel=1e-3)
+    assert second.weights.shape == (1000,) and (second.weights.diff() >= -1e-6).all()
+
+
+def test_the_denoiser_is_checked_shown_and_shipped(second, place, monkeypatch):
+    monkeypatch.setattr(diffusion, "sampled", partial(diffusion.sampled, steps=2))
+    networks = {name: network.eval() for name, network in second.networks.items()}
+    with torch.no_grad():
+        numbers = second.check(networks)
+        assert numbers == second.check(networks) and set(numbers) == {"noise", "noisiest"}
+        assert second.sheet(networks).size[0] >= 6 * 128
+    paths = second.finish(networks, place, "command")
+    assert [path.stem for path in paths] == ["aging-unet-tiny", "aging-text-tiny"]
+    states = hub.load("aging-text-tiny", "cpu")(words.tokens(["photo of a person as old"]))
+    found = hub.load("aging-unet-tiny", "cpu")(torch.randn(1, 4, 16, 16), torch.tensor([9]), states)
+    assert found.shape == (1, 4, 16, 16) and found.isfinite().all()
+
+
+def test_a_seed_draws_the_same_alone_and_in_company(second):
+    unet, states = second.networks["unet"].eval(), torch.randn(2, words.LENGTH, 128)
+    both = diffusion.sampled(unet, states, states[:1], [7, 8], steps=4)
+    alone = diffusion.sampled(unet, states[1:], states[:1], [8], steps=4)
+    assert torch.allclose(both[1:], alone, atol=1e-3) and not torch.allclose(both[0], both[1], atol=0.1)
+
+
+def test_without_an_autoencoder_nothing_is_drawn(place, monkeypatch):
+    monkeypatch.setattr(aging, "pictures", None)
+    with pytest.raises(CheckpointError, match=r"aging-autoencoder-tiny(.|\n)*--preset autoencoder --ship checkpoints"):
+        aging.recipe("unet")
+
+
+def test_both_stages_by_command(place, tmp_path, monkeypatch):
+    from core.commands.train import train
+
+    monkeypatch.setattr(diffusion, "sampled", partial(diffusion.sampled, steps=2))
+    monkeypatch.setattr(aging, "pictures", lambda people, looks: (made_up(people, looks, 128), made_up(2, 4, 128)))
+    for preset in ("autoencoder", "unet"):
+        monkeypatch.setitem(aging.PRESETS, preset, replace(aging.PRESETS[preset], batch=2))
+        train("aging", preset=preset, out=tmp_path / preset, ship=place, steps=1, threads=1, people=4, looks=2)
+        assert (tmp_path / preset / "state").is_dir() and (tmp_path / preset / "sheet-000001.png").is_file()
+    assert {AUTOENCODER, "aging-unet-tiny", "aging-text-tiny"} <= {row.name for row in hub.rows()}
