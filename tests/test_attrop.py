@@ -401,8 +401,16 @@ def test_angles_are_degrees_of_pitch_yaw_and_roll(axis):
 
 
 def test_a_judge_gives_yaw_and_quality():
-    yaw, quality = judged(lambda pictures: {"pose": torch.tensor([[7.0, 8.0, 9.0]]), "quality": torch.tensor([0.5])})
-    assert (yaw(None).tolist(), quality(None).tolist()) == ([7], [0.5])
+    """Yaw is half of what tells a picture from its mirror image, so a reading that is off both ways falls out."""
+    def judge(pictures):
+        leaning = (pictures[..., 1] - pictures[..., 0]).mean((1, 2))
+        return {"pose": torch.stack([leaning + 3, leaning * 0 + 8, leaning * 0 + 9], 1), "quality": torch.tensor([0.5])}
+
+    yaw, quality = judged(judge)
+    picture = torch.zeros(1, 3, 4, 2)
+    picture[..., 1] = 7
+    assert yaw(picture).tolist() == [7.0]
+    assert quality(picture).tolist() == [0.5]
 
 
 # ------------------------------------------------------------------------------------------------------- the pipeline

@@ -35,6 +35,7 @@ def train(
 ) -> None:
     """Train a network from its recipe. Several GPUs: `accelerate launch -m core train …`."""
     import torch
+    from accelerate import PartialState
 
     from core.training.loop import Settings, fit
 
@@ -50,6 +51,8 @@ def train(
     settings = Settings(out=out, minutes=minutes, steps=steps, threads=threads, seed=made.preset.seed, resume=resume,
                         precision=precision)
     networks = fit(made, settings)
+    if not PartialState().is_main_process:
+        return
     for path in module.finish(made, networks, ship or out, recorded(sys.argv[1:])):
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
 

@@ -245,8 +245,15 @@ def _better(best: Reached, seen: Seen, rows: Tensor, targets: Targets, iteration
 # --------------------------------------------------------------------------------------------------------- readers
 
 def judged(judge: Callable[[Tensor], dict[str, Tensor]]) -> tuple[Reader, Reader]:
-    """Yaw in degrees, positive towards the right of the picture, and quality in [0, 1], as a judge reads them."""
-    return (lambda images: judge(images)["pose"][:, 0]), (lambda images: judge(images)["quality"])
+    """Yaw in degrees, positive towards the right of the picture, and quality in [0, 1], as a judge reads them.
+
+    Yaw is read in the mirror too, where it has the other sign: what pleases one reading alone doesn't turn a face.
+    """
+    def yaw(images: Tensor) -> Tensor:
+        here, mirrored = (judge(each)["pose"][:, 0] for each in (images, images.flip(3)))
+        return (here - mirrored) / 2
+
+    return yaw, (lambda images: judge(images)["quality"])
 
 
 def head_yaw(network: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Reader:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_YAW = 90.0          # degrees; the judge that ships has seen 60
 MAX_STEPS = 200
 SIMILARITY = 0.6        # a person must stay this like; strangers are below 0.4
-TURNED = 2.0            # degrees of yaw that acceptance forgives: another network's reading is a degree or two away
+TURNED = 0.5            # degrees of yaw that acceptance forgives: another network's reading is two or three away
 MARGIN = 0.05           # of similarity: a face is drawn to its source until it is this much more like it than it must
 
 
