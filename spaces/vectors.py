@@ -109,6 +109,7 @@ class Tab:
            [self.moves.action, self.moves.other, self.moves.goal, self.sources.turn])
         self.generate.click(None, js=SHOW % "#status", **widgets.QUIET)
         self.gallery.select(None, js=SHOW % ".detail", **widgets.QUIET)
+        on(self.network.active.change, self.forget, {}, [self.moves.other, self.moves.goal], queue=False)
         on([demo.load, self.network.active.change], self.describe, {"chosen": chosen}, [self.footer, self.legend])
 
     def ask(self, mode: str, seed: float | None) -> Change:
@@ -125,13 +126,14 @@ class Tab:
                           clear_on, quality, limit, similarity, threshold)
             yield {self.generate: gr.update(visible=False), self.stop: gr.update(visible=True),
                    self.status: widgets.progress(0, count, "Beginning …"), self.alike: gr.update(visible=False)}
+            marked = {"selected_index": 0}      # once, early: the page takes it for a click
             for result in make(wish):
-                yield {self.shown: result, self.gallery: gr.update(value=tiles(result), selected_index=None),
+                yield {self.shown: result, self.gallery: gr.update(value=tiles(result), **marked),
                        **({self.seed: result.seeds[0]} if action in ("vary", "steer") else {}),
                        self.status: widgets.progress(*how_far(result), counted(result, kind))}
+                marked = {}
             words = f"{counted(result, kind)} in {time.monotonic() - began:.1f} s"
-            yield {**self.ended(result, words), **self.compared(result, chosen),
-                   self.gallery: gr.update(selected_index=0)}
+            yield {**self.ended(result, words), **self.compared(result, chosen)}
         except Exception as error:
             understood = error if isinstance(error, FacetError) else widgets.unforeseen(error)
             yield {**self.ended(result, ""), self.notice: widgets.sentence(understood)}
@@ -165,9 +167,10 @@ class Tab:
                  ((self.numbers, alike.numbers), (self.pictures, alike.pictures))}
         return {self.alike: gr.update(visible=True), **plots}
 
-    def pick(self, shown: Result, event: gr.SelectData) -> Change:
-        """Look at the face that was clicked."""
-        return self.look_at(shown, event.index)
+    def pick(self, shown: Result | None, event: gr.SelectData) -> Change:
+        """Look at the face that was clicked, if it is still there."""
+        there = shown is not None and event.index < len(shown.images)
+        return self.look_at(shown, event.index) if there else {self.at: 0}
 
     def look_at(self, result: Result, at: int) -> Change:
         """One face: its numbers as a strip, its settings, its files."""
@@ -188,6 +191,10 @@ class Tab:
         goal = Source("vector", np.array(shown.vectors[at]), label=f"{at + 1}, {named(shown.settings[at])}")
         return {self.moves.action: "walk", self.moves.other: goal, self.moves.goal: self.moves.towards(goal),
                 self.sources.turn: turned()}
+
+    def forget(self) -> Change:
+        """The end of a walk means nothing to another checkpoint."""
+        return {self.moves.other: None, self.moves.goal: self.moves.towards(None)}
 
     def describe(self, chosen: Chosen) -> Change:
         """What computes here, in the footer, and who judges likeness, in the legend."""

@@ -57,14 +57,15 @@ def test_a_sentence_can_not_carry_markup():
 
 
 def test_a_network_that_is_missing_is_said_on_the_page(monkeypatch, capsys):
-    def missing(system: str):
+    def missing(system: str, checkpoint: str | None = None):
         raise CheckpointError("vectors-tiny is missing.", "Bring it back.")
 
     monkeypatch.setattr(pipelines, "load", missing)
     with vectors.gr.Blocks():
         tab = vectors.Tab()
-        assert "vectors-tiny is missing." in tab.describe()[tab.footer]
-        drawn = list(tab.draw("people", 4, 0.5, 1, vectors.Chosen()))
+        assert "vectors-tiny is missing." in tab.describe(vectors.Chosen())[tab.footer]
+        moves = {name: widget.value for name, widget in tab.moves.widgets.items()}
+        drawn = list(tab.draw("people", 4, 0.5, 1, vectors.Chosen(), **moves))
     assert "vectors-tiny is missing." in drawn[-1][tab.notice]
     assert drawn[-1][tab.stop]["visible"] is False
     monkeypatch.setattr(app.time, "sleep", lambda seconds: sys.exit())

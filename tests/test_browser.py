@@ -198,6 +198,7 @@ def stopped(page: Page, count: int) -> bool:
     """Start a long job and press Stop; False if it was over before the button could be pressed."""
     how_many(page, count)
     try:
+        expect(page.locator("#status")).to_contain_text(f" of {count}", timeout=5000)
         page.locator("#stop").click(timeout=5000)
         expect(page.locator("#status")).to_contain_text("Stopped after", timeout=10_000)
     except (PlaywrightTimeout, AssertionError):
@@ -209,6 +210,7 @@ def stopped(page: Page, count: int) -> bool:
 def test_a_long_job_can_be_stopped(page):
     page.get_by_label("Same again").check(force=True)
     assert any(stopped(page, count) for count in (64, 63, 62, 61, 60)), "five jobs were over before a stop"
+    page.wait_for_timeout(1500)     # pictures that were being drawn still come
     made = page.locator("#gallery img").count()
     assert 0 < made < 64
     page.wait_for_timeout(1500)

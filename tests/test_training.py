@@ -340,7 +340,7 @@ def test_the_identity_term_reaches_the_generator(generator_recipe):
     generator_recipe.preset = preset
     batch = next(generator_recipe.batches(0, (0, 1), None))
     _, loss, numbers = next(generator_recipe.updates(generator_recipe.networks, batch, 0.5))
-    assert float(loss) == pytest.approx(float(numbers["identity"]))
+    assert float(loss) == pytest.approx(preset.identity * float(numbers["identity"]))
     loss.backward()
     assert generator_recipe.last_layer(generator_recipe.networks["generator"]).grad.abs().sum() > 0
 
