@@ -14,6 +14,7 @@ LENGTH = 512
 MOST = 64               # vectors in one file, pictures in one request
 HOW = f"Save {LENGTH} numbers, or N rows of them, with numpy.save, or export them here."
 ROWS, COLUMNS = 16, 32  # of the strip
+CELL = 12               # pixels of its cells, each way
 LOW, MIDDLE, HIGH = (24, 98, 110), (240, 236, 228), (196, 86, 52)      # colours of -3, 0 and 3 standard deviations
 
 
@@ -82,12 +83,12 @@ def offsets(text: str) -> dict[int, float]:
     return found
 
 
-def cell_at(x: int, y: int, cell: int = 12) -> int:
+def cell_at(x: int, y: int, cell: int = CELL) -> int:
     """The dimension whose cell of the strip has the pixel (x, y)."""
     return min(max(y // cell, 0), ROWS - 1) * COLUMNS + min(max(x // cell, 0), COLUMNS - 1)
 
 
-def strip(vector: np.ndarray, cell: int = 12) -> Image.Image:
+def strip(vector: np.ndarray, cell: int = CELL) -> Image.Image:
     """The vector as 16 × 32 coloured cells, first number top left: blue-green below zero, paper at it, orange above."""
     share = np.clip(vector / (3 * vector.std() + 1e-12), -1, 1).reshape(ROWS, COLUMNS, 1)
     low, middle, high = (np.array(colour, np.float64) for colour in (LOW, MIDDLE, HIGH))
