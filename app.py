@@ -12,16 +12,18 @@ _ = spaces.GPU      # on a Space with lent GPUs, the Hub's package comes before 
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")    # torch's threads wait spinning, and take from others for long
 
 import gradio as gr  # noqa: E402
 
 from core import pipelines  # noqa: E402
 from core.errors import FacetError  # noqa: E402
-from spaces import vectors, widgets  # noqa: E402
+from spaces import aging, vectors, widgets  # noqa: E402
 
-TABS = {"Vectors": vectors.tab}     # a tab: its name, and the function that fills it
+TABS = {"Vectors": vectors.tab, "Aging": aging.tab}     # a tab: its name, and the function that fills it
 
 KEEP = (1800, 7200)     # every half hour, uploads and pictures older than two hours are deleted
+BREATH = 3      # seconds that visitors have the machine to themselves before the next thing is loaded
 
 
 def page() -> gr.Blocks:
@@ -29,9 +31,9 @@ def page() -> gr.Blocks:
     with gr.Blocks(title="Facet", analytics_enabled=False, delete_cache=KEEP, fill_width=True) as demo:
         widgets.header()
         with gr.Tabs(elem_id="tabs"):
-            for name, fill in TABS.items():
-                with gr.Tab(name, id=name.lower(), elem_id=name.lower()):
-                    fill(demo)
+            for number, (name, fill) in enumerate(TABS.items()):
+                with gr.Tab(name, id=name.lower(), elem_id=name.lower()) as opened:
+                    fill(opened.select if number else demo.load)
     return demo
 
 
@@ -42,6 +44,8 @@ def warm() -> None:
             pipelines.load(system).warm()
         except FacetError as error:     # the page says it to whoever asks for a picture
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        time.sleep(BREATH)
+    pipelines.warm_more()
     while True:
         time.sleep(KEEP[0])
         pipelines.tidy()

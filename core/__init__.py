@@ -9,7 +9,7 @@
     words.py     the words of aging-tiny: prompts, captions, their tokens
     data.py      endless batches: drawn faces, or a folder of photos behind the same call
     metrics.py   same person? asked change made? sharp?
-    scoring.py   a system's bars: what it must reach, what it reached
+    scoring/     a system's bars: what it must reach, what it reached
     kernels/     attention: one signature; plain, torch, xFormers
     models/      one published architecture each, its sizes as rows
     pipelines/   one per system, made on first use

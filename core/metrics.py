@@ -79,6 +79,21 @@ def agreement(a: Tensor, b: Tensor) -> Tensor:
     return (a.bool() == b.bool()).double().mean(0)
 
 
+def confusion(asked: Tensor, found: Tensor, kinds: int) -> Tensor:
+    """How often kind i was asked for and kind j found, row i and column j: (kinds, kinds) whole numbers.
+
+    asked, found: (N,) whole numbers in [0, kinds).
+    """
+    return torch.bincount(asked * kinds + found, minlength=kinds * kinds).view(kinds, kinds)
+
+
+def within(table: Tensor, off: int) -> float:
+    """Share of a confusion table (K, K), its kinds in order, that is at most `off` kinds from what was asked."""
+    kinds = torch.arange(len(table))
+    near = (kinds[:, None] - kinds).abs() <= off
+    return float(table[near].sum() / table.sum())
+
+
 def mean_error(a: Tensor, b: Tensor) -> float:
     """Mean absolute difference, in the unit of the inputs."""
     return float((a.double() - b.double()).abs().mean())

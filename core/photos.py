@@ -28,6 +28,7 @@ LOOSELY = 1.3           # width of what it looks at again, in aligned crops
 SURE = 9.0              # its logit from which a face is believed: most drawn faces reach 10, photographs 8 at most
 STRANGE = 16.0          # aligned pixels from the template, beyond which five points are no face
 APART = 5.0             # aligned pixels by which it and the cascades may differ about an eye
+IN_PLACE = (5.0, 9.0)   # its least logit, and aligned pixels from the template, for a crop that is aligned already
 EASILY = 56.0           # the frontal cascade's confidence that convinces without eyes
 
 
@@ -118,6 +119,17 @@ def align(image: Image.Image, points: np.ndarray, size: int = SIZE) -> Image.Ima
     """The crop that networks see: size × size, the points moved onto TEMPLATE as well as turning, scaling and
     shifting can (least squares). What lies outside the picture is black. points: (5, 2)."""
     return _warp(image, similarity(points, TEMPLATE * (size / SIZE)), size)
+
+
+def is_aligned(image: Image.Image) -> bool:
+    """Whether a picture is a face as `align` cuts it out, as far as our own point finder can tell: a drawn one."""
+    if image.width != image.height or not _has_point_finder():
+        return False
+    scale = image.width / SIZE
+    target = (TEMPLATE + 0.5) * scale - 0.5
+    points, surety = _pointed(image, [_frame(target, 1)])
+    least, most = IN_PLACE
+    return bool(surety[0] > least and np.linalg.norm(points[0] - target, axis=1).max() < most * scale)
 
 
 def crop(image: Image.Image, box: Sequence[float], size: int = SIZE) -> Image.Image:

@@ -31,6 +31,7 @@ GROUPS = {"child": 15, "teenager": 30, "youngadults": 40, "middleaged": 50, "eld
 RARE = ("wzx", "sks", "ams", "ukj")  # tokens that stand for a person who is taught
 PROMPT = "photo of a person as {}"
 SUBJECT = "photo of a {} person"
+OF_SUBJECT = "photo of a {} person as {}"
 MOST = 4  # phrases of a caption, besides the age
 
 
@@ -103,15 +104,16 @@ def group_of(years: float) -> str:
     return next(name for name, below in GROUPS.items() if years < below)
 
 
-def caption(truth: np.ndarray, rng: np.random.Generator, most: int = MOST) -> str:
+def caption(truth: np.ndarray, rng: np.random.Generator, most: int = MOST, token: str | None = None) -> str:
     """A prompt for the picture with this truth (35,): the age group, and up to `most` other things that can be seen.
 
-    How many are said, which and in what order is drawn from `rng`.
+    How many are said, which and in what order is drawn from `rng`. token: a rare one, which names the person.
     """
     by_name = dict(zip(NAMES, truth.tolist(), strict=True))
     seen = [phrase.text for phrase in PHRASES if phrase.fits(by_name)]
     count = rng.integers(min(most, len(seen)) + 1)
-    return PROMPT.format(", ".join([group_of(by_name["age"]), *rng.permutation(seen)[:count]]))
+    said = ", ".join([group_of(by_name["age"]), *rng.permutation(seen)[:count]])
+    return PROMPT.format(said) if token is None else OF_SUBJECT.format(token, said)
 
 
 def unknown(prompt: str) -> list[str]:
@@ -125,11 +127,22 @@ def tokens(prompts: list[str]) -> "Tensor":
 
     Words outside the vocabulary are spelt in letters, which mean nothing to the networks: ask `unknown` before.
     """
-    numbers = tokenizer()(prompts, padding="max_length", return_tensors="pt").input_ids
-    if numbers.shape[1] > LENGTH:
-        raise SettingsError(f"the longest prompt has {numbers.shape[1] - 2} words and commas, where {LENGTH - 2} fit",
+    import torch
+
+    rows = tokenizer()(prompts, padding="max_length").input_ids
+    longest = max(map(len, rows))
+    if longest > LENGTH:
+        raise SettingsError(f"the longest prompt has {longest - 2} words and commas, where {LENGTH - 2} fit",
                             "leave some of its words out")
-    return numbers
+    return torch.tensor(rows)
+
+
+def rare_at(numbers: "Tensor") -> "Tensor":
+    """Where in prompts (N, T) a rare token stands: (N, T) bool."""
+    import torch
+
+    rare = tokenizer().convert_tokens_to_ids([f"{word}</w>" for word in RARE])
+    return torch.isin(numbers, torch.tensor(rare, device=numbers.device))
 
 
 @cache

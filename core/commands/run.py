@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option, Typer
 
+from core.commands.run_aging import aging
 from core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def vectors(
     system.npy(result.vectors)
     print(f"{len(result.images)} pictures in {out}, seed {result.seeds[0]}, {summary}")
 
+
+run.command()(aging)
 
 HOW = {"drawn": "7", "photo": "photo.jpg", "vector": "face.npy"}
 

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from typer import Argument, Exit, Option
 
-System = Literal["embedder", "judge", "vectors", "recogniser"]
+from core.errors import SettingsError
+
+System = Literal["embedder", "judge", "vectors", "aging", "recogniser"]
 
 
 def score(
@@ -15,23 +17,38 @@ def score(
     quick: Annotated[bool, Option(help="A few people only, to see that it runs; the numbers say little.")] = False,
     weights: Annotated[list[Path] | None, Option(help="A recogniser that `train recogniser` wrote; twice, to hold the "
                                                       "second against the first.", show_default=False)] = None,
+    plot: Annotated[Path | None, Option(help="Of aging: draw the ages asked and judged into this PNG.",
+                                        show_default=False)] = None,
 ) -> None:
-    """Measure a system on test people against its bars; exit status 0 only when all are met."""
+    """Measure a system on test people against its bars; exit status 0 only when all are met.
+
+    Aging teaches twenty test people in four ways: up to two hours on two cores; with --quick three people in two ways,
+    up to ten minutes. A run that was cut off goes on where it was.
+    """
     from core import scoring
 
+    if plot and system != "aging":
+        raise SettingsError(f"{system} has nothing to plot.", "Leave --plot out; it is for `score aging`.")
     found = scoring.score(system, quick, weights or ())
     print(json.dumps(found, ensure_ascii=False) if as_json else table(found))
+    if plot:
+        from core.scoring import confusion
+
+        confusion.write(plot, found["confusion"]["ages"], found["confusion"]["counts"])
     if not all(bar["met"] for bar in found["bars"]):
         raise Exit(1)
 
 
 def table(found: dict) -> str:
-    """The bars as lines of text: name, value, goal, and whether it is met."""
+    """The bars as lines of text: name, value, goal, and whether it is met; below them a confusion table, if any."""
     width = max(len(bar["name"]) for bar in found["bars"])
-    return "\n".join(
-        f"{bar['name']:<{width}}  {bar['value']:8.4f}  {bar['goal']:<8}  {verdict(bar)}".rstrip()
-        for bar in found["bars"]
-    )
+    lines = [f"{bar['name']:<{width}}  {bar['value']:8.4f}  {bar['goal']:<8}  {verdict(bar)}".rstrip()
+             for bar in found["bars"]]
+    if "confusion" in found:
+        from core.scoring import confusion
+
+        lines += ["", confusion.text(found["confusion"]["ages"], found["confusion"]["counts"])]
+    return "\n".join(lines)
 
 
 def verdict(bar: dict) -> str:

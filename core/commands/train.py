@@ -10,13 +10,15 @@ from typer import Argument, Option
 from core.errors import SettingsError
 
 Recipe = Literal["embedder", "judge", "vectors", "landmarks", "recogniser", "aging"]
+PEOPLE = ("aging", "people")    # a stage that trains no network but teaches the people who ship
 WITH_DATA = ("recogniser",)  # recipes that learn from any set of people; the others need drawn faces and their truth
 
 
 def train(
     recipe: Annotated[Recipe, Argument(help="What to train.")],
     preset: Annotated[str, Option(help="Size and seed: tiny, or tiny-check, the twin that only scores. Of aging its "
-                                       "stages: autoencoder, then unet.")] = "tiny",
+                                       "stages, autoencoder, unet, decoder and people; with --images how a person is "
+                                       "taught: tiny, paper or sd-lora.")] = "tiny",
     out: Annotated[Path | None, Option(help="Folder of the run: log, sheets, state; else "
                                             "runs/<recipe>-<preset>[-<data>].", show_default=False)] = None,
     data: Annotated[str | None, Option(help="What a recogniser learns from: drawn, the default, or a folder with a "
@@ -24,27 +26,56 @@ def train(
     minutes: Annotated[float, Option(min=0.01, help="Training time; the learning rate is annealed over it.")] = 40,
     steps: Annotated[int | None, Option(min=1, help="Train for so many steps instead.", show_default=False)] = None,
     resume: Annotated[bool, Option(help="Go on from the state in the folder of the run.")] = False,
+    onward: Annotated[bool, Option("--onward", help="Begin at the weights that ship, to make them better.")] = False,
     threads: Annotated[int | None, Option(min=1, help="CPU threads, if not all cores.", show_default=False)] = None,
     seed: Annotated[int | None, Option(min=0, help="Another seed than the preset's.", show_default=False)] = None,
     people: Annotated[int | None, Option(min=2, help="Drawn people; else the preset's.", show_default=False)] = None,
     looks: Annotated[int | None, Option(min=2, help="Pictures per person.", show_default=False)] = None,
-    precision: Annotated[Literal["auto", "bf16", "no"], Option(help="Mixed precision; auto uses it on GPUs.")] = "auto",
+    precision: Annotated[Literal["auto", "bf16", "no"], Option(help="Mixed precision; auto uses it on GPUs. On a CPU "
+                                                               "bf16 is quicker with AMX, else many times slower.")
+                         ] = "auto",
     compiled: Annotated[bool, Option("--compile", help="Compile the networks first (minutes; then faster).")] = False,
     ship: Annotated[Path | None, Option(help="Where the checkpoint goes; the folder of the run if not given. "
                                              "`checkpoints` makes it the one used.", show_default=False)] = None,
+    images: Annotated[Path | None, Option(help="Of aging: teach the person in this folder's pictures, 5 to 20, instead "
+                                               "of training networks.", show_default=False)] = None,
+    token: Annotated[Literal["wzx", "sks", "ams", "ukj"], Option(help="The word that will mean this person.")] = "wzx",
+    name: Annotated[str | None, Option(help="What the person is called; the folder's name if not given.",
+                                       show_default=False)] = None,
+    others: Annotated[Path | None, Option(help="Pictures of other people, in sub-folders child, teenager, youngadults, "
+                                               "middleaged, elderly and old, to teach beside; there is a set.",
+                                          show_default=False)] = None,
 ) -> None:
-    """Train a network from its recipe. Several GPUs: `accelerate launch -m core train …`."""
-    import torch
-    from accelerate import PartialState
+    """Train a network from its recipe. Several GPUs: `accelerate launch -m core train …`.
 
-    from core.training.loop import Settings, fit
+    `train aging --images DIR` teaches one person: minutes on a CPU with the networks that ship (preset tiny). It leaves
+    an adapter file of a few MB. Ctrl-C keeps what was learned, and --resume goes on.
+    """
+    import torch
 
     if threads:
         torch.set_num_threads(threads)
+    if images is not None or name or others:
+        from core.commands.teach import teach
+
+        teach(folder_of(recipe, images), token, name, preset, out, others, steps, seed, resume)
+        return
+    if (recipe, preset) == PEOPLE:
+        from core.training.people import teach as teach_people
+
+        wrote(teach_people(ship or out or Path("runs") / "aging-people", recorded(sys.argv[1:])))
+        return
+    from accelerate import PartialState
+
+    from core.training.loop import Settings, fit
+    from core.training.loop import onward as from_shipped
+
     module = import_module(f"core.training.{recipe}")
     given = checked(recipe, preset, data, module.PRESETS)
     out = out or Path("runs") / "-".join((recipe, preset, *map(folder_name, given.values())))
     made = module.recipe(preset, people=people, looks=looks, seed=seed, **given)
+    if onward:
+        from_shipped(made)
     if compiled:
         for network in made.networks.values():
             network.compile()
@@ -53,15 +84,30 @@ def train(
     networks = fit(made, settings)
     if not PartialState().is_main_process:
         return
-    for path in module.finish(made, networks, ship or out, recorded(sys.argv[1:])):
+    wrote(module.finish(made, networks, ship or out, recorded(sys.argv[1:])))
+
+
+def wrote(paths: list[Path]) -> None:
+    """Say what was written."""
+    for path in paths:
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+def folder_of(recipe: str, images: Path | None) -> Path:
+    """The pictures of a person. SettingsError where a recipe has no use for them, or they are missing."""
+    if recipe != "aging":
+        raise SettingsError(f"The recipe of {recipe} teaches nobody.",
+                            "Leave --images, --name and --others out, or:  train aging --images DIR")
+    if images is None:
+        raise SettingsError("--name and --others are for teaching a person.", "Name a folder:  --images DIR")
+    return images
 
 
 def checked(recipe: str, preset: str, data: str | None, presets: dict) -> dict[str, str]:
     """What a recipe is told besides numbers: {"data": …} where it takes it. SettingsError for what it doesn't know."""
     if preset not in presets:
         raise SettingsError(f"The recipe of {recipe} has no preset called {preset!r}.",
-                            f"Choose from: {', '.join(presets)}.")
+                            f"Choose from: {', '.join([*presets, *(PEOPLE[1:] if recipe == PEOPLE[0] else ())])}.")
     if recipe in WITH_DATA:
         return {"data": data or "drawn"}
     if data is not None:

@@ -30,22 +30,24 @@ if TYPE_CHECKING:
 __all__ = ["Row", "check", "default_device", "fetch", "file", "from_published", "load", "offline", "opened",
            "place", "portable", "row", "rows", "save", "set_device", "set_offline"]
 
-_networks: "dict[tuple[str, str], nn.Module]" = {}
-_locks: dict[tuple[str, str], Lock] = {}
+_networks: "dict[tuple[str, str, str], nn.Module]" = {}
+_locks: dict[tuple[str, str, str], Lock] = {}
 _chosen: str | None = None
 
 
-def load(name: str, device: "str | torch.device | None" = None, *, agree: bool = False,
+def load(name: str, device: "str | torch.device | None" = None, *, dtype: str = "float32", agree: bool = False,
          progress: Progress | None = None) -> "nn.Module":
-    """The network of a checkpoint: float32, eval mode, frozen; one object per name and device.
+    """The network of a checkpoint: eval mode, frozen; one object per name, device and type.
 
-    device: default_device() when None. agree, progress: as in `file`, should it have to be fetched.
-    Raises CheckpointError.
+    device: default_device() when None. dtype: "float32", "float16" or "bfloat16". agree, progress: as in `file`, should
+    it have to be fetched. Raises CheckpointError.
     """
-    key = (name, str(device or default_device()))
+    key = (name, str(device or default_device()), dtype)
     with _locks.setdefault(key, Lock()):
         if key not in _networks:
-            _networks[key] = _loaded(row(name), agree, progress).to(key[1])
+            import torch
+
+            _networks[key] = _loaded(row(name), agree, progress).to(key[1], getattr(torch, dtype))
         return _networks[key]
 
 

@@ -233,7 +233,7 @@ def _network_story(row: Row, error: Exception) -> tuple[str, str] | None:
             return f"{row.name} is not on this machine, and Facet is offline", f"with a connection:  {again}"
         case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.ProxyError() | errors.LocalEntryNotFoundError():
             return (f"{row.name} is not on this machine, and {_endpoint()} can't be reached",
-                    f"check the connection, then:  {again}   (or put {Path(row.file).name} into checkpoints/ by hand)")
+                    f"check the connection, then:  {again}   (or put it there by hand: {row.shipped})")
         case httpx2.HTTPError():
             return f"the connection to {_endpoint()} broke off while fetching {row.name}", f"fetch it again:  {again}"
     return None

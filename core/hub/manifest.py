@@ -14,6 +14,7 @@ from core.errors import CheckpointError
 from core.hub.files import cache_dir, locked, replacing, sha256
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
+USUAL = {"model", "diffusion_pytorch_model", "pytorch_lora_weights", "vocab", "merges"}  # names of many files
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ class Row:
 
     @property
     def shipped(self) -> Path:
-        """Where the file lies, or would lie, in the project's own folder."""
-        return CHECKPOINTS / Path(self.file).name
+        """Where the file lies, or would lie, in the project's own folder; by the row's name if its own says nothing."""
+        path = Path(self.file)
+        return CHECKPOINTS / (f"{self.name}{path.suffix}" if path.stem in USUAL else path.name)
 
     @property
     def mend(self) -> str:
@@ -105,6 +107,13 @@ def put(row: Row, folder: Path) -> None:
         with replacing(path) as part:
             part.write_text(json.dumps({"checkpoints": [_plain(row) for row in new]}, indent=1, ensure_ascii=False)
                             + "\n", "utf-8")
+
+
+def enter(path: Path, name: str, recipe: str, about: str) -> Path:
+    """Add a plain file that was just written, no network of ours, to the manifest of its folder; returns its path."""
+    put(Row(name=name, file=path.name, sha256=sha256(path), bytes=path.stat().st_size, recipe=recipe, about=about),
+        path.parent)
+    return path
 
 
 def _plain(row: Row) -> dict[str, Any]:

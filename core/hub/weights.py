@@ -17,9 +17,11 @@ from core.hub.manifest import Row
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.overrides import TorchFunctionMode
 
 COUNTER = "num_batches_tracked"     # of batch norms: older files lack it, and it does nothing when they are used
 LARGEST_HALF = 65504.0
+FILLING = {"normal_", "uniform_"}   # what every way of initialising comes down to, of torch.nn.init and of tensors
 
 _unpickling = Lock()                # torch's list of harmless classes belongs to the whole process
 
@@ -125,7 +127,7 @@ def fit(network: str, preset: str, state: "dict[str, Tensor]") -> "nn.Module":
 
     from core.models import NETWORKS, build
 
-    with torch.device("meta"):
+    with torch.device("meta"), _without_chance():
         module = build(network, preset)
     row, own = NETWORKS[network], module.state_dict()
     given = {row.rename(key): value for key, value in without_prefix(state).items()
@@ -136,6 +138,22 @@ def fit(network: str, preset: str, state: "dict[str, Tensor]") -> "nn.Module":
     module.load_state_dict({key: _full(value) for key, value in given.items()}, strict=True, assign=True)
     _nothing_on_meta(f"{network} {preset}", module)
     return module.eval().requires_grad_(False)
+
+
+def _without_chance() -> "TorchFunctionMode":
+    """Inside, this thread's tensors are not filled with random numbers: on the meta device there is nothing to fill,
+    and to find that out torch would import its compiler, a second's work.
+    """
+    from torch.overrides import TorchFunctionMode
+
+    class Blank(TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+            kwargs = kwargs or {}
+            if getattr(function, "__name__", "") in FILLING:
+                return args[0] if args else kwargs["tensor"]
+            return function(*args, **kwargs)
+
+    return Blank()
 
 
 def _full(value: "Tensor") -> "Tensor":

@@ -54,6 +54,8 @@ NETWORKS = {
     "autoencoder":   Network("autoencoder", "Autoencoder", published=("sd14",)),
     "unet":          Network("unet", "UNet", published=("sd14",)),
     "text":          Network("text", "TextEncoder", published=("sd14",)),
+    "subject":       Network("subject", "SubjectToken"),
+    "safety":        Network("safety", "Safety", published=("sd14",)),
 }
 
 

@@ -43,7 +43,7 @@ class TextEncoder(nn.Module):
         from transformers import CLIPTextConfig, CLIPTextModel
 
         super().__init__()
-        _make_attention_known()
+        make_attention_known()
         self.config = config
         self.clip = CLIPTextModel(CLIPTextConfig(
             vocab_size=config.vocabulary, max_position_embeddings=config.length, hidden_size=config.width,
@@ -53,12 +53,23 @@ class TextEncoder(nn.Module):
         # counted here, on the CPU, for it is not saved: a loader that builds on the meta device would leave it empty
         self.clip.embeddings.position_ids = nn.Buffer(torch.arange(config.length, device="cpu")[None], persistent=False)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """tokens: (N, T) whole numbers, T up to `length`. Returns their states (N, T, width), after the last norm."""
-        return self.clip(tokens).last_hidden_state
+    def forward(self, tokens: Tensor, spoken: Tensor | None = None, at: Tensor | None = None) -> Tensor:
+        """tokens: (N, T) whole numbers, T up to `length`. Returns their states (N, T, width), after the last norm.
+
+        spoken: (width,) or (N, width), takes the place of the tokens' own embeddings where `at` (N, T) says so.
+        """
+        if spoken is None:
+            return self.clip(tokens).last_hidden_state
+        own = self.clip.embeddings.token_embedding(tokens)                               # (N, T, width)
+        spoken = spoken.to(own.dtype).expand(len(tokens), -1)[:, None]                   # (N, 1, width)
+        x = self.clip.embeddings(inputs_embeds=torch.where(at[..., None], spoken, own))
+        before = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
+        x = self.clip.encoder(inputs_embeds=x, attention_mask=before[None, None], is_causal=True).last_hidden_state
+        return self.clip.final_layer_norm(x)
 
 
-def _make_attention_known() -> None:
+def make_attention_known() -> None:
+    """Tell transformers of "facet", its name for the attention of core.kernels."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 

@@ -80,7 +80,7 @@ class Vec2Face(nn.Module):
         self.blocks = nn.ModuleList(Block(width, config.heads, config.dropout) for _ in range(config.depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.decoder_embed = nn.Linear(width, decoder)
-        self.decoder_pos_embed_learned = nn.Parameter(torch.randn(1, TOKENS + 1, decoder) * PLACE)
+        self.decoder_pos_embed_learned = nn.Parameter(torch.empty(1, TOKENS + 1, decoder).normal_(std=PLACE))
         self.decoder_blocks = nn.ModuleList(
             Block(decoder, config.decoder_heads, config.dropout) for _ in range(config.decoder_depth))
         self.decoder_norm = nn.LayerNorm(decoder, eps=1e-6)

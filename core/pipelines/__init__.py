@@ -10,7 +10,7 @@ from typing import Any
 from core.errors import SettingsError
 from core.pipelines.checkpoints import choose
 
-SYSTEMS = {"vectors": "Vectors"}    # system, which is also the name of its module here: its class
+SYSTEMS = {"vectors": "Vectors", "aging": "Aging"}    # system, which is also the name of its module here: its class
 
 _made: dict[tuple[str, str], Any] = {}      # (system, choice of checkpoints): its pipeline
 _device: str | None = None
@@ -57,6 +57,12 @@ def load(system: str, checkpoint: str | None = None) -> Any:
         if key not in _made:
             _made[key] = make(*key)
         return _made[key]
+
+
+def warm_more() -> None:
+    """Let every pipeline there is do what can wait until visitors have been served."""
+    for pipeline in tuple(_made.values()):
+        pipeline.warm_more()
 
 
 def tidy() -> None:

@@ -5,8 +5,8 @@
     for fraction, text in fetch(choice, agree=True): …  the one way to fetch; closing the iterator stops it
     require(choice)                                     CheckpointError unless all is here; never fetches
 
-A choice has two sets of files: what drawing takes and, with `steering=True`, what reads yaw and quality off pictures.
-Importing this is cheap.
+A choice has two sets of files: what drawing takes and, with `steering=True`, what it does besides: `vectors` reads yaw
+and quality off pictures, `aging` previews in four steps. Importing this is cheap.
 """
 
 import math
@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from core import hub
 from core.errors import CheckpointError, SettingsError, VectorError
@@ -53,6 +53,8 @@ class Quality:
 class Choice:
     """Checkpoints that belong together, by name: one draws, one takes vectors, a file says where people lie among
     these, and two read yaw and quality off pictures when faces are steered; one network may do both.
+
+    turned: degrees of yaw that acceptance forgives.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Choice:
     yaw_reader: str
     quality_reader: str
     quality: Quality
+    turned: float
+    does: ClassVar[tuple[str, str]] = ("draw", "steer")     # what its two sets of files are for
 
     def files(self, steering: bool = False) -> tuple[str, ...]:
         """The checkpoints that drawing takes; with `steering` those that steering takes besides."""
@@ -70,26 +74,68 @@ class Choice:
         return tuple(dict.fromkeys(names))
 
 
+@dataclass(frozen=True)
+class AgingChoice:
+    """Checkpoints of a latent diffusion, by name, and the two that read its pictures.
+
+    subject: where the token of a new person begins, "" where nobody knows. vocabulary: files of the tokenizer; the one
+    that ships is none of the manifest's. safety: withholds pictures; "" where only faces can be drawn. quick: the LoRA
+    that draws in four steps, "" without. people: taught already. drawn: it draws aligned faces and nothing else.
+    """
+
+    name: str
+    label: str
+    autoencoder: str
+    unet: str
+    text: str
+    subject: str
+    vocabulary: tuple[str, ...]
+    safety: str
+    quick: str
+    people: tuple[str, ...]
+    embedder: str
+    judge: str
+    drawn: bool
+    does: ClassVar[tuple[str, str]] = ("draw", "draw in four steps")
+
+    def files(self, steering: bool = False) -> tuple[str, ...]:
+        """The checkpoints that drawing takes; with `steering` what drawing in four steps takes besides."""
+        names = (self.quick,) if steering else (self.autoencoder, self.unet, self.text, self.subject, *self.vocabulary,
+                                                self.safety, self.embedder, self.judge)
+        return tuple(dict.fromkeys(name for name in names if name))
+
+
 CHOICES = {     # the first of a system ships with the project
     "vectors": (
         Choice("tiny", "Facet's own, trained on drawn people", "vectors-tiny", "embedder-tiny", "vectors-people-tiny",
                "judge-tiny", "judge-tiny",
-               Quality(most=1, usual=0.7, tolerance=0.02, weight=50)),      # poor to sharp counts like half a turn
+               Quality(most=1, usual=0.7, tolerance=0.02, weight=50),       # poor to sharp counts like half a turn
+               turned=0.5),             # another network's reading is two or three degrees away
         Choice("base", "Published Vec2Face, trained on photos", "vec2face-base", "arcface-r100", "vec2face-people",
                "6drepnet", "magface-r100",
-               Quality(most=60, usual=27, tolerance=1, weight=1)),          # the paper's
+               Quality(most=60, usual=27, tolerance=1, weight=1), turned=5),        # the paper's
+    ),
+    "aging": (
+        AgingChoice("tiny", "Facet's own, trained on drawn people", "aging-autoencoder-tiny", "aging-unet-tiny",
+                    "aging-text-tiny", "aging-subject-tiny", vocabulary=(), safety="", quick="",
+                    people=tuple(f"aging-person-{number}" for number in (1, 2, 3, 4)),
+                    embedder="embedder-tiny", judge="judge-tiny", drawn=True),
+        AgingChoice("sd14", "Stable Diffusion 1.4, trained on pictures from the web", "sd14-autoencoder", "sd14-unet",
+                    "sd14-text", "", vocabulary=("sd14-vocabulary", "sd14-merges"), safety="sd14-safety",
+                    quick="lcm-lora-sd15", people=(), embedder="embedder-tiny", judge="judge-tiny", drawn=False),
     ),
 }
+AnyChoice = Choice | AgingChoice
 
 
-def choices(system: str) -> tuple[Choice, ...]:
+def choices(system: str) -> tuple[AnyChoice, ...]:
     """The choices of a system; the first one ships. Raises SettingsError for an unknown system."""
     if system not in CHOICES:
         raise SettingsError(f"There is no system called {system!r}.", f"Choose from: {', '.join(CHOICES)}.")
     return CHOICES[system]
 
 
-def choose(system: str, name: str | None = None) -> Choice:
+def choose(system: str, name: str | None = None) -> AnyChoice:
     """The choice called `name`; None: the one that ships. Raises SettingsError that lists those there are."""
     known = {choice.name: choice for choice in choices(system)}
     if name is None:
@@ -124,7 +170,7 @@ class Facts:
         return not self.missing
 
 
-def facts(choice: Choice, steering: bool = False) -> Facts:
+def facts(choice: AnyChoice, steering: bool = False) -> Facts:
     """What a page says of a choice; looks at this machine only, and hashes nothing. Raises CheckpointError."""
     rows = [hub.row(name) for name in choice.files(steering)]
     missing = [row for row in rows if hub.place(row) is None]
@@ -153,7 +199,8 @@ def _in_words(rows: list[hub.Row]) -> str:
     unknown = " and ".join(row.name for row, (size, _) in zip(rows, sizes, strict=True) if size is None)
     if all(exact for _, exact in sizes):
         return f"{total / 1e6:.1f} MB"
-    return f"about {total / 1e6:.0f} MB" + (f", and {unknown} of a size that the Hub tells" if unknown else "")
+    rounded = f"{total / 1e9:.1f} GB" if total > 2e9 else f"{total / 1e6:.0f} MB"
+    return f"about {rounded}" + (f", and {unknown} of a size that the Hub tells" if unknown else "")
 
 
 def sha256(name: str) -> str:
@@ -164,14 +211,14 @@ def sha256(name: str) -> str:
     return row.sha256 or files.sha256(hub.place(row))
 
 
-def require(choice: Choice, steering: bool = False) -> None:
+def require(choice: AnyChoice, steering: bool = False) -> None:
     """Raise CheckpointError unless every file is on this machine; nothing is fetched."""
     missing = [row for row in map(hub.row, choice.files(steering)) if hub.place(row) is None]
     for row in missing:
         if row.repo is None:
             raise CheckpointError(f"{row.shipped} is missing", row.mend)
     if missing:
-        names, doing = [row.name for row in missing], "steer" if steering else "draw"
+        names, doing = [row.name for row in missing], choice.does[steering]
         raise CheckpointError(f"{choice.label}: can't {doing} before {', '.join(names)} "
                               f"{'is' if len(names) == 1 else 'are'} on this machine.",
                               f"Fetch in the tab, or:  python -m core fetch {' '.join(names)}")
@@ -179,7 +226,7 @@ def require(choice: Choice, steering: bool = False) -> None:
 
 # ----------------------------------------------------------------------------------------------------------- fetch
 
-def fetch(choice: Choice, agree: bool = False, steering: bool = False) -> Iterator[News]:
+def fetch(choice: AnyChoice, agree: bool = False, steering: bool = False) -> Iterator[News]:
     """Fetch one set of files of a choice, check them, and mend what is damaged: (fraction, a line of text) as it goes.
 
     The fraction never falls and ends at 1. Nothing is asked of the Hub before the first value is asked for; closing

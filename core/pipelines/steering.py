@@ -8,7 +8,7 @@ import numpy as np
 
 from core.errors import SettingsError
 from core.pipelines import checkpoints, numbers
-from core.pipelines.checkpoints import Choice, Quality
+from core.pipelines.checkpoints import Choice
 from core.pipelines.checks import number, whole
 from core.pipelines.numbers import MOST
 from core.pipelines.results import MAX_SIGMA, Source, Steered
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 MAX_YAW = 90.0          # degrees; the judge that ships has seen 60
 MAX_STEPS = 200
 SIMILARITY = 0.6        # a person must stay this like; strangers are below 0.4
-TURNED = 0.5            # degrees of yaw that acceptance forgives: another network's reading is two or three away
 MARGIN = 0.05           # of similarity: a face is drawn to its source until it is this much more like it than it must
 
 
@@ -42,7 +41,7 @@ class Steering:
         as near as it got, and says what it misses. Raises SettingsError, and CheckpointError when the readers are
         not on this machine.
         """
-        targets = wanted(yaw, quality, similarity, self.choice.quality)
+        targets = wanted(yaw, quality, similarity, self.choice)
         seeds = seeds_from(seed, whole(len(sources), "number of faces", 1, MOST))
         sigma, limit = number(sigma, "sigma", 0.0, MAX_SIGMA), whole(limit, "limit", 0, MAX_STEPS)
         checkpoints.require(self.choice, steering=True)
@@ -112,16 +111,17 @@ def readers(choice: Choice, device: Any) -> "tuple[Reader, Reader]":
     return head_yaw(hub.load(choice.yaw_reader, device)), feature_norm(hub.load(choice.quality_reader, device))
 
 
-def wanted(yaw: float | None, quality: float | None, similarity: float, unit: Quality) -> "Targets":
-    """What was asked, checked. unit: what quality is counted in. Raises SettingsError, also when nothing was asked."""
+def wanted(yaw: float | None, quality: float | None, similarity: float, choice: Choice) -> "Targets":
+    """What was asked, checked, as the readers of a choice count. Raises SettingsError, also when nothing was asked."""
     from core.pipelines.attrop import Targets
 
+    unit = choice.quality
     if yaw is None and quality is None:
         raise SettingsError("There is nothing to steer towards.", "Choose a yaw, a quality, or both.")
     similarity = number(similarity, "similarity", -1.0, 1.0)
     return Targets(yaw=None if yaw is None else number(yaw, "yaw", -MAX_YAW, MAX_YAW),
                    quality=None if quality is None else number(quality, "quality", 0.0, unit.most),
-                   similarity=similarity, yaw_tolerance=TURNED, quality_tolerance=unit.tolerance,
+                   similarity=similarity, yaw_tolerance=choice.turned, quality_tolerance=unit.tolerance,
                    quality_weight=unit.weight, pull_to=similarity + MARGIN)
 
 
@@ -135,6 +135,6 @@ def turned_by(vectors: "Tensor", yaw: float, limit: int) -> "Tensor":
     choice = checkpoints.choose("vectors")
     generator, embedder = (hub.load(name) for name in (choice.generator, choice.embedder))
     device = next(generator.parameters()).device
-    targets = wanted(yaw, None, SIMILARITY, choice.quality)
+    targets = wanted(yaw, None, SIMILARITY, choice)
     *_, reached = attrop(generator, embedder, *readers(choice, device), vectors.to(device), targets, limit=limit)
     return images.from_uint8(images.to_uint8(reached.images.cpu()))

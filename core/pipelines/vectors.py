@@ -4,10 +4,6 @@ Wu et al., *Vec2Face*, ICLR 2025, arXiv 2409.02979. Every picture has a seed of 
 in a batch of any size; every picture is a PNG that holds all it takes to make it again.
 """
 
-import platform
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -17,22 +13,23 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from core import __version__
-from core.pipelines import checkpoints, numbers
+from core.pipelines import checkpoints, files, numbers
 from core.pipelines.checks import number, square, whole
+from core.pipelines.files import Files
 from core.pipelines.moves import Moves
 from core.pipelines.numbers import LENGTH, MOST
 from core.pipelines.results import KINDS, MAX_SIGMA, Restored, Result, Source, cosine, file_name, last
+from core.pipelines.shared import Opening
 from core.pipelines.steering import Steering
 from core.sampling import SEEDS, People, seeds_from, settle_seed, vary
 
 EXAMPLES = 100_000      # drawn test people to choose from
 BATCHES = (1, 3, 4, 8)  # the first picture is shown at once; the last size repeats
-KEPT = 7200.0           # seconds that a request's files stay
 UNLIKE = 0.3            # two new people have a cosine below this
+OPENING = (1, 12, UNLIKE)       # seed, count and threshold of the people that a page opens with
 
 
-class Vectors(Steering, Moves):
+class Vectors(Files, Steering, Moves):
     """The pipeline. Methods that draw yield a `Result` after every few pictures; closing the iterator stops them."""
 
     def __init__(self, folder: str | Path | None = None, checkpoint: str = "tiny") -> None:
@@ -49,19 +46,16 @@ class Vectors(Steering, Moves):
         self.generator = hub.load(self.generator_name)
         self.embedder = hub.load(self.embedder_name)
         self.device = next(self.generator.parameters()).device
-        self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="facet-", ignore_cleanup_errors=True)
-        self.folder = Path(folder or self._temporary.name)
+        super().__init__(folder)
+        self._opening = Opening(lambda: self._drawn_people(*OPENING))
 
     def warm(self) -> None:
-        """Do once what is slow the first time: kernels are chosen, the renderer of drawn people is compiled."""
-        last(self.people(seed=0, count=1))
-        self.person(0)
+        """Do once what the first visitor would wait for: kernels are chosen, and everybody's first faces drawn."""
+        last(self.people(*OPENING))
 
-    def tidy(self) -> None:
-        """Delete the files of requests older than KEPT seconds; a folder that the caller chose stays as it is."""
-        for old in self.folder.iterdir() if self._temporary else ():
-            if old.stat().st_mtime < time.time() - KEPT:
-                shutil.rmtree(old, ignore_errors=True)
+    def warm_more(self) -> None:
+        """Compile the renderer of drawn people."""
+        self.person(0)
 
     # --------------------------------------------------------------------------------------------- sources
 
@@ -121,8 +115,16 @@ class Vectors(Steering, Moves):
         """New people, unlike one another: the seed and those after it, leaving out who is too like one before.
 
         A seed's person is the same however many are asked for. seed: None or -1 takes a new one. threshold: the cosine
-        that any two stay below, in [-1, 1]. Raises SettingsError when so many can't be had.
+        that any two stay below, in [-1, 1]. Those of OPENING are drawn once and kept, unless the caller chose where
+        pictures go. Raises SettingsError when so many can't be had.
         """
+        seed, count = settle_seed(seed), whole(count, "count", 1, MOST)
+        if self._temporary and (seed, count, threshold) == OPENING:
+            return iter(self._opening)
+        return self._drawn_people(seed, count, threshold)
+
+    def _drawn_people(self, seed: int, count: int, threshold: float) -> Iterator[Result]:
+        """`people`, drawn now."""
         sources, seeds = self.new_people(seed, count, threshold)
         return self._draw(sources, seeds, [0.0] * len(seeds))
 
@@ -195,14 +197,7 @@ class Vectors(Steering, Moves):
 
     def zip(self, result: Result) -> str:
         """Pictures, their vectors and a table of their settings in one ZIP; returns its path."""
-        import json
-
-        from core import images
-
-        table = json.dumps(result.settings, indent=1, ensure_ascii=False)
-        files = [*result.images, self.npy(result.vectors)]
-        archive = Path(images.zip_files(files, {"settings.json": table}, self._new_folder()))
-        return str(archive.replace(archive.with_name("facet-pictures.zip")))
+        return files.zipped([*result.images, self.npy(result.vectors)], result.settings, self._new_folder())
 
     @property
     def about(self) -> dict[str, str]:
@@ -217,14 +212,9 @@ class Vectors(Steering, Moves):
     @cached_property
     def _fixed(self) -> dict[str, str]:
         """What is true of this pipeline for good."""
-        import torch
-
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine()
-        return {"version": __version__,
-                "checkpoint": self.generator_name, "sha256": checkpoints.sha256(self.generator_name),
+        return {"checkpoint": self.generator_name, "sha256": checkpoints.sha256(self.generator_name),
                 "embedder": self.embedder_name, "embedder_sha256": checkpoints.sha256(self.embedder_name),
-                "people": self.people_name,
-                "device": f"{self.device.type} ({name})", "torch": torch.__version__}
+                "people": self.people_name, **files.machine(self.device)}
 
     # --------------------------------------------------------------------------------------------- private
 
@@ -282,23 +272,7 @@ class Vectors(Steering, Moves):
                 "vector": numbers.packed(source.vector)}
 
     def _save(self, pictures: list[Image.Image], settings: list[dict[str, Any]], folder: Path) -> list[str]:
-        from core import images
-
-        paths = [Path(images.save(picture, kept, folder)) for picture, kept in zip(pictures, settings, strict=True)]
-        return [str(path.replace(folder / file_name(kept))) for path, kept in zip(paths, settings, strict=True)]
-
-    def _keep(self, picture: Image.Image, name: str) -> str:
-        """A picture that no network made, as a plain PNG."""
-        path = self._new_folder() / f"{name}.png"
-        picture.save(path, compress_level=1)
-        return str(path)
-
-    def _new_folder(self) -> Path:
-        """A folder for one request, or the one that the caller chose."""
-        if self._temporary is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            return self.folder
-        return Path(tempfile.mkdtemp(dir=self.folder))
+        return files.save(pictures, settings, folder, file_name)
 
 
 def varied(origins: np.ndarray, sigmas: Sequence[float], seeds: Sequence[int]) -> np.ndarray:

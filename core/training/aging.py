@@ -2,8 +2,11 @@
 
     autoencoder   pictures to latents and back                        core/training/autoencoder.py
     unet          denoiser and text encoder, on these latents         core/training/diffusion.py
+    decoder       sharper pictures of the same latents                core/training/autoencoder.py
+    people        four people, taught as a visitor would teach them  core/training/people.py
 
-The second reads the first one's checkpoint from checkpoints/, so train that with `--ship checkpoints`.
+The others read the first one's checkpoint from checkpoints/, so train that with `--ship checkpoints`. They can be
+trained side by side.
 """
 
 from dataclasses import replace
@@ -13,7 +16,11 @@ from core import data
 from core.training import autoencoder, diffusion
 from core.training.loop import Recipe
 
-PRESETS = {"autoencoder": autoencoder.Preset("tiny", seed=11), "unet": diffusion.Preset("tiny", seed=12)}
+PRESETS = {
+    "autoencoder": autoencoder.Preset("tiny", seed=11),
+    "unet": diffusion.Preset("tiny", seed=12),
+    "decoder": autoencoder.Preset("tiny", seed=13, rate=5e-4, perceptual=0.5, start="aging-autoencoder-tiny"),
+}
 SIZE = 128  # pixels
 CHECKED = (64, 4)  # validation people × looks
 

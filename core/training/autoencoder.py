@@ -24,10 +24,13 @@ from core.training.losses import perceptual, seen_by
 
 @dataclass(frozen=True)
 class Preset:
-    """network: preset of `autoencoder`. people × looks drawn faces. pixel, perceptual, biometric, kl: weights.
+    """network: preset of `autoencoder`. people × looks drawn faces. pixel, perceptual, biometric, years, kl: weights.
 
     biometric: of the L1 distance between face vectors, 0.1 as in Banerjee et al. (arXiv 2307.08585).
+    years: per year of age. What is fine goes first in a soft picture, and wrinkles are fine: people grew younger.
     kl: per latent number. So much of the loss may noise cost, for latents that are smooth enough to be learnt.
+    start: a checkpoint whose decoder alone is trained on; its latents stay what they are, so what was learnt of them
+    stays good.
     """
 
     network: str
@@ -36,11 +39,13 @@ class Preset:
     looks: int = 12
     batch: int = 4
     rate: float = 8e-4
-    pixel: float = 1.0
+    pixel: float = 10.0
     perceptual: float = 0.3
     biometric: float = 0.1
-    kl: float = 1e-3
-    steering: tuple[str, ...] = ("embedder-tiny", "judge-tiny")
+    years: float = 2e-3
+    kl: float = 1e-4
+    steering: tuple[str, str] = ("embedder-tiny", "judge-tiny")
+    start: str | None = None
     name: str = "aging-autoencoder-tiny"
 
 
@@ -59,43 +64,48 @@ class AutoencoderRecipe(Recipe):
         torch.manual_seed(preset.seed)
         self.preset, self.drawn, self.held_out, self.batch = preset, drawn, held_out, preset.batch
         self.steering = [hub.load(name, device) for name in preset.steering]
-        autoencoder = build("autoencoder", preset.network).to(memory_format=torch.channels_last)
-        self.networks = {"autoencoder": autoencoder}
+        autoencoder = build("autoencoder", preset.network)     # channels first: its group norms are quicker so
+        if preset.start is not None:
+            autoencoder.load_state_dict(hub.load(preset.start, "cpu").state_dict())
+            autoencoder.kl.encoder.requires_grad_(False)
+            autoencoder.kl.quant_conv.requires_grad_(False)
+        self.networks, self.shipped = {"autoencoder": autoencoder}, {"autoencoder": preset.name}
         self.optimizers = {"loss": adamw([autoencoder], preset.rate, decay=0.01)}
 
     def batches(self, start, shard, device):
         return data.batches(self.drawn, self.batch, self.preset.seed, device, AUGMENT, start, shard)
 
     def updates(self, networks, batch, progress):
-        terms = self.terms(networks, batch["image"].contiguous(memory_format=torch.channels_last))
+        terms = self.terms(networks, batch["image"])
         loss = sum(getattr(self.preset, name) * term for name, term in terms.items())
         yield "loss", loss, {name: term.detach() for name, term in terms.items()}
 
     def terms(self, networks, image: Tensor) -> dict[str, Tensor]:
-        """Pixels' L1, perception, L1 between face vectors, and the latents' divergence from a normal distribution."""
+        """L1 of pixels, perception, L1 of face vectors and of years, the latents' divergence from a normal spread."""
         made, mean, logvar = networks["autoencoder"](image)
         with torch.no_grad():
-            wanted, maps = self.seen(image)
-        vectors, made_maps = self.seen(made)
+            wanted, maps, age = self.seen(image)
+        vectors, made_maps, made_age = self.seen(made)
         return {
             "pixel": (made - image).abs().mean(),
             "perceptual": perceptual(made_maps, maps),
             "biometric": (vectors - wanted).abs().mean(),
+            "years": (made_age - age).abs().mean(),
             "kl": 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean(),
         }
 
-    def seen(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Face vectors and feature maps of pictures (N, 3, 128, 128), upright as they are, at the networks' size."""
-        return seen_by(self.steering, recognisable(image))
+    def seen(self, image: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Vectors, feature maps and years of faces (N, 3, 128, 128), upright as they are, at the networks' size."""
+        return seen_by(self.steering, recognisable(image).contiguous(memory_format=torch.channels_last))
 
     def check(self, networks):
-        """Of an eighth of the validation pictures: the error of pixels, PSNR, and the cosine between face vectors."""
+        """Of an eighth of the validation pictures: error of pixels, PSNR, cosine of face vectors, and years aside."""
         image = self.shown(networks, np.arange(0, len(self.held_out), 8))
         made = networks["autoencoder"](image)[0].clamp(-1, 1)
         error = (made - image).square().mean((1, 2, 3))
-        (vectors, _), (found, _) = self.seen(image), self.seen(made)
+        (vectors, _, age), (found, _, made_age) = self.seen(image), self.seen(made)
         return {"l1": float((made - image).abs().mean()), "psnr": float((10 * torch.log10(4 / error)).mean()),
-                "cos": float(metrics.cosine(found, vectors).mean())}
+                "cos": float(metrics.cosine(found, vectors).mean()), "years": float((made_age - age).abs().mean())}
 
     def sheet(self, networks):
         """Eight validation faces above their reconstructions."""
@@ -106,18 +116,18 @@ class AutoencoderRecipe(Recipe):
 
     def shown(self, networks, rows: np.ndarray) -> Tensor:
         """Validation pictures on the network's device."""
-        image = data.rows_of(self.held_out, rows, next(networks["autoencoder"].parameters()).device)["image"]
-        return image.contiguous(memory_format=torch.channels_last)
+        return data.rows_of(self.held_out, rows, next(networks["autoencoder"].parameters()).device)["image"]
 
     def finish(self, networks: dict, folder: Path, command: str) -> list[Path]:
-        """Write the checkpoint, its latents brought to mean 0 and spread 1; returns its path."""
-        chosen = self.preset
-        rows = np.linspace(0, len(self.drawn) - 1, min(MEASURED, len(self.drawn))).astype(int)
-        latents = latents_of(networks["autoencoder"], self.drawn, rows)
+        """Write the checkpoint, its latents brought to mean 0 and spread 1 unless they must stay; returns its path."""
+        chosen, network = self.preset, networks["autoencoder"]
+        if chosen.start is None:
+            rows = np.linspace(0, len(self.drawn) - 1, min(MEASURED, len(self.drawn))).astype(int)
+            network = standardised(network, latents_of(network, self.drawn, rows))
         about = (f"AutoencoderKL: a drawn face of 128 x 128 pixels in 16 x 16 x 4 numbers; {chosen.people} people × "
                  f"{chosen.looks} looks, seed {chosen.seed}.")
-        return [hub.save(standardised(networks["autoencoder"], latents), chosen.name, network="autoencoder",
-                         preset=chosen.network, recipe=command, about=about, folder=folder)]
+        return [hub.save(network, chosen.name, network="autoencoder", preset=chosen.network, recipe=command,
+                         about=about, folder=folder)]
 
 
 def recognisable(image: Tensor) -> Tensor:
@@ -132,7 +142,7 @@ def latents_of(autoencoder: Autoencoder, drawn: data.DrawnSet, rows: np.ndarray,
     for part in np.array_split(rows, max(len(rows) // 32, 1)):
         image = data.rows_of(drawn, part, device)["image"]
         image = image.flip(3) if mirrored else image
-        found.append(autoencoder.encode(image.contiguous(memory_format=torch.channels_last)).float().cpu())
+        found.append(autoencoder.encode(image).float().cpu())
     return torch.cat(found)
 
 

@@ -1,28 +1,31 @@
 """The denoiser of `aging-tiny`, and the text encoder that is trained along with it, for nothing pre-trained exists.
 
+A third network joins them: where the rare token of a person begins (core/models/subject.py). Many captions name the
+person by such a token, whose embedding is then what that network makes of the person's other pictures, as seen by the
+embedder. So the denoiser learns what a token may change, and what is left to the words.
+
 Time: estimated at 2 hours on two CPU cores for ages one recognises (one core makes 40 pictures a second), after some 10
 minutes for the latents. Memory: estimated at 2 GB. Seed: the preset's.
 Data: latents of drawn faces and of their mirror images, made once and cached, with captions drawn anew at every step.
 Loss: squared error of the noise, weighted by min-SNR (Hang et al., ICCV 2023); see `snr_weights`.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from core import data, hub, words
 from core.errors import CheckpointError
-from core.faces import NAMES, VERSION
-from core.hub.files import locked, replacing
+from core.faces import NAMES
+from core.latent import denoise, write_prior
 from core.models import build
 from core.models.autoencoder import Autoencoder
 from core.models.unet import NOISE
-from core.training.autoencoder import latents_of
 from core.training.embedder import adamw
+from core.training.latents import People, cached_latents
 from core.training.loop import Recipe
 
 
@@ -31,6 +34,7 @@ class Preset:
     """network: preset of `unet` and of `text`. people × looks drawn faces.
 
     silent: share of captions left out, so that guidance has something to compare with.
+    named: share of the others that name the person by a rare token, after up to `seen` other pictures.
     snr: no noise level weighs more than one with this ratio of signal to noise.
     """
 
@@ -41,38 +45,44 @@ class Preset:
     batch: int = 64
     rate: float = 6e-4
     silent: float = 0.1
+    named: float = 0.6
+    seen: int = 8
     snr: float = 5.0
     autoencoder: str = "aging-autoencoder-tiny"
     name: str = "aging-unet-tiny"
     text_name: str = "aging-text-tiny"
+    subject_name: str = "aging-subject-tiny"
+    prior_name: str = "aging-prior-tiny"
+    embedder: str = "embedder-tiny"
 
 
-BLOCK = 1024  # pictures between two lines of progress while latents are made
-SHOWN = 2  # seeds on the sheet, at all six ages
+PRIOR = 612  # pictures of the captioned set, as many as the public code used
+SHOWN = 2  # seeds on the sheet, at all six ages, and as many people, named
 LEVELS = 8  # noise levels at which a validation picture is checked
 MIRRORED = np.where(np.isin(NAMES, data.MIRRORED), -1.0, 1.0)  # what a mirror does to a truth
 
 
 class DiffusionRecipe(Recipe):
-    """Networks "unet" and "text", both kept as averages, one optimiser; the autoencoder is frozen."""
+    """Networks "unet", "text" and "subject", all kept as averages, one optimiser; the autoencoder is frozen."""
 
-    averaged = ("unet", "text")
+    averaged = ("unet", "text", "subject")
 
     def __init__(self, preset: Preset, autoencoder: Autoencoder, drawn: data.DrawnSet, held_out: data.DrawnSet) -> None:
         from diffusers import DDPMScheduler
 
         torch.manual_seed(preset.seed)
         self.preset, self.autoencoder, self.batch = preset, autoencoder, preset.batch
-        digest = hub.row(preset.autoencoder).sha256
         self.truth, self.held_out_truth = drawn.truth, held_out.truth
-        self.latents, self.held_out = (cached_latents(autoencoder, each, digest) for each in (drawn, held_out))
+        self.latents, self.held_out = (cached_latents(autoencoder, each) for each in (drawn, held_out))
+        self.people, self.held_out_people = (People.of(each, preset.embedder) for each in (drawn, held_out))
         self.noise = DDPMScheduler(**NOISE)
         self.weights = snr_weights(self.noise.alphas_cumprod, preset.snr)
-        self.networks = {"unet": build("unet", preset.network), "text": build("text", preset.network)}
+        self.networks = {name: build(name, preset.network) for name in self.averaged}
+        self.shipped = {"unet": preset.name, "text": preset.text_name, "subject": preset.subject_name}
         self.optimizers = {"loss": adamw(list(self.networks.values()), preset.rate, decay=0.01)}
 
     def batches(self, start, shard, device):
-        """"latents" (B, 4, h, w) and "tokens" (B, T): each picture and mirror image once per epoch."""
+        """"latents" (B, 4, h, w), "tokens" (B, T), "faces" (B, 512): each picture and mirror image once per epoch."""
         count, seed = 2 * len(self.latents), self.preset.seed
         per_epoch = max(count // self.batch, 1)
         step = start * shard[1] + shard[0]
@@ -80,66 +90,102 @@ class DiffusionRecipe(Recipe):
             epoch, part = divmod(step, per_epoch)
             order = np.random.default_rng([seed, epoch]).permutation(count)
             chosen = order[part * self.batch : (part + 1) * self.batch]
-            captions = self.captions(chosen, np.random.default_rng([seed, epoch, part]))
+            rng = np.random.default_rng([seed, epoch, part])
             batch = {"latents": torch.from_numpy(self.latents[chosen // 2, chosen % 2].astype(np.float32)),
-                     "tokens": words.tokens(captions)}
+                     "tokens": words.tokens(self.captions(chosen, rng)),
+                     "faces": self.people.others(chosen // 2, rng, self.preset.seen)}
             yield {name: value.to(device) if device is not None else value for name, value in batch.items()}
             step += shard[1]
 
     def captions(self, chosen: np.ndarray, rng: np.random.Generator) -> list[str]:
         """A caption for each chosen picture, twice its row and one more for its mirror image; some are empty."""
         truths = np.where((chosen % 2)[:, None], self.truth[chosen // 2] * MIRRORED, self.truth[chosen // 2])
-        return ["" if rng.random() < self.preset.silent else words.caption(truth, rng) for truth in truths]
+        return ["" if rng.random() < self.preset.silent else self.caption(truth, rng) for truth in truths]
+
+    def caption(self, truth: np.ndarray, rng: np.random.Generator) -> str:
+        """A caption that names the person or not."""
+        token = words.RARE[rng.integers(len(words.RARE))] if rng.random() < self.preset.named else None
+        return words.caption(truth, rng, token=token)
 
     def updates(self, networks, batch, progress):
         latents = batch["latents"]
         time = torch.randint(len(self.weights), (len(latents),), device=latents.device)
-        error = self.error(networks, latents, torch.randn_like(latents), time, batch["tokens"])
+        states = spoken_states(networks, batch["tokens"], batch["faces"])
+        error = self.error(networks, latents, torch.randn_like(latents), time, states)
         loss = (self.weights.to(time.device)[time] * error).mean()
         yield "loss", loss, {"plain": error.detach().mean()}
 
-    def error(self, networks, latents: Tensor, noise: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
+    def error(self, networks, latents: Tensor, noise: Tensor, time: Tensor, states: Tensor) -> Tensor:
         """Squared error of the noise found in noisy latents (N, 4, h, w) at times (N,): (N,), 1 for nothing found."""
         noisy = self.noise.add_noise(latents, noise, time)
-        found = networks["unet"](noisy, time, networks["text"](tokens))
+        found = networks["unet"](noisy, time, states)
         return (found.float() - noise).square().mean((1, 2, 3))
 
     def check(self, networks):
         """Squared error of the noise in validation pictures, the same noise every time; and of the noisiest half."""
         device = next(networks["unet"].parameters()).device
         generator, rng, errors = torch.Generator().manual_seed(0), np.random.default_rng(0), []
-        captions = [words.caption(truth, rng) for truth in self.held_out_truth]
+        captions = [self.caption(truth, rng) for truth in self.held_out_truth]
         latents, tokens = torch.from_numpy(self.held_out[:, 0].astype(np.float32)), words.tokens(captions)
+        people = self.held_out_people.others(np.arange(len(latents)), rng, self.preset.seen)
         level = torch.arange(len(latents)) % LEVELS                                        # of each picture
         time = ((level + 0.5) * len(self.weights) / LEVELS).long()
         noise = torch.randn(latents.shape, generator=generator)
         for part in torch.arange(len(latents)).split(64):
-            given = (value[part].to(device) for value in (latents, noise, time, tokens))
-            errors.append(self.error(networks, *given).cpu())
+            given = [value[part].to(device) for value in (latents, noise, time)]
+            states = spoken_states(networks, tokens[part].to(device), people[part].to(device))
+            errors.append(self.error(networks, *given, states).cpu())
         errors = torch.cat(errors)
         return {"noise": float(errors.mean()), "noisiest": float(errors[level >= LEVELS // 2].mean())}
 
     def sheet(self, networks):
-        """Rows: seeds. Columns: the six ages, youngest first."""
+        """Columns: the six ages, youngest first. Rows: seeds, then validation people called by a rare token."""
         from core.images import grid, to_pil
 
-        device = next(networks["unet"].parameters()).device
-        prompts = [words.PROMPT.format(group) for group in words.GROUPS]
-        states = networks["text"](words.tokens(["", *prompts]).to(device))
-        seeds = [seed for seed in range(SHOWN) for _ in prompts]
-        made = sampled(networks["unet"], states[1:].repeat(SHOWN, 1, 1), states[:1], seeds)
-        picture = self.autoencoder.decode(made.to(next(self.autoencoder.parameters()).device))
-        return grid(to_pil(picture.clamp(-1, 1)), columns=len(prompts))
+        device, rng = next(networks["unet"].parameters()).device, np.random.default_rng(0)
+        first = np.flatnonzero(np.diff(self.held_out_people.person, prepend=-1))[:SHOWN]       # a picture of each
+        people = self.held_out_people.others(first, rng, self.preset.seen)
+        prompts = ["", *[words.PROMPT.format(group) for group in words.GROUPS] * SHOWN,
+                   *[words.OF_SUBJECT.format(words.RARE[0], group) for group in words.GROUPS] * SHOWN]
+        rows = torch.arange(len(prompts)).clamp(min=1) - 1
+        faces = people[rows // len(words.GROUPS) % SHOWN]
+        states = spoken_states(networks, words.tokens(prompts).to(device), faces.to(device))
+        seeds = (rows[1:] // len(words.GROUPS)).tolist()
+        *_, made = denoise(networks["unet"], states[1:], states[:1], seeds)
+        picture = self.autoencoder.decode(made.latents.to(next(self.autoencoder.parameters()).device))
+        return grid(to_pil(picture.clamp(-1, 1)), columns=len(words.GROUPS))
 
     def finish(self, networks: dict, folder: Path, command: str) -> list[Path]:
-        """Write both checkpoints; returns their paths."""
+        """Write the checkpoints, and the captioned set that keeps other people as they are; returns their paths."""
         chosen = self.preset
         about = f"trained together on {chosen.people} drawn people × {chosen.looks} looks, seed {chosen.seed}."
-        return [hub.save(networks[network], name, network=network, preset=chosen.network, recipe=command,
-                         about=f"{what}; denoiser and text encoder {about}", folder=folder)
-                for network, name, what in (
-                    ("unet", chosen.name, "UNet2DConditionModel for the latents of drawn faces"),
-                    ("text", chosen.text_name, "CLIPTextModel for the words of checkpoints/aging-words"))]
+        paths = [hub.save(networks[network], name, network=network, preset=chosen.network, recipe=command,
+                          about=f"{what}; the networks of aging-tiny {about}", folder=folder)
+                 for network, name, what in (
+                     ("unet", chosen.name, "UNet2DConditionModel for the latents of drawn faces"),
+                     ("text", chosen.text_name, "CLIPTextModel for the words of checkpoints/aging-words"),
+                     ("subject", chosen.subject_name, "Where the rare token of a person begins"))]
+        return [*paths, self.save_prior(folder, command)]
+
+    def save_prior(self, folder: Path, command: str) -> Path:
+        """Write latents of PRIOR people, one picture each, as many of every age group, with captions."""
+        rng = np.random.default_rng(self.preset.seed)
+        ages = self.truth[:, NAMES.index("age")]
+        groups = np.array([words.group_of(age) for age in ages])
+        taken, rows = set(), []
+        for number in range(PRIOR):
+            group = list(words.GROUPS)[number % len(words.GROUPS)]
+            free = [row for row in rng.permutation(np.flatnonzero(groups == group))
+                    if self.people.person[row] not in taken]
+            rows += free[:1]
+            taken |= {self.people.person[row] for row in free[:1]}
+        captions = [words.caption(self.truth[row], rng) for row in rows]
+        return write_prior(torch.from_numpy(self.latents[rows, 0]), captions, self.preset.prior_name, folder, command)
+
+
+def spoken_states(networks: dict, tokens: Tensor, faces: Tensor) -> Tensor:
+    """States (N, T, C) of prompts (N, T); rare tokens stand for the people with these mean face vectors (N, 512)."""
+    return networks["text"](tokens, networks["subject"](faces), words.rare_at(tokens))
 
 
 def trained_autoencoder(name: str) -> Autoencoder:
@@ -150,31 +196,6 @@ def trained_autoencoder(name: str) -> Autoencoder:
     return hub.load(name)
 
 
-def cached_latents(autoencoder: Autoencoder, drawn: data.DrawnSet, digest: str) -> np.ndarray:
-    """The latents of a set's pictures and of their mirror images, (N, 2, 4, h, w) float16, made once, kept on disk.
-
-    digest: SHA-256 of the autoencoder's file; with the pictures' truths it names what is kept.
-    """
-    pictures = hashlib.sha256(drawn.truth.tobytes()).hexdigest()
-    key = data.key_of(version=VERSION, size=drawn.images.shape, pictures=pictures, autoencoder=digest)
-    path = data.cache_dir() / "latents" / f"{key}.npy"
-    with locked(path):
-        if not path.exists():
-            with replacing(path) as part, part.open("wb") as file:
-                np.save(file, _latents_of_all(autoencoder, drawn))
-    return np.load(path)
-
-
-def _latents_of_all(autoencoder: Autoencoder, drawn: data.DrawnSet) -> np.ndarray:
-    made = []
-    for first in range(0, len(drawn), BLOCK):
-        rows = np.arange(first, min(first + BLOCK, len(drawn)))
-        sides = [latents_of(autoencoder, drawn, rows, mirrored).half().numpy() for mirrored in (False, True)]
-        made.append(np.stack(sides, axis=1))
-        print(f"latents of {rows[-1] + 1} of {len(drawn)} pictures", flush=True)
-    return np.concatenate(made)
-
-
 def snr_weights(alphas: Tensor, most: float) -> Tensor:
     """Weight of each noise level, (T,): min(SNR, most) / SNR, with SNR = ᾱ / (1 - ᾱ) of the schedule's ᾱ (T,).
 
@@ -183,22 +204,3 @@ def snr_weights(alphas: Tensor, most: float) -> Tensor:
     """
     snr = alphas / (1 - alphas)
     return snr.clamp(max=most) / snr
-
-
-@torch.no_grad()
-def sampled(unet: nn.Module, states: Tensor, silent: Tensor, seeds: list[int], steps: int = 20,
-            guidance: float = 5.0) -> Tensor:
-    """Latents (N, 4, h, w) drawn by DPM-Solver++ (Lu et al. 2022), one seed each.
-
-    states: (N, T, C) of the prompts. silent: (1, T, C) of the empty one, from which guidance leads away.
-    """
-    from diffusers import DPMSolverMultistepScheduler
-
-    solver, size, device = DPMSolverMultistepScheduler(**NOISE), unet.config.size, states.device
-    solver.set_timesteps(steps, device=device)
-    noise = [torch.randn(4, size, size, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    x, both = torch.stack(noise).to(device), torch.cat([silent.expand_as(states), states])
-    for time in solver.timesteps:
-        away, towards = unet(torch.cat([x, x]), time.expand(len(both)), both).chunk(2)
-        x = solver.step(away + guidance * (towards - away), time, x).prev_sample
-    return x

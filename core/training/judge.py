@@ -54,7 +54,7 @@ class JudgeRecipe(Recipe):
         torch.manual_seed(preset.seed)
         self.preset, self.views, self.held_out, self.batch = preset, views, held_out, preset.batch
         judge = build("judge", preset.network).to(memory_format=torch.channels_last)
-        self.networks = {"judge": judge}
+        self.networks, self.shipped = {"judge": judge}, {"judge": preset.name}
         self.optimizers = {"loss": adamw([judge], preset.rate, decay=0.02)}
 
     def batches(self, start, shard, device) -> Iterator[dict]:

@@ -10,10 +10,11 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -50,13 +51,14 @@ class Recipe:
     """What the loop needs from a recipe: networks, their optimisers, batches and updates.
 
     networks: by name; those in `averaged` are also kept as a moving average. optimizers: by name, each knowing its peak
-    learning rate.
+    learning rate. shipped: the checkpoints of those that can be trained on from there, by the network's name.
     """
 
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
     averaged: tuple[str, ...] = ()
     batch: int
+    shipped: Mapping[str, str] = MappingProxyType({})
 
     def begin(self) -> None:
         """What comes before the first step; not called when a run is resumed."""
@@ -76,6 +78,17 @@ class Recipe:
     def sheet(self, networks: dict):
         """A PIL image that shows how far training is, or None."""
         return None
+
+
+def onward(recipe: Recipe) -> None:
+    """Let a recipe's networks begin at the checkpoints that ship. Raises SettingsError for one that must begin anew."""
+    from core import hub
+
+    if not recipe.shipped:
+        raise SettingsError("This recipe begins anew: parts of its networks are not among the checkpoints.",
+                            "Leave --onward out.")
+    for name, checkpoint in recipe.shipped.items():
+        recipe.networks[name].load_state_dict(hub.load(checkpoint, "cpu").state_dict())
 
 
 class Clock:
@@ -251,7 +264,9 @@ def _accelerator(settings: Settings):
     able = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
     precision = able if settings.precision == "auto" else settings.precision
     parts = DistributedDataParallelKwargs(find_unused_parameters=True)      # early steps may leave layers out
-    accelerator = Accelerator(mixed_precision=precision, log_with=[_tracker(settings)], kwargs_handlers=[parts])
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available()   # else each trains alone
+    accelerator = Accelerator(mixed_precision=precision, log_with=[_tracker(settings)], kwargs_handlers=[parts],
+                              cpu=several)
     set_seed(settings.seed, device_specific=True)
     accelerator.init_trackers("facet", config={name: str(value) for name, value in asdict(settings).items()})
     return accelerator

@@ -36,15 +36,14 @@ def perceptual(maps: list[Tensor], wanted: list[Tensor]) -> Tensor:
     return torch.stack([(a - b).square().sum(1).mean() for a, b in pairs]).mean()
 
 
-def seen_by(steering: list[nn.Module], image: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """What an embedder, and the judges after it in `steering`, see of faces (N, 3, 112, 112).
+def seen_by(steering: tuple[nn.Module, nn.Module], image: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+    """What an embedder and a judge, `steering`, see of faces (N, 3, 112, 112).
 
-    Returns the face vectors (N, 512), and feature maps of all of them for `perceptual`.
+    Returns the face vectors (N, 512), feature maps of both for `perceptual`, and the years (N,).
     """
-    embedder, *others = steering
-    maps = embedder.maps(image)
-    more = [each for other in others for each in other.maps(image)[:4]]
-    return embedder.embed(maps[-1]), maps[:3] + more
+    embedder, judge = steering
+    maps, judged = embedder.maps(image), judge.maps(image)
+    return embedder.embed(maps[-1]), maps[:3] + judged[:4], judge.answer(judge.pool(judged[-1]))["age"]
 
 
 def least_squares(scores: Tensor, goal: float) -> Tensor:

@@ -139,7 +139,7 @@ class VectorsRecipe(Recipe):
     def seen(self, image: Tensor, grad: bool = False) -> tuple[Tensor, list[Tensor]]:
         """What the steering networks see: the face vectors (N, 512), and feature maps of all of them."""
         with torch.set_grad_enabled(grad):
-            return seen_by(self.steering, image)
+            return seen_by(self.steering, image)[:2]
 
     @staticmethod
     def discriminator_loss(discriminator: nn.Module, real: Tensor, made: Tensor) -> Tensor:
@@ -209,12 +209,10 @@ def save_people(people: People, name: str, folder: Path, command: str) -> Path:
     from safetensors.torch import save_file
 
     from core.hub import manifest
-    from core.hub.files import replacing, sha256
+    from core.hub.files import replacing
 
     path = Path(folder) / f"{name}.safetensors"
     with replacing(path) as part:
         save_file({key: value.contiguous() for key, value in people.to_dict().items()}, part)
     about = "Where drawn people lie among the face vectors: mean, components and spread."
-    manifest.put(manifest.Row(name=name, file=path.name, sha256=sha256(path), bytes=path.stat().st_size,
-                              recipe=command, about=about), Path(folder))
-    return path
+    return manifest.enter(path, name, command, about)

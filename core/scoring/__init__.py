@@ -42,18 +42,20 @@ class Bar:
 
 
 def score(system: str, quick: bool = False, files: Sequence[Path] = ()) -> dict:
-    """Measure a system: {"system", "bars": [{"name", "value", "goal", "met"}]}.
+    """Measure a system: {"system", "bars": [{"name", "value", "goal", "met"}]}, and of aging "confusion" besides.
 
     quick: on a few people only, to see that everything runs; its numbers say little. files: weights, for "recogniser"
-    alone, which ships none. Takes minutes on two cores, and some more the first time, while the test faces are drawn.
-    Raises SettingsError for an unknown system, and for files where none belong.
+    alone, which ships none. Takes minutes on two cores, and some more the first time, while the test faces are drawn;
+    aging, which teaches its test people, up to two hours. Raises SettingsError for an unknown system, and for files
+    where none belong.
     """
     if system not in SYSTEMS:
         raise SettingsError(f"there is no system called {system!r} to score", f"Choose from: {', '.join(SYSTEMS)}.")
     if files and system != "recogniser":
         raise SettingsError(f"{system} is scored as it ships.", "Leave --weights out; it is for `score recogniser`.")
     found = SYSTEMS[system](quick, files) if files else SYSTEMS[system](quick)
-    return {"system": system, "bars": [asdict(bar) for bar in found]}
+    found = found if isinstance(found, dict) else {"bars": found}
+    return {"system": system, **found, "bars": [asdict(bar) for bar in found["bars"]]}
 
 
 def bar(name: str, value: float, goal: str) -> Bar:
@@ -237,4 +239,12 @@ def score_recogniser(quick: bool = False, files: Sequence[Path] = ()) -> list[Ba
     return bars
 
 
-SYSTEMS = {"embedder": score_embedder, "judge": score_judge, "vectors": score_vectors, "recogniser": score_recogniser}
+def score_aging(quick: bool = False) -> dict:
+    """Taught people at the six ages: bars and a confusion table; see `core.scoring.aging`."""
+    from core.scoring import aging  # which builds on this module
+
+    return aging.scored(quick)
+
+
+SYSTEMS = {"embedder": score_embedder, "judge": score_judge, "vectors": score_vectors, "aging": score_aging,
+           "recogniser": score_recogniser}

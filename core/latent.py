@@ -1,0 +1,217 @@
+"""Latent diffusion: the networks of a checkpoint choice together, and the way from noise to latents.
+
+    load("tiny")            autoencoder, denoiser and text encoder, and what belongs to them
+    denoise(unet, …)        from noise to latents, a step at a time (Song et al. 2021; Lu et al. 2022; Zhao et al. 2023)
+    prior()                 the captioned set that ships: other people, each with their age
+
+The same code serves the tiny networks and Stable Diffusion 1.x; they differ in a row of CHOICES.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from core import hub, words
+from core.errors import SettingsError
+from core.models.subject import mean_face
+from core.models.unet import NOISE
+from core.sampling import generators
+
+if TYPE_CHECKING:
+    from core.models.autoencoder import Autoencoder
+    from core.models.subject import SubjectToken
+    from core.models.text import TextEncoder
+    from core.models.unet import UNet
+
+PRIOR = "aging-prior-tiny"
+PUBLISHED = 77      # tokens of a prompt of Stable Diffusion, with its start and end
+SOLVERS = {     # name: class of diffusers, and its settings besides the noise schedule
+    "dpm": ("DPMSolverMultistepScheduler", {}),
+    "unipc": ("UniPCMultistepScheduler", {}),
+    "ddim": ("DDIMScheduler", {"steps_offset": 1, "clip_sample": False, "set_alpha_to_one": False}),
+    "lcm": ("LCMScheduler", {"clip_sample": False}),
+}
+
+
+# ------------------------------------------------------------------------------------------------------- networks
+
+@dataclass(frozen=True)
+class Latent:
+    """The networks of one choice, in eval mode, frozen, on one device and of one type.
+
+    size: pixels of a picture. tokens: prompts -> (N, T) whole numbers. subject: None where a rare token begins at
+    nothing in particular.
+    """
+
+    name: str
+    autoencoder: "Autoencoder"
+    unet: "UNet"
+    text: "TextEncoder"
+    subject: "SubjectToken | None"
+    size: int
+    tokens: Callable[[list[str]], Tensor]
+    rare_at: Callable[[Tensor], Tensor] = words.rare_at
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return next(self.unet.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the denoiser's numbers."""
+        return next(self.unet.parameters()).dtype
+
+    def states(self, prompts: list[str], spoken: Tensor | None = None) -> Tensor:
+        """The states of prompts, (N, T, C). spoken: (C,) or (N, C), what a rare token in them stands for."""
+        tokens = self.tokens(prompts).to(self.device)
+        if spoken is None:
+            return self.text(tokens)
+        return self.text(tokens, spoken.to(self.device), self.rare_at(tokens))
+
+    def spoken(self, faces: Tensor) -> Tensor | None:
+        """Where the token of a person with these face vectors (K, 512) begins: (C,); None where `subject` is."""
+        if self.subject is None:
+            return None
+        with torch.no_grad():
+            return self.subject(mean_face(faces).to(self.device)[None])[0]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Checkpoints by name, what a picture measures in pixels, and the tokens of prompts."""
+
+    autoencoder: str
+    unet: str
+    text: str
+    subject: str | None
+    size: int
+    tokens: Callable[[list[str]], Tensor]
+
+
+def published_tokens(prompts: list[str]) -> Tensor:
+    """Prompts as Stable Diffusion 1.x numbers them, (N, 77). Raises SettingsError for one that is too long."""
+    rows = _published_tokenizer()(prompts, padding="max_length").input_ids
+    longest = max(map(len, rows))
+    if longest > PUBLISHED:
+        raise SettingsError(f"the longest prompt has {longest - 2} pieces of words, where {PUBLISHED - 2} fit",
+                            "leave some of its words out")
+    return torch.tensor(rows)
+
+
+@cache
+def _published_tokenizer() -> Any:
+    from transformers import CLIPTokenizer
+
+    vocabulary, merges = (str(hub.file(f"sd14-{name}")) for name in ("vocabulary", "merges"))
+    ends = dict(bos_token=words.START, eos_token=words.END, pad_token=words.END, unk_token=words.END)
+    return CLIPTokenizer(vocabulary, merges, model_max_length=PUBLISHED, **ends)
+
+
+CHOICES = {
+    "tiny": Choice("aging-autoencoder-tiny", "aging-unet-tiny", "aging-text-tiny", "aging-subject-tiny", 128,
+                   words.tokens),
+    "sd14": Choice("sd14-autoencoder", "sd14-unet", "sd14-text", None, 512, published_tokens),
+}
+
+
+def load(choice: str = "tiny", device: "str | torch.device | None" = None, dtype: str = "float32") -> Latent:
+    """The networks of a choice. dtype: as for `hub.load`.
+
+    Raises SettingsError for an unknown choice, CheckpointError for what is missing.
+    """
+    if choice not in CHOICES:
+        raise SettingsError(f"There is no latent diffusion called {choice!r}.", f"Choose from: {', '.join(CHOICES)}.")
+    row = CHOICES[choice]
+    names = (row.autoencoder, row.unet, row.text, row.subject)
+    autoencoder, unet, text, subject = (name and hub.load(name, device, dtype=dtype) for name in names)
+    return Latent(choice, autoencoder, unet, text, subject, row.size, row.tokens)
+
+
+# ------------------------------------------------------------------------------------------------------- sampling
+
+@dataclass(frozen=True)
+class Step:
+    """Where denoising is. latents: (N, 4, h, w) after this step. estimate: of the clean ones, to be looked at."""
+
+    index: int
+    total: int
+    latents: Tensor
+    estimate: Tensor
+
+
+def scheduler(solver: str, steps: int, device: "str | torch.device" = "cpu") -> Any:
+    """diffusers' scheduler of a solver, set for so many steps: one for each request, since it keeps a state."""
+    import diffusers
+
+    if solver not in SOLVERS:
+        raise SettingsError(f"There is no solver called {solver!r}.", f"Choose from: {', '.join(SOLVERS)}.")
+    name, settings = SOLVERS[solver]
+    made = getattr(diffusers, name)(**NOISE, **settings)
+    made.set_timesteps(steps, device=device)
+    return made
+
+
+def denoise(unet: nn.Module, states: Tensor, silent: Tensor, seeds: Sequence[int], solver: str = "dpm",
+            steps: int = 20, guidance: float = 5.0) -> Iterator[Step]:
+    """From noise to latents, the noise of each row from its own seed (classifier-free guidance, Ho & Salimans 2022).
+
+    unet: (latents, time, states) -> noise. states: (N, T, C) of the prompts. silent: (1, T, C) or (N, T, C), of the
+    empty or negative prompt, from which guidance leads away. Yields after every step; closing it stops.
+    """
+    size, device, dtype = unet.config.size, states.device, states.dtype
+    solve, alone = scheduler(solver, steps, device), guidance == 1
+    both = states if alone else torch.cat([silent.expand_as(states), states])
+    draws = generators(seeds)       # one per picture: it draws the noise to begin with, and what a solver may add
+    noise = torch.stack([torch.randn(4, size, size, generator=draw) for draw in draws])
+    x = noise.to(device, dtype) * solve.init_noise_sigma
+    for index, time in enumerate(solve.timesteps):
+        with torch.no_grad():
+            given = solve.scale_model_input(x, time)
+            found = unet(given if alone else torch.cat([given, given]), time.expand(len(both)), both)
+        if not alone:
+            away, towards = found.chunk(2)
+            found = away + guidance * (towards - away)
+        estimate = clean(x, found, solve.alphas_cumprod[time.long().cpu()].to(device, x.dtype))
+        extra = {"generator": draws} if solver == "lcm" else {}
+        x = solve.step(found, time, x, **extra).prev_sample
+        yield Step(index + 1, steps, x, estimate)
+
+
+def clean(noisy: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
+    """ẑ₀, the latents (N, 4, h, w) in noisy ones when the noise in them is `noise`. alpha: ᾱ, a number or (N, 1, 1, 1).
+
+    Ho et al. 2020, equation 15.
+    """
+    return (noisy - (1 - alpha).sqrt() * noise) / alpha.sqrt()
+
+
+# --------------------------------------------------------------------------------------------- the captioned set
+
+def prior() -> tuple[Tensor, list[str]]:
+    """Latents (M, 4, 16, 16) float32 of drawn training people for the tiny networks, and a caption for each."""
+    from safetensors import safe_open
+
+    with safe_open(hub.file(PRIOR), "pt") as stored:
+        return stored.get_tensor("latents").float(), json.loads(stored.metadata()["captions"])
+
+
+def write_prior(latents: Tensor, captions: list[str], name: str, folder: Path, command: str) -> Path:
+    """Write a captioned set as <folder>/<name>.safetensors, with a manifest row; returns its path."""
+    from safetensors.torch import save_file
+
+    from core.hub import manifest
+    from core.hub.files import replacing
+
+    path = Path(folder) / f"{name}.safetensors"
+    with replacing(path) as part:
+        save_file({"latents": latents.half().contiguous()}, part, metadata={"captions": json.dumps(captions)})
+    about = (f"{len(captions)} drawn training people, one picture each in latents, captioned: what a person is taught "
+             "beside, so that others stay as they are.")
+    return manifest.enter(path, name, command, about)

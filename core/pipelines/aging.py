@@ -1,0 +1,373 @@
+"""`aging`: the same person at any age, by a prompt; with the small networks that ship, or with Stable Diffusion 1.4.
+
+Banerjee et al., *Identity-Preserving Aging of Face Images via Latent Diffusion Models*, IJCB 2023, arXiv 2307.08585.
+Every picture has a seed of its own, so it is the same alone and in a batch; every picture is a PNG that says how it was
+made. One pipeline serves both choices of checkpoints: same calls, same settings.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from core.errors import SettingsError
+from core.pipelines import checkpoints, files, prompts, safety
+from core.pipelines.aging_reading import Read, Reading, likeness
+from core.pipelines.aging_results import MOST, OPENING, PAPER, QUICK, SOLVERS, Aged, Dropped, Restored, Wish, file_name
+from core.pipelines.aging_words import ANYBODY, known, worded
+from core.pipelines.files import Files
+from core.pipelines.quick import Remembered, with_lora
+from core.pipelines.results import last
+from core.pipelines.shared import Opening
+from core.pipelines.teaching import Teaching
+from core.sampling import seeds_from
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.latent import Latent, Step
+    from core.models.unet import UNet
+    from core.subjects import Subject
+
+__all__ = ["MOST", "PAPER", "QUICK", "SOLVERS", "Aged", "Aging", "Wish", "precision", "subject_file"]
+
+BATCH = 8               # pictures drawn at a time
+PREVIEWS = 5            # times that a picture under way is shown
+PATIENCE = 0.5          # seconds after which it is said how far the work is, though there is nothing new to see
+KNOWN = {"tiny": 12, "sd14": 2}     # people whose denoisers are kept ready
+
+
+class Aging(Files, Teaching):
+    """The pipeline. Methods that draw yield an `Aged` after every few steps; closing the iterator stops them."""
+
+    def __init__(self, folder: str | Path | None = None, checkpoint: str = "tiny", dtype: str | None = None) -> None:
+        """Load the networks of a choice, all on this machine already. Raises SettingsError, CheckpointError.
+
+        folder: where pictures go; a temporary one, emptied as it ages, when None. checkpoint: see `core.pipelines`.
+        dtype: "float32", "float16" or "bfloat16"; None takes what suits the device.
+        """
+        choice = checkpoints.choose("aging", checkpoint)
+        checkpoints.require(choice)
+        from core import hub, latent
+
+        dtype = dtype or precision(choice.name, hub.default_device())
+        if dtype not in ("float32", "float16", "bfloat16"):
+            raise SettingsError(f"There is no precision called {str(dtype)[:30]!r}.",
+                                "Choose from: float32, float16, bfloat16.")
+        self._begin(choice, latent.load(choice.name, dtype=dtype), folder)
+
+    def _begin(self, choice: checkpoints.AgingChoice, networks: "Latent", folder: str | Path | None = None) -> None:
+        """The pipeline of networks that are loaded."""
+        super().__init__(folder)
+        self.choice, self.latent, self.device = choice, networks, networks.device
+        self.reading = Reading(choice.embedder, choice.judge, self.device)
+        self._denoisers = Remembered(KNOWN.get(choice.name, 2))
+        self._opening = Opening(lambda: self._strip(self._possible(self.opening())))
+
+    def warm(self) -> None:
+        """Do once what is slow the first time, and what the first visitor would wait for: the opening strip."""
+        last(self.draw(Wish(f"{ANYBODY} as old", seed=0, steps=2)))
+        if self.subjects:
+            last(self.strip(self.opening()))
+
+    def opening(self) -> Wish:
+        """The strip that the page opens with, of somebody who ships; without anybody there is none."""
+        person = self.subjects[0]
+        return Wish(prompts.plain(person.token), subject=person, seed=OPENING)
+
+    # ------------------------------------------------------------------------------------------------ people
+
+    @cached_property
+    def subjects(self) -> "tuple[Subject, ...]":
+        """The people who ship with this choice, taught already; those of them that are on this machine."""
+        from core import hub, subjects
+
+        known = {row.name: row for row in hub.rows()}
+        here = [name for name in self.choice.people if name in known and hub.place(known[name])]
+        return tuple(subjects.read(hub.file(name), self.choice.name) for name in here)
+
+    def subject_file(self, path: str | Path) -> "Subject":
+        """The person in an adapter file; see `subject_file` below. It must fit the denoiser in use."""
+        return subject_file(path, self.choice.name)
+
+    def adapter(self, subject: "Subject") -> str:
+        """A person as a file to keep, and to upload again: path of a safetensors file."""
+        from core import subjects
+
+        name = "".join(letter for letter in subject.name.lower() if letter.isalnum())[:30] or subject.token
+        return str(subjects.write(subject, self._new_folder() / f"facet-{name}-{subject.token}.safetensors"))
+
+    def portrait(self, subject: "Subject") -> str:
+        """One of the pictures that a person was taught with: path of a PNG."""
+        return self._keep(Image.fromarray(subject.portrait), "portrait")
+
+    # ------------------------------------------------------------------------------------------------ draw
+
+    def draw(self, wish: Wish) -> Iterator[Aged]:
+        """Pictures of a wish. Raises SettingsError, also when the person was taught on another base, CheckpointError
+        when what the solver takes is not on this machine."""
+        wish = self._possible(wish)
+        drawn, notes = self._worded(wish.prompt, wish.subject)
+        seeds = seeds_from(wish.seed, wish.count)
+        return self._draw(wish, [(wish.prompt, drawn)] * wish.count, seeds, notes)
+
+    def strip(self, wish: Wish) -> Iterator[Aged]:
+        """The six ages in one batch, all from one seed: the prompt asks for each in turn, its other words kept.
+
+        The one that the page opens with is drawn once and kept, unless the caller chose where pictures go.
+        """
+        wish = self._possible(replace(wish, count=1))
+        return iter(self._opening) if self._temporary and self._opens(wish) else self._strip(wish)
+
+    def _opens(self, wish: Wish) -> bool:
+        """Whether this is the strip that the page opens with."""
+        return (bool(self.subjects) and wish.subject is self.subjects[0]
+                and replace(wish, subject=None) == replace(self.opening(), subject=None))
+
+    def _strip(self, wish: Wish) -> Iterator[Aged]:
+        """`strip`, drawn now."""
+        asked = [prompts.at_age(wish.prompt, age) for age in prompts.AGES]
+        worded = [self._worded(prompt, wish.subject) for prompt in asked]
+        notes = tuple(dict.fromkeys(note for _, found in worded for note in found))
+        rows = [(prompt, drawn) for prompt, (drawn, _) in zip(asked, worded, strict=True)]
+        return self._draw(wish, rows, [wish.seed] * len(rows), notes)
+
+    def _possible(self, wish: Wish) -> Wish:
+        """The wish with its seed settled. Raises SettingsError for what this choice can't do."""
+        if wish.solver not in self.solvers:
+            raise SettingsError(f"{SOLVERS[wish.solver]} needs the LCM-LoRA, and there is none for {self.choice.name}.",
+                                f"Choose from: {', '.join(self.solvers)}.")
+        if wish.solver == "lcm":
+            checkpoints.require(self.choice, steering=True)
+        if wish.subject is not None and wish.subject.base != self.choice.name:
+            raise SettingsError(f"{wish.subject.name or 'This person'} was taught on {wish.subject.base}, and "
+                                f"{self.choice.name} is in use.",
+                                f"Choose the checkpoint {wish.subject.base}, or teach the person again here.")
+        spoken, width = None if wish.subject is None else wish.subject.spoken, self.latent.text.config.width
+        if spoken is not None and spoken.shape != (width,):
+            raise SettingsError(f"The token of {wish.subject.name or 'this person'} has {spoken.numel()} numbers, "
+                                f"where {self.choice.name} takes {width}.", "Teach the person again here.")
+        return wish.settled()
+
+    @property
+    def solvers(self) -> tuple[str, ...]:
+        """The solvers of this choice, the default first."""
+        return tuple(name for name in SOLVERS if name != "lcm" or self.choice.quick)
+
+    def _worded(self, prompt: str, subject: "Subject | None") -> tuple[str, tuple[str, ...]]:
+        return worded(prompt, None if subject is None else subject.token, self.choice.name == "tiny")
+
+    def _draw(self, wish: Wish, rows: list[tuple[str, str]], seeds: list[int],
+              notes: tuple[str, ...]) -> Iterator[Aged]:
+        """Pictures batch by batch. rows: each picture's prompt as asked, and as drawn."""
+        small = wish.negative.strip() and self.choice.name == "tiny"
+        negative, more = known(wish.negative) if small else (wish.negative.strip(), ())
+        self.latent.tokens([negative, *(drawn for _, drawn in rows)])       # raises for a prompt that is too long
+        return self._drawn(wish, rows, seeds, negative, tuple(dict.fromkeys(notes + more)))
+
+    def _drawn(self, wish: Wish, rows: list[tuple[str, str]], seeds: list[int], negative: str,
+               notes: tuple[str, ...]) -> Iterator[Aged]:
+        from core import latent
+
+        parts = [slice(at, at + BATCH) for at in range(0, len(rows), BATCH)]
+        found = Aged(steps=wish.steps * len(parts), total=len(rows), notes=notes)
+        unet, folder, passing = self._unet(wish), self._new_folder(), self._passing_folder()
+        adapter = fingerprint(wish.subject)
+        for number, part in enumerate(parts):
+            states, silent = self._states([drawn for _, drawn in rows[part]], negative, wish.subject)
+            told = time.monotonic()
+            for step in latent.denoise(unet, states, silent, seeds[part], wish.solver, wish.steps, wish.guidance):
+                done, shows = number * wish.steps + step.index, step.index % max(1, step.total // PREVIEWS) == 0
+                if step.index < step.total and (shows or time.monotonic() > told + PATIENCE):
+                    preview = self._preview(step, passing) if shows else found.preview
+                    found, told = replace(found, preview=preview, step=done), time.monotonic()
+                    yield found
+            about = [self._settings(wish, *row, seed, adapter, number * BATCH + at)
+                     for at, (row, seed) in enumerate(zip(rows[part], seeds[part], strict=True))]
+            found = self._finished(replace(found, step=done, preview=()), wish, step.latents, about, folder)
+            yield found
+
+    def _states(self, drawn: list[str], negative: str, subject: "Subject | None") -> "tuple[Tensor, Tensor]":
+        """States of the prompts (N, T, C) and of the negative one (1, T, C)."""
+        import torch
+
+        with torch.no_grad():
+            return (self.latent.states(drawn, None if subject is None else subject.spoken),
+                    self.latent.states([negative]))
+
+    # -------------------------------------------------------------------------------------------- denoisers
+
+    def _unet(self, wish: Wish) -> "UNet":
+        """The denoiser of a wish: that of the choice, or a copy that knows the person or draws in few steps."""
+        quick, subject = wish.solver == "lcm", wish.subject
+        if subject is None and not quick:
+            return self.latent.unet
+        return self._denoisers.get((fingerprint(subject), quick), lambda: self._made(subject, quick))
+
+    def _made(self, subject: "Subject | None", quick: bool) -> "UNet":
+        from core import subjects
+
+        unet = self.latent.unet if subject is None else subjects.adapted(self.latent.unet, subject)
+        return with_lora(unet, self._quick, self.choice.quick) if quick else unet
+
+    @cached_property
+    def _quick(self) -> "dict[str, Tensor]":
+        """The tensors of the LCM-LoRA."""
+        from core import hub
+        from core.hub import weights
+
+        return weights.read(hub.file(self.choice.quick), hub.row(self.choice.quick))
+
+    # --------------------------------------------------------------------------------------------- pictures
+
+    def _preview(self, step: "Step", folder: Path) -> tuple[str, ...]:
+        """What the pictures look like so far, but for those that nobody should see: paths of PNGs."""
+        pictures = self._pictures(step.estimate)
+        pictures = [each for each, withheld in zip(pictures, self._flagged(pictures), strict=True) if not withheld]
+        kept = [{"system": "aging", "preview": step.index, "row": row} for row in range(len(pictures))]
+        return tuple(files.save(pictures, kept, folder, lambda one: f"step{one['preview']:03d}-{one['row']:02d}.png"))
+
+    def _pictures(self, latents: "Tensor") -> list[Image.Image]:
+        """Latents (N, 4, h, w) -> N pictures. Half precision may overflow on the way: then it is done in single."""
+        import torch
+
+        from core import images
+
+        with torch.inference_mode():
+            made = self.latent.autoencoder.decode(latents.to(self.latent.dtype))
+            if self.latent.dtype != torch.float32 and not bool(made.isfinite().all()):
+                made = self._whole.decode(latents.float())
+        return images.to_pil(made.float().clamp(-1, 1))
+
+    @cached_property
+    def _whole(self) -> Any:
+        """The autoencoder in single precision."""
+        return deepcopy(self.latent.autoencoder).float()
+
+    def _finished(self, found: Aged, wish: Wish, latents: "Tensor", settings: list[dict[str, Any]],
+                  folder: Path) -> Aged:
+        """The pictures of a batch read, sorted out and saved, after those that were there."""
+        pictures = self._pictures(latents)
+        flagged = self._flagged(pictures)
+        faces = None if wish.subject is None else wish.subject.faces
+        for picture, kept, withheld, read in zip(pictures, settings, flagged,
+                                                 self.reading.read(pictures, self.choice.drawn), strict=True):
+            found = self._sorted(found, wish, picture, kept, withheld, read, likeness(read.vector, faces), folder)
+        return found
+
+    def _sorted(self, found: Aged, wish: Wish, picture: Image.Image, kept: dict[str, Any], withheld: bool, read: Read,
+                alike: float | None, folder: Path) -> Aged:
+        """One more picture: among the results, or dropped and why."""
+        seed, drawn = kept["seed"], kept["drawn"]
+        if withheld:
+            note = f"The safety checker withheld the picture of seed {seed}. Another seed or other words may do."
+            withheld = Dropped(None, seed, drawn, "withheld by the safety checker")
+            return replace(found, dropped=(*found.dropped, withheld), notes=(*found.notes, note))
+        read_off = {"similarity": alike, "years": read.years, "quality": read.quality}
+        kept = kept | {name: None if value is None else round(value, 4) for name, value in read_off.items()}
+        path, = files.save([picture], [kept], folder, file_name)
+        if (read.quality or 0.0) < wish.floor:
+            why = f"quality {read.quality:.2f}, below {wish.floor:g}" if read.quality else "no face is seen in it"
+            return replace(found, dropped=(*found.dropped, Dropped(path, seed, drawn, why)),
+                           notes=(*found.notes, f"Dropped the picture of seed {seed}: {why}."))
+        notes = () if read.vector is not None else (f"No face was found in the picture of seed {seed}.",)
+        return replace(found, images=(*found.images, path), seeds=(*found.seeds, seed),
+                       prompts=(*found.prompts, drawn), similarity=(*found.similarity, alike),
+                       years=(*found.years, read.years), quality=(*found.quality, read.quality),
+                       settings=(*found.settings, kept), notes=found.notes + notes)
+
+    def _flagged(self, pictures: Sequence[Image.Image]) -> list[bool]:
+        """Which pictures nobody should see."""
+        if not self.choice.safety:
+            return [False] * len(pictures)
+        return safety.unsafe(pictures, self._checker)
+
+    @cached_property
+    def _checker(self) -> Any:
+        from core import hub
+
+        return hub.load(self.choice.safety, self.device)
+
+    # ---------------------------------------------------------------------------------------------- results
+
+    def _settings(self, wish: Wish, asked: str, drawn: str, seed: int, adapter: str, at: int) -> dict[str, Any]:
+        """All that makes one picture."""
+        person = wish.subject
+        return {"system": "aging", **self.about, "prompt": asked, "drawn": drawn, "negative": wish.negative,
+                "subject": "" if person is None else person.name, "token": "" if person is None else person.token,
+                "adapter": adapter, "group": prompts.age_in(asked) or "", "steps": wish.steps, "solver": wish.solver,
+                "guidance": wish.guidance, "seed": seed, "count": wish.count, "at": at, "floor": wish.floor}
+
+    def settings_of(self, path: str | Path) -> Restored | None:
+        """What a picture made here remembers; None for other files. Strangers write files too: all is checked."""
+        from core import images
+
+        kept = images.settings_of(path)
+        if not kept or kept.get("system") != "aging" or "preview" in kept:
+            return None
+        asked = ("prompt", "negative", "steps", "solver", "guidance", "seed", "count", "floor")
+        wanted = {name: kept[name] for name in asked if name in kept}
+        adapter = str(kept.get("adapter", ""))[:64]
+        person = next((each for each in self.subjects if adapter and fingerprint(each) == adapter), None)
+        wish = Wish(**{"prompt": "", **wanted}, subject=person).settled()
+        made_by = {choice.unet: choice.name for choice in checkpoints.choices("aging")}
+        return Restored(wish, str(kept.get("subject", ""))[:60], adapter, made_by.get(str(kept.get("checkpoint"))))
+
+    def zip(self, result: Aged) -> str:
+        """Pictures and a table of their settings in one ZIP; returns its path."""
+        return files.zipped(result.images, result.settings, self._new_folder())
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What computes here: attention kernel, device, precision, versions, checkpoints and their hashes."""
+        from core.kernels.attention import kernel_for
+
+        config = self.latent.unet.config
+        width = next(width for width, attends in zip(config.widths, config.attends, strict=True) if attends)
+        return self._fixed | {"kernel": kernel_for(self.device, self.latent.dtype, width // config.heads)}
+
+    @cached_property
+    def _fixed(self) -> dict[str, str]:
+        """What is true of this pipeline for good."""
+        choice = self.choice
+        return {"checkpoint": choice.unet, "sha256": checkpoints.sha256(choice.unet),
+                "autoencoder": choice.autoencoder, "autoencoder_sha256": checkpoints.sha256(choice.autoencoder),
+                "text": choice.text, "text_sha256": checkpoints.sha256(choice.text),
+                "embedder": choice.embedder, "judge": choice.judge,
+                "precision": str(self.latent.dtype).removeprefix("torch."), **files.machine(self.device)}
+
+
+def subject_file(path: str | Path, checkpoint: str | None = None) -> "Subject":
+    """The person in an adapter file. checkpoint: the choice it must have been taught on; None takes any.
+
+    Raises CheckpointError for a file that is cut, damaged or no adapter of ours, SettingsError for another base.
+    """
+    from core import subjects
+
+    if checkpoint is None:
+        return subjects.read(path)
+    choice = checkpoints.choose("aging", checkpoint)
+    return subjects.read(path, choice.name, checkpoints.sha256(choice.unet))
+
+
+def precision(choice: str, device: Any) -> str:
+    """What a choice computes in: large networks in half precision on GPUs, all others in single."""
+    on_gpu = str(device).split(":")[0] in ("cuda", "mps")
+    return "float16" if on_gpu and choice != "tiny" else "float32"
+
+
+def fingerprint(subject: "Subject | None") -> str:
+    """SHA-256 over what was taught, 64 hexadecimal digits; "" for nobody."""
+    if subject is None:
+        return ""
+    digest = hashlib.sha256(subject.token.encode())
+    tensors = {**subject.weights, **({} if subject.spoken is None else {"spoken": subject.spoken})}
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

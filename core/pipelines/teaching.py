@@ -1,0 +1,160 @@
+"""Teaching, the part of the pipeline `aging` that teaches it a new person, one at a time in this process."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core import words
+from core.errors import SettingsError
+from core.pipelines import checkpoints, prompts
+from core.pipelines.aging_results import Checked, Taught
+from core.pipelines.checks import whole
+from core.pipelines.uploads import Uploads, enough
+from core.pipelines.waiting import Job, Line, in_words
+from core.sampling import settle_seed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.training.dreambooth import Preset, Teacher
+
+LINE = Line()
+FEW = 5                 # steps before which there is nobody to know yet
+TOLD = 100              # times that teaching says how far it is
+PREVIEWS = 8            # times that it shows the person
+SHOWN = tuple(prompts.AGES[at] for at in (0, 2, 5))    # the ages it shows them at
+PREVIEW_STEPS = 8
+MOST_STEPS = 5000
+PRIOR = 4               # pictures of others at each age that a large network draws for itself
+LONGEST_NAME = 40
+
+
+class Teaching(Uploads):
+    """Part of `core.pipelines.aging.Aging`, which has the networks and the files."""
+
+    choice: checkpoints.AgingChoice
+
+    def teach(self, pictures: Sequence[str | Path], name: str = "", token: str | None = None, steps: int | None = None,
+              seed: int | None = None, taken: Sequence[str] = ()) -> Iterator[Taught]:
+        """Teach a new person from FEWEST_TAUGHT to MOST_TAUGHT pictures; yields every few steps.
+
+        pictures: uploads, or the crops that `checked` made of them. token: one of words.RARE; None takes the first that
+        is not in `taken`. steps: None takes the preset's. Closing the iterator stops, and the person of the last yield
+        is what was learned. One teaching at a time: others wait, and are told how long. Raises SettingsError when there
+        are too few pictures, or of several people.
+        """
+        token, preset, name = free_token(token, taken), self._preset(steps, seed), _named(name)
+        looked = self.checked(pictures)
+        enough(looked)
+        return self._in_line([each for each in looked if each.good], name, token, preset)
+
+    def _preset(self, steps: int | None, seed: int | None) -> "Preset":
+        """How this choice is taught."""
+        from core.training.dreambooth import PRESETS
+
+        preset = PRESETS["tiny" if self.choice.name == "tiny" else "sd-lora"]
+        steps = preset.steps if steps is None else whole(steps, "steps", 1, MOST_STEPS)
+        return replace(preset, steps=steps, seed=settle_seed(seed))
+
+    def _in_line(self, looked: list[Checked], name: str, token: str, preset: "Preset") -> Iterator[Taught]:
+        """Wait for this one's turn, then teach."""
+        job = LINE.join(preset.steps)
+        try:
+            while (wait := LINE.wait(job)) is not None:
+                note = f"Somebody else is teaching; it is your turn in about {in_words(wait)}."
+                yield Taught(steps=preset.steps, notes=(note,), waiting=wait)
+                time.sleep(0.5)
+            yield from self._teach(job, looked, name, token, preset)
+        finally:
+            LINE.leave(job)
+
+    def _teach(self, job: Job, looked: list[Checked], name: str, token: str, preset: "Preset") -> Iterator[Taught]:
+        from core import images
+
+        yield Taught(steps=preset.steps, notes=("Getting ready.",))
+        crops = images.to_tensor([images.read(each.picture) for each in looked]).to(self.device)
+        teacher = self._teacher(crops, token, preset)
+        every, shows = max(1, preset.steps // TOLD), max(1, preset.steps // PREVIEWS)
+        now, curves, begun = Taught(steps=preset.steps), {}, time.monotonic()
+        for lesson in teacher.lessons():
+            for term, loss in lesson.losses.items():
+                curves.setdefault(term, []).append(loss)
+            seconds = time.monotonic() - begun
+            LINE.stepped(job, lesson.step, seconds)
+            if lesson.step % every == 0 or lesson.step == lesson.steps:
+                subject = teacher.subject(name) if lesson.step >= min(FEW, lesson.steps) else None
+                shown = self._shown(teacher) if lesson.step % shows == 0 or lesson.step == lesson.steps else now.preview
+                now = Taught(lesson.step, lesson.steps, {term: [*losses] for term, losses in curves.items()}, shown,
+                             subject, seconds=seconds)
+                if lesson.step < lesson.steps:
+                    yield now
+        yield replace(now, adapter=self.adapter(now.subject))
+
+    def _teacher(self, crops: "Tensor", token: str, preset: "Preset") -> "Teacher":
+        from core.training.dreambooth import Teacher
+
+        return Teacher(self.latent, crops, token, preset, self.reading.networks[0],
+                       prior=self.prior if preset.prior else None, base_sha256=checkpoints.sha256(self.choice.unet),
+                       judge=self.reading.networks[1])
+
+    @cached_property
+    def prior(self) -> "tuple[Tensor, list[str]]":
+        """Others at every age, beside whom a person is taught: what ships, or what a large network draws for itself."""
+        import torch
+
+        from core import latent
+
+        if self.choice.name == "tiny":
+            return latent.prior()
+        captions = [words.PROMPT.format(age) for age in prompts.AGES for _ in range(PRIOR)]
+        made = []
+        for at in range(0, len(captions), PRIOR):
+            with torch.no_grad():
+                states, silent = (self.latent.states(said) for said in (captions[at:at + PRIOR], [""]))
+            *_, step = latent.denoise(self.latent.unet, states, silent, list(range(at, at + PRIOR)))
+            made.append(step.latents.float())
+        return torch.cat(made), captions
+
+    def _shown(self, teacher: "Teacher") -> str | None:
+        """The person as known now, at the ages SHOWN side by side: path of a PNG; None if nobody should see it."""
+        import torch
+
+        from core import images, latent
+
+        said = [words.OF_SUBJECT.format(teacher.token, age) for age in SHOWN]
+        spoken = None if teacher.spoken is None else teacher.spoken.detach()
+        with torch.no_grad():
+            states, silent = self.latent.states(said, spoken), self.latent.states([""])
+        *_, step = latent.denoise(teacher.unet(), states, silent, [0] * len(said), steps=PREVIEW_STEPS)
+        pictures = self._pictures(step.latents)
+        if any(self._flagged(pictures)):
+            return None
+        sheet = images.grid(pictures, columns=len(said))
+        return images.save(sheet, {"system": "aging", "preview": teacher.step}, self._passing_folder())
+
+
+# ------------------------------------------------------------------------------------------------------ what is asked
+
+def free_token(token: str | None = None, taken: Sequence[str] = ()) -> str:
+    """The rare token for a new person: the one asked for, or the first that nobody has. Raises SettingsError."""
+    if token is None:
+        free = [each for each in words.RARE if each not in taken]
+        if not free:
+            raise SettingsError(f"All {len(words.RARE)} tokens stand for somebody already.", "Let somebody go first.")
+        return free[0]
+    if token not in words.RARE:
+        raise SettingsError(f"{str(token)[:30]!r} is not a token that can stand for a person.",
+                            f"Choose from: {', '.join(words.RARE)}.")
+    if token in taken:
+        raise SettingsError(f"{token} stands for somebody already.",
+                            f"Choose another: {', '.join(each for each in words.RARE if each not in taken) or 'none'}.")
+    return token
+
+
+def _named(name: Any) -> str:
+    if not isinstance(name, str):
+        raise SettingsError("A name is text.", "Write it in words, or leave it empty.")
+    return " ".join(name.split())[:LONGEST_NAME] or "Somebody"

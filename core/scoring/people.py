@@ -1,0 +1,59 @@
+"""The people that aging is scored on: drawn people of the test split, whom no network saw, and pictures of them.
+
+    usual   what a visitor would bring, and what the people who ship were taught from: PICTURES of one time of life,
+            the person's own usual age give or take SPREAD years; pose, light, expression, hair and hats as they come
+    later   what they really look like at the six ages: EACH other pictures an age, its years spread over the group
+
+Subjects are numbers 0 to 19, strangers those after them. The same number, the same pictures.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from core import data, faces
+from core.hub.files import replacing
+from core.training.people import OLDEST, PICTURES, SIZE, SPREAD, look, usual
+from core.words import GROUPS
+
+__all__ = ["EACH", "FEW", "PICTURES", "SIZE", "SPREAD", "STRANGERS", "SUBJECTS", "later", "pictures", "usual"]
+
+SUBJECTS, FEW = 20, 3   # taught; and when it should be quick
+STRANGERS = 40          # never taught: somebody to be taken for
+EACH = 4                # real pictures at each age
+
+
+def later(number: int) -> list[faces.Face]:
+    """The six ages, youngest first, EACH looks at each."""
+    years, young = [], 0.0
+    for below in GROUPS.values():
+        span = min(below, OLDEST) - young
+        years += [young + span * (index + 0.5) / EACH for index in range(EACH)]
+        young = below
+    return [look(number, PICTURES + index, age) for index, age in enumerate(years)]
+
+
+def pictures(kind: Callable[[int], list[faces.Face]], numbers: Sequence[int],
+             tell: Callable[[str], None] = print) -> np.ndarray:
+    """`usual` or `later` pictures of people: (P, K, SIZE, SIZE, 3) uint8, aligned, drawn once and kept on disk.
+
+    A call that was cut off is taken up by the next.
+    """
+    missing = [number for number in numbers if not _file(kind, number).exists()]
+    drawn = faces.draw_many((face for number in missing for face in kind(number)), SIZE, "aligned")
+    for done, number in enumerate(missing):
+        if done % 10 == 0:
+            tell(f"drawing pictures of test people, {done} of {len(missing)}")
+        stacked = np.stack(list(islice(drawn, len(kind(number)))))
+        with replacing(_file(kind, number)) as part, part.open("wb") as file:
+            np.save(file, stacked)
+    return np.stack([np.load(_file(kind, number)) for number in numbers])
+
+
+def _file(kind: Callable[[int], list[faces.Face]], number: int) -> Path:
+    """Where the pictures of one person lie."""
+    key = data.key_of(version=faces.VERSION, kind=kind.__name__, number=number, size=SIZE, pictures=PICTURES,
+                      spread=SPREAD, each=EACH)
+    return data.cache_dir() / "scored" / f"{kind.__name__}-{number}-{key}.npy"

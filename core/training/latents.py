@@ -1,0 +1,90 @@
+"""What the denoiser learns from, made once and kept on disk: latents of drawn faces, and the people seen in them."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core import data, hub
+from core.faces import VERSION
+from core.hub.files import locked, replacing
+from core.models.autoencoder import Autoencoder
+from core.models.subject import mean_face
+from core.training.autoencoder import latents_of, recognisable
+
+BLOCK = 1024  # pictures between two lines of progress
+
+
+@dataclass(frozen=True)
+class People:
+    """Who is in the pictures of a set. person: (N,) numbers. vectors: (N, 512) as the embedder sees each picture."""
+
+    person: np.ndarray
+    vectors: Tensor
+
+    @classmethod
+    def of(cls, drawn: data.DrawnSet, embedder: str) -> "People":
+        """The people of a set, as the checkpoint `embedder` sees them."""
+        return cls(drawn.person, torch.from_numpy(cached_vectors(embedder, drawn)))
+
+    def others(self, rows: np.ndarray, rng: np.random.Generator, most: int) -> Tensor:
+        """For each row the mean face vector of the same person's other pictures, 1 to `most` of them: (B, 512)."""
+        return torch.stack([self._other(row, rng, most) for row in rows])
+
+    def _other(self, row: int, rng: np.random.Generator, most: int) -> Tensor:
+        first, last = np.searchsorted(self.person, [self.person[row], self.person[row] + 1])
+        others = np.delete(np.arange(first, last), row - first)
+        return mean_face(self.vectors[rng.permutation(others)[:rng.integers(1, most + 1)]])
+
+
+def cached_vectors(embedder: str, drawn: data.DrawnSet) -> np.ndarray:
+    """What an embedder sees in every picture of a set, (N, 512) float32, made once, kept on disk."""
+    def made() -> np.ndarray:
+        network = hub.load(embedder)
+        device, found = next(network.parameters()).device, []
+        with torch.inference_mode():
+            for rows in blocks(len(drawn), 64):
+                image = recognisable(data.rows_of(drawn, rows, device)["image"])
+                found.append(network(image.contiguous(memory_format=torch.channels_last)).float().cpu().numpy())
+        return np.concatenate(found)
+
+    return _kept("vectors", drawn, dict(embedder=hub.row(embedder).sha256), made)
+
+
+def cached_latents(autoencoder: Autoencoder, drawn: data.DrawnSet) -> np.ndarray:
+    """The latents of a set's pictures and of their mirror images, (N, 2, 4, h, w) float16, made once, kept on disk.
+
+    The encoder's weights, with the pictures' truths, name what is kept; a decoder that was trained on changes nothing.
+    """
+    parts = (autoencoder.kl.encoder, autoencoder.kl.quant_conv)
+    weights = b"".join(p.detach().float().cpu().numpy().tobytes() for part in parts for p in part.parameters())
+    facts = {"encoder": hashlib.sha256(weights).hexdigest()}
+    return _kept("latents", drawn, facts, lambda: _latents_of_all(autoencoder, drawn))
+
+
+def _kept(folder: str, drawn: data.DrawnSet, facts: dict, made) -> np.ndarray:
+    """The array of these facts about a set, from the disk; else what `made()` gives, which is kept there."""
+    pictures = hashlib.sha256(drawn.truth.tobytes()).hexdigest()
+    key = data.key_of(version=VERSION, size=drawn.images.shape, pictures=pictures, **facts)
+    path = data.cache_dir() / folder / f"{key}.npy"
+    with locked(path):
+        if not path.exists():
+            with replacing(path) as part, part.open("wb") as file:
+                np.save(file, made())
+    return np.load(path)
+
+
+def blocks(count: int, size: int) -> list[np.ndarray]:
+    """The numbers 0 .. count - 1 in blocks of `size`."""
+    return np.split(np.arange(count), np.arange(size, count, size))
+
+
+def _latents_of_all(autoencoder: Autoencoder, drawn: data.DrawnSet) -> np.ndarray:
+    made = []
+    for rows in blocks(len(drawn), BLOCK):
+        sides = [latents_of(autoencoder, drawn, rows, mirrored).half().numpy() for mirrored in (False, True)]
+        made.append(np.stack(sides, axis=1))
+        print(f"latents of {rows[-1] + 1} of {len(drawn)} pictures", flush=True)
+    return np.concatenate(made)
