@@ -1,7 +1,7 @@
 """The tab `vectors`: 512 numbers, drawn at random or taken from a face, become a person."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
@@ -10,24 +10,30 @@ import pandas
 
 from core import pipelines
 from core.errors import FacetError
+from core.pipelines.checkpoints import Choice
 from core.pipelines.numbers import MOST
 from core.pipelines.results import MAX_SIGMA, Result, Source, Steered
 from spaces import vectors_api, widgets
+from spaces.line import LINE, Waiting, step_time, who
+from spaces.network import Network
 from spaces.vectors_moves import Moves, make, wished
-from spaces.vectors_network import Network
-from spaces.vectors_sources import Change, Chosen, Sources, turned
+from spaces.vectors_sources import Chosen, Sources
+from spaces.widgets import Change, turned, unchanged
 
 FIRST = {"seed": 1, "count": 12, "sigma": 0.5}      # what the page opens with
+EXPECTED = 2.0      # seconds that a drawing may take, for those who wait
 LEGEND = ("Under each face: its similarity to the source, and its seed. Similarity is the cosine between the source's "
           "numbers and those that {embedder} finds in the picture; 1 is the same. The generator was trained with that "
           "network's help.")
-SHOW = """() => document.querySelector('%s')?.scrollIntoView(
-  {behavior: 'smooth', block: innerWidth < 760 ? 'start' : 'nearest'})"""      # on a phone, results lie below
+OURS = ("The network that ships is small and has only ever seen **drawn** faces, so it draws drawn people: a photo "
+        "comes back as a drawn face with something of its look, not as a portrait.")
+THEIRS = ("This network was trained by its authors on photos of real people. What it draws can look like somebody who "
+          "exists; use photos of people who agree.")
 
 
-def tab(demo: gr.Blocks) -> None:
-    """Fill the tab; its first faces are drawn when the page opens."""
-    Tab().listen(demo)
+def tab(opens: Any) -> None:
+    """Fill the tab; its first faces are drawn when it opens. opens: the event of that."""
+    Tab().listen(opens)
     vectors_api.endpoints()
 
 
@@ -36,16 +42,17 @@ class Tab:
 
     def __init__(self) -> None:
         self.shown, self.at = gr.State(None), gr.State(0)      # the pictures on show; which of them is picked
-        self.notice = gr.HTML(elem_id="notice", render=False)
+        self.notice = gr.HTML(elem_id="notice", elem_classes="plain alone", render=False)
         with gr.Row(elem_classes="desk"):
             with gr.Column(scale=4, min_width=300, elem_classes="controls"):
                 self.sources = Sources(self.notice)
                 self.moves = Moves()
                 self.build_settings()
-                self.network = Network(self.notice, self.sources)
+                self.network = Network(self.notice, "vectors", OURS, THEIRS, more="to turn faces")
             with gr.Column(scale=9, min_width=300, elem_classes="results"):
                 self.build_results()
-        self.footer = gr.HTML(elem_id="facts")
+        self.footer = gr.HTML(elem_id="facts", elem_classes="plain foot")
+        self.waiting = Waiting(self.status, "vectors", EXPECTED, (self.generate, self.stop))
 
     def build_settings(self) -> None:
         """How many, how different, which seed; and a picture's own settings back."""
@@ -61,14 +68,14 @@ class Tab:
     def build_results(self) -> None:
         """Faces, what is known about the one picked, and downloads."""
         self.notice.render()
-        self.status = gr.HTML(widgets.progress(0, 1, "Waking up …"), elem_id="status")
+        self.status = gr.HTML(widgets.progress(0, 1, "Waking up …"), elem_id="status", elem_classes="plain")
         self.gallery = gr.Gallery(show_label=False, columns=4, height="auto", allow_preview=False, buttons=[],
                                   interactive=False, elem_id="gallery", elem_classes="faces", object_fit="cover")
         with gr.Row(visible=False, elem_classes="detail") as self.detail:
             self.strip = gr.Image(label="The 512 numbers of this face", show_label=False, interactive=False, buttons=[],
                                   elem_id="strip", min_width=240)
             with gr.Column(min_width=240):
-                self.facts = gr.HTML(elem_id="picked")
+                self.facts = gr.HTML(elem_id="picked", elem_classes="plain")
                 with gr.Row(elem_classes="buttons"):
                     self.vary = gr.Button("More like this", size="sm", min_width=120, elem_id="vary")
                     self.there = gr.Button("Walk to this", size="sm", min_width=120, elem_id="there")
@@ -85,32 +92,32 @@ class Tab:
         self.legend = gr.Markdown(elem_classes="hint")
         self.network.honest.render()
 
-    def listen(self, demo: gr.Blocks) -> None:
-        """Draw when asked, when a setting is let go, when there is a new source, and when the page opens."""
-        on, chosen, kind = widgets.private, self.sources.chosen, self.sources.kind
+    def listen(self, opens: Any) -> None:
+        """Draw when asked, when a setting is let go, when there is a new source, and when the tab opens."""
+        on, chosen, kind, turn = widgets.private, self.sources.chosen, self.sources.kind, self.sources.turn
         self.sources.listen(self.count, self.sigma, self.seed, self.mode, self.picture)
         self.moves.listen(kind, self.count, self.sigma, self.strip)
-        self.network.listen(self.moves.quality)
+        self.network.listen(self.uses, [*self.sources.picked, self.moves.quality])
         on(self.picture.upload, lambda: "vary", {}, [self.moves.action], queue=False)
-        on(self.generate.click, self.ask, {"mode": self.mode, "seed": self.seed}, [self.seed, self.sources.turn])
+        on(self.generate.click, self.ask, {"mode": self.mode, "seed": self.seed}, [self.seed, turn])
+        on([self.count.release, self.sigma.release, self.seed.submit], turned, {}, [turn])
         picked = [self.at, self.detail, self.strip, self.facts, self.png, self.one]
-        running = [self.status, self.generate, self.stop, self.zip, self.all, self.row, self.film, self.alike,
-                   self.numbers, self.pictures, *picked]
+        running = [self.shown, self.status, self.waiting.clock, self.generate, self.stop, self.zip, self.all, self.row,
+                   self.film, self.alike, self.numbers, self.pictures, *picked]
         asked = {"kind": kind, "count": self.count, "sigma": self.sigma, "seed": self.seed, "chosen": chosen}
-        drawing = on([demo.load, self.sources.turn.change, self.count.release, self.sigma.release, self.seed.submit],
-                     self.draw, asked | self.moves.widgets,
-                     [self.shown, self.notice, self.gallery, self.seed, *running],
-                     concurrency_id="gpu", concurrency_limit=1, trigger_mode="always_last")
-        on(self.stop.click, self.halt, {"shown": self.shown}, running, cancels=[drawing])
+        on([opens, turn.change], self.draw, asked | self.moves.widgets | {"turn": turn},
+           [self.notice, self.gallery, self.seed, *running], **widgets.GPU_TURN, trigger_mode="always_last")
+        self.waiting.listen([opens, turn.change])
+        on(self.stop.click, self.halt, {"turn": turn}, running, queue=False)
         on(self.gallery.select, self.pick, {"shown": self.shown}, picked)
         on(self.vary.click, self.more_like, {"shown": self.shown, "at": self.at, "chosen": chosen},
            [kind, self.moves.action, chosen, self.sources.turn, self.sources.loaded])
         on(self.there.click, self.walk_there, {"shown": self.shown, "at": self.at},
            [self.moves.action, self.moves.other, self.moves.goal, self.sources.turn])
-        self.generate.click(None, js=SHOW % "#status", **widgets.QUIET)
-        self.gallery.select(None, js=SHOW % ".detail", **widgets.QUIET)
+        self.generate.click(None, js=widgets.show("#status"), **widgets.QUIET)
+        self.gallery.select(None, js=widgets.show("#vectors .detail"), **widgets.QUIET)
         on(self.network.active.change, self.forget, {}, [self.moves.other, self.moves.goal], queue=False)
-        on([demo.load, self.network.active.change], self.describe, {"chosen": chosen}, [self.footer, self.legend])
+        on([opens, self.network.active.change], self.describe, {"chosen": chosen}, [self.footer, self.legend])
 
     def ask(self, mode: str, seed: float | None) -> Change:
         """Settle the seed and begin."""
@@ -118,32 +125,42 @@ class Tab:
 
     def draw(self, kind: str, count: int, sigma: float, seed: int | None, chosen: Chosen, action: str,
              other: Source | None, offsets: str, turn_on: bool, yaw: float, clear_on: bool, quality: float, limit: int,
-             similarity: float, threshold: float) -> Iterator[Change]:
+             similarity: float, threshold: float, turn: str, request: gr.Request) -> Iterator[Change]:
         """Show pictures as they come; a notice instead when something is missing."""
-        began, result = time.monotonic(), None
+        began, result, mine = time.monotonic(), None, who(request, "vectors")
         try:
             wish = wished(kind, count, sigma, seed, chosen, action, other, offsets, turn_on, yaw,
                           clear_on, quality, limit, similarity, threshold)
-            yield {self.generate: gr.update(visible=False), self.stop: gr.update(visible=True),
-                   self.status: widgets.progress(0, count, "Beginning …"), self.alike: gr.update(visible=False)}
+            yield {**self.waiting.over(request), self.alike: gr.update(visible=False),
+                   self.generate: gr.update(visible=False), self.stop: gr.update(visible=True),
+                   self.status: widgets.progress(0, count, "Beginning …")}
+            if LINE.stopped(job(mine, turn)):
+                yield self.ended(None, "Stopped")
+                return
             marked = {"selected_index": 0}      # once, early: the page takes it for a click
-            for result in make(wish):
+            work = LINE.turn(mine, "Somebody's faces are being drawn", EXPECTED, make(wish), far(began))
+            for result in work:
                 yield {self.shown: result, self.gallery: gr.update(value=tiles(result), **marked),
                        **({self.seed: result.seeds[0]} if action in ("vary", "steer") else {}),
                        self.status: widgets.progress(*how_far(result), counted(result, kind))}
                 marked = {}
+                if LINE.stopped(job(mine, turn)):
+                    work.close()
+                    yield self.ended(result, stopped_at(result))
+                    return
             words = f"{counted(result, kind)} in {time.monotonic() - began:.1f} s"
             yield {**self.ended(result, words), **self.compared(result, chosen)}
         except Exception as error:
             understood = error if isinstance(error, FacetError) else widgets.unforeseen(error)
             yield {**self.ended(result, ""), self.notice: widgets.sentence(understood)}
 
-    def halt(self, shown: Result | None) -> Change:
-        """Stopped: what there is stays."""
-        if shown is None:
-            return self.ended(None, "Stopped")
-        done, total = how_far(shown)
-        return self.ended(shown, f"Stopped after {done} of {total}" if done < total else "Stopped")
+    def halt(self, turn: str, request: gr.Request) -> Change:
+        """End with what there is at the next picture, or don't begin."""
+        mine = who(request, "vectors")
+        LINE.stop(job(mine, turn))
+        if LINE.running(mine):
+            return unchanged(self.status)
+        return {**self.waiting.over(request), **self.ended(None, "Stopped")}
 
     def ended(self, result: Result | None, words: str) -> Change:
         """Ready for the next; what was made can be downloaded, and the first of it is looked at."""
@@ -196,16 +213,19 @@ class Tab:
         """The end of a walk means nothing to another checkpoint."""
         return {self.moves.other: None, self.moves.goal: self.moves.towards(None)}
 
+    def uses(self, choice: Choice) -> Change:
+        """What changes with the checkpoint: nothing is chosen any more, and quality is counted in its unit."""
+        quality = choice.quality
+        return {**self.sources.emptied(choice.name), self.moves.quality: gr.update(
+            maximum=quality.most, value=quality.usual, step=quality.most / 20)}
+
     def describe(self, chosen: Chosen) -> Change:
         """What computes here, in the footer, and who judges likeness, in the legend."""
         try:
             about = chosen.system.about
         except FacetError as error:
             return {self.footer: widgets.sentence(error), self.legend: ""}
-        return {self.footer: widgets.facts({
-            "checkpoint": f"{about['checkpoint']} {about['sha256'][:8]}", "attention": about["kernel"],
-            "device": about["device"], "Facet": about["version"], "torch": about["torch"], "gradio": gr.__version__,
-        }), self.legend: LEGEND.format(embedder=about["embedder"])}
+        return {self.footer: widgets.computed_by(about), self.legend: LEGEND.format(embedder=about["embedder"])}
 
 
 def bars(title: str) -> gr.BarPlot:
@@ -233,6 +253,22 @@ def named(kept: dict[str, Any]) -> str:
 def seeded(kept: dict[str, Any]) -> bool:
     """Whether chance had a part in a picture: not when it shows the source's own numbers."""
     return bool(kept["sigma"]) or kept["source"] == "people"
+
+
+def job(page: str, turn: str) -> str:
+    """The name of one drawing on one page."""
+    return f"{page}:{turn}"
+
+
+def stopped_at(result: Result) -> str:
+    """Where a drawing was stopped, in words."""
+    done, total = how_far(result)
+    return f"Stopped after {done} of {total}" if done < total else "Stopped"
+
+
+def far(began: float) -> Callable[[Result], float]:
+    """What `LINE.turn` takes as `left`: the seconds that a drawing still takes, by what it took so far."""
+    return lambda result: step_time(began, *how_far(result))
 
 
 def how_far(result: Result) -> tuple[int, int]:

@@ -16,7 +16,6 @@ from spaces import GPU, widgets
 
 Answer = tuple[list[tuple[str, str]], list[dict[str, Any]], str, str | None]
 BULKY = {"vector", "walk_from", "walk_to", "edit_from", "origin_vector"}     # of a picture's settings
-SHARED = {"concurrency_id": "gpu", "concurrency_limit": 1}
 
 
 def endpoints() -> None:
@@ -45,7 +44,7 @@ def endpoints() -> None:
         (settings_of, (lambda: gr.File(label="A PNG made here", render=False),), (about_each,)),
         (about, (), (about_each,)),
     ):
-        widgets.endpoint(task, [make() for make in inputs], [make() for make in outputs], **SHARED)
+        widgets.endpoint(task, [make() for make in inputs], [make() for make in outputs], **widgets.GPU_TURN)
 
 
 def wish(label: str, value: float) -> Any:

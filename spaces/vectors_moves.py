@@ -11,7 +11,8 @@ from core.pipelines.results import Result, Source, Steered
 from core.pipelines.steering import MAX_YAW, SIMILARITY
 from core.pipelines.vectors import UNLIKE
 from spaces import GPU, widgets
-from spaces.vectors_sources import Change, Chosen
+from spaces.vectors_sources import Chosen
+from spaces.widgets import Change
 
 ACTIONS = {"Draw": "vary", "Walk": "walk", "Edit": "edit", "Turn": "steer"}
 LIMIT = 40              # steps of steering, to begin with
@@ -95,7 +96,8 @@ class Moves:
 
     def __init__(self) -> None:
         self.other = gr.State(None)
-        self.action = gr.Radio(list(ACTIONS.items()), value="vary", label="What to do", elem_id="action")
+        self.action = gr.Radio(list(ACTIONS.items()), value="vary", label="What to do", elem_id="action",
+                               elem_classes="tiles four")
         with gr.Column(elem_classes="panel") as self.people_panel:
             self.threshold = gr.Slider(0, 1, UNLIKE, step=0.05, label="At most this alike", elem_id="threshold",
                                        info="The cosine that any two new people stay below.")

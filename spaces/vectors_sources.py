@@ -1,9 +1,7 @@
 """Where the faces of the tab `vectors` come from: panels, uploads, and what one visitor has chosen."""
 
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import wraps
 from typing import Any
 
 import gradio as gr
@@ -13,13 +11,13 @@ from core import pipelines
 from core.errors import FacetError, PhotoError, PictureError, SettingsError
 from core.pipelines.vectors import Restored, Source
 from spaces import GPU, widgets
+from spaces.widgets import Change, small_gallery, told, turned
 
 KINDS = {"Random people": "people", "Drawn examples": "drawn", "Your photo": "photo", "Vector file": "vector"}
 EXAMPLES = 12       # drawn people shown at once
 MISSING = {"drawn": "Choose one of the drawn people first.", "photo": "Drop a photo first.",
            "vector": "Drop a .npy file with 512 numbers first."}
 UNMARKED = "Mark the face by hand first, or drop another photo."
-Change = dict[Any, Any]     # widget: its new value
 
 
 @dataclass(frozen=True)
@@ -75,31 +73,14 @@ def cropped(checkpoint: str, photo: str, x: float, y: float, size: float) -> Sou
     return pipelines.load("vectors", checkpoint).cropped(photo, x, y, size)
 
 
-def turned() -> str:
-    """A value that `turn` never had: there is something new to draw."""
-    return secrets.token_hex(8)
-
-
-def told(handler: Callable[..., Change]) -> Callable[..., Change]:
-    """A handler whose errors become the page's notice, and nothing else changes."""
-    @wraps(handler)
-    def safe(self: "Sources", *args: Any, **kwargs: Any) -> Change:
-        try:
-            return {self.notice: "", **handler(self, *args, **kwargs)}
-        except FacetError as error:
-            return {self.notice: widgets.sentence(error)}
-        except Exception as error:
-            return {self.notice: widgets.sentence(widgets.unforeseen(error))}
-    return safe
-
-
 class Sources:
     """The panels by name, and what happens in them. `chosen` is what was picked, `turn` changes when to draw."""
 
     def __init__(self, notice: gr.HTML) -> None:
         self.notice, self.chosen, self.turn = notice, gr.State(Chosen()), gr.State("")
         self.drawn = gr.State(())       # the drawn people on show
-        self.kind = gr.Radio(list(KINDS.items()), value="people", label="Start from", elem_id="source")
+        self.kind = gr.Radio(list(KINDS.items()), value="people", label="Start from", elem_id="source",
+                             elem_classes="tiles two")
         with gr.Column(visible=False, elem_classes="panel") as self.drawn_panel:
             self.examples = small_gallery("Drawn people nobody trained on", "examples")
             self.others = gr.Button("Other drawn people", size="sm")
@@ -143,6 +124,16 @@ class Sources:
             lambda: None, outputs=self.npy, **widgets.QUIET)        # ready for the next file
         on(picture.upload, self.receive_picture, {"path": picture, **mine}, restored).then(
             lambda: None, outputs=picture, **widgets.QUIET)
+
+    @property
+    def picked(self) -> list:
+        """The widgets that `emptied` changes."""
+        return [self.chosen, self.kind, self.drawn, self.examples, self.faces, self.turn]
+
+    def emptied(self, checkpoint: str) -> Change:
+        """Nothing chosen, and this checkpoint in use."""
+        return {self.chosen: Chosen(checkpoint=checkpoint), self.kind: "people", self.drawn: (), self.examples: None,
+                self.faces: gr.update(value=None, visible=False), self.turn: turned()}
 
     def open_panel(self, kind: str) -> Change:
         """Show what belongs to a kind of source."""
@@ -278,8 +269,3 @@ def tiles(sources: tuple[Source, ...], first: bool = True, **changes: Any) -> An
     marked = {"selected_index": 0} if first else {}
     return gr.update(value=[(source.picture, source.label) for source in sources], **marked, **changes)
 
-
-def small_gallery(label: str, name: str, **options: Any) -> gr.Gallery:
-    """A gallery to choose one face from."""
-    return gr.Gallery(label=label, columns=4, allow_preview=False, buttons=[], interactive=False, elem_id=name,
-                      elem_classes="faces small", height="auto", **options)

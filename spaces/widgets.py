@@ -1,4 +1,4 @@
-"""What tabs share: the page's look, the seed row, running and stopping, sentences people can act on, API endpoints."""
+"""What tabs share: the page's look, seed row, galleries, running and stopping, sentences to act on, endpoints."""
 
 import functools
 import html
@@ -21,6 +21,8 @@ MARK = """<svg width="40" height="40" viewBox="0 0 32 32" aria-hidden="true" xml
 <path fill="#1c7480" d="M29 11 16 17l8 11z"/></svg>"""
 HEAD = f'<link rel="icon" href="data:image/svg+xml,{quote(MARK)}"><meta name="color-scheme" content="light dark">'
 SEEDS = 2**32       # seeds are 0 .. SEEDS - 1
+GPU_TURN = {"concurrency_id": "gpu", "concurrency_limit": 1}     # of all that computes: one at a time, in every tab
+Change = dict[Any, Any]     # widget: its new value
 SURPRISE, SAME = "Surprise me", "Same again"
 TEAL = ("#eef7f7", "#d5ebec", "#addadc", "#7cc1c5", "#4aa3aa", "#2b8690", "#1a6d78", "#165862", "#14474f", "#123b42",
         "#08262b")
@@ -61,11 +63,13 @@ def header() -> gr.HTML:
     return gr.HTML(f"<header>{MARK}<div><h1>Facet</h1><p>People from numbers</p></div></header>", elem_id="top")
 
 
-def seed_row(first: int) -> tuple[gr.Number, gr.Radio]:
-    """The seed in use, and what the next click does with it."""
+def seed_row(first: int, tab: str = "") -> tuple[gr.Number, gr.Radio]:
+    """The seed in use, and what the next click does with it. tab: what the ids of the widgets begin with."""
     with gr.Row(elem_classes="seeds"):
-        seed = gr.Number(first, label="Seed", precision=0, minimum=0, maximum=SEEDS - 1, min_width=110, elem_id="seed")
-        mode = gr.Radio([SURPRISE, SAME], value=SURPRISE, label="Next time", min_width=190, elem_id="mode")
+        seed = gr.Number(first, label="Seed", precision=0, minimum=0, maximum=SEEDS - 1, min_width=110,
+                         elem_id=f"{tab}seed")
+        mode = gr.Radio([SURPRISE, SAME], value=SURPRISE, label="Next time", min_width=190, elem_id=f"{tab}mode",
+                        elem_classes="mode")
     seed.input(lambda: SAME, outputs=mode, show_progress="hidden", queue=False, api_visibility="private")
     return seed, mode
 
@@ -75,11 +79,34 @@ def next_seed(mode: str, seed: float | None) -> float:
     return secrets.randbelow(1_000_000) if mode == SURPRISE or seed is None else seed
 
 
-def run_row() -> tuple[gr.Button, gr.Button]:
-    """Generate, and Stop in its place while there is something to stop."""
-    go = gr.Button("Generate", variant="primary", size="lg", elem_id="generate")
-    stop = gr.Button("Stop", variant="stop", size="lg", visible=False, elem_id="stop")
+def turned() -> str:
+    """A value that nothing had before: put into a state, its change starts what listens to it."""
+    return secrets.token_hex(8)
+
+
+def run_row(tab: str = "", words: str = "Generate", name: str = "generate") -> tuple[gr.Button, gr.Button]:
+    """A button that begins, and Stop in its place while there is something to stop."""
+    go = gr.Button(words, variant="primary", size="lg", elem_id=f"{tab}{name}", elem_classes="run")
+    stop = gr.Button("Stop", variant="stop", size="lg", visible=False,
+                     elem_id=f"{tab}stop" if name == "generate" else f"{tab}stop-{name}", elem_classes="run")
     return go, stop
+
+
+def small_gallery(label: str, name: str, classes: str = "", **options: Any) -> gr.Gallery:
+    """A gallery to choose one face from."""
+    return gr.Gallery(label=label, columns=4, allow_preview=False, buttons=[], interactive=False, elem_id=name,
+                      elem_classes=f"faces small {classes}".split(), height="auto", format="png", **options)
+
+
+def show(place: str) -> str:
+    """JavaScript that brings a place of the page into view: on a phone, results lie below."""
+    return f"""() => document.querySelector('{place}')?.scrollIntoView(
+  {{behavior: 'smooth', block: innerWidth < 760 ? 'start' : 'nearest'}})"""
+
+
+def safe(text: str) -> str:
+    """A stranger's words, which can't carry markup."""
+    return html.escape(text)
 
 
 def sentence(error: FacetError) -> str:
@@ -92,6 +119,22 @@ def unforeseen(error: Exception) -> FacetError:
     """An error that nobody expected, for the page; the terminal gets all of it."""
     traceback.print_exception(error)
     return FacetError("Something failed here that should not have.", "Try again; the terminal of the app says more.")
+
+
+def unchanged(widget: Any) -> Change:
+    """No change at all; gradio does not take an empty one, so any output of the listener is named."""
+    return {widget: gr.skip()}
+
+
+def told(handler: Callable[..., Change]) -> Callable[..., Change]:
+    """A handler whose errors become the notice of its tab, and nothing else changes."""
+    @functools.wraps(handler)
+    def safe(self: Any, *args: Any, **kwargs: Any) -> Change:
+        try:
+            return {self.notice: "", **handler(self, *args, **kwargs)}
+        except Exception as error:
+            return {self.notice: sentence(error if isinstance(error, FacetError) else unforeseen(error))}
+    return safe
 
 
 def remark(text: str) -> str:
@@ -110,6 +153,13 @@ def facts(table: dict[str, str]) -> str:
     """Names and values in a line, for the small print."""
     pairs = (f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>" for name, value in table.items())
     return f'<dl class="facts">{"".join(pairs)}</dl>'
+
+
+def computed_by(about: dict[str, str]) -> str:
+    """What computes here, for the foot of a tab."""
+    return facts({"checkpoint": f"{about['checkpoint']} {about['sha256'][:8]}", "attention": about["kernel"],
+                  "device": about["device"], "Facet": about["version"], "torch": about["torch"],
+                  "gradio": gr.__version__})
 
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}

@@ -1,0 +1,140 @@
+"""Whom the tab `aging` shows: the people who ship, and those a visitor has taught or brought, who are nobody else's."""
+
+import html
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from core import pipelines
+from core.errors import SettingsError
+from core.pipelines import prompts
+from spaces import widgets
+from spaces.widgets import Change, told, turned
+
+KEPT = 6 * 3600         # seconds that a visitor's people stay in memory; an hour when the page was closed
+NOBODY = "Nobody has been taught on this checkpoint yet, so anybody is drawn. Teach somebody, or bring an adapter."
+
+
+@dataclass(frozen=True)
+class Own:
+    """A person of one visitor's, and the path of the adapter file."""
+
+    subject: Any
+    adapter: str
+
+
+def forget(mine: Sequence[Own]) -> None:
+    """Delete the files of a visitor's people; their page was closed, or has been idle for KEPT seconds."""
+    for own in mine or ():
+        with suppress(OSError):
+            Path(own.adapter).unlink(missing_ok=True)
+
+
+def everybody(checkpoint: str, mine: Sequence[Own]) -> tuple[Any, ...]:
+    """The subjects that can be drawn with a checkpoint: those that ship, then the visitor's own."""
+    own = (own.subject for own in mine if own.subject.base == checkpoint)
+    return (*pipelines.load("aging", checkpoint).subjects, *own)
+
+
+def picked(checkpoint: str, mine: Sequence[Own], at: int) -> Any:
+    """The subject that is picked; None, which is anybody, where there are none. Raises SettingsError for one gone."""
+    people = everybody(checkpoint, mine)
+    if not people:
+        return None
+    if at >= len(people):
+        raise SettingsError("This person is no longer here: what visitors bring is deleted after some hours.",
+                            "Pick another one, or bring the adapter file again.")
+    return people[at]
+
+
+class People:
+    """The picker by name. `mine` are the visitor's own, `at` is the number of the one picked."""
+
+    def __init__(self, notice: gr.HTML) -> None:
+        self.notice, self.at = notice, gr.State(0)
+        self.mine = gr.State((), time_to_live=KEPT, delete_callback=forget)
+        self.gallery = widgets.small_gallery("Who", "aging-people", "named")
+        self.whose = gr.HTML(elem_id="aging-whose", elem_classes="plain whose")
+        with gr.Row(elem_classes="buttons"):
+            self.bring = gr.UploadButton("Bring an adapter", size="sm", min_width=130, elem_id="aging-bring")
+            self.adapter = gr.DownloadButton("Adapter file", size="sm", min_width=110, visible=False,
+                                             elem_id="aging-adapter")
+            self.remove = gr.Button("Forget", size="sm", min_width=80, visible=False, elem_id="aging-forget")
+
+    @property
+    def changed(self) -> list:
+        """The widgets that `shown` changes."""
+        return [self.mine, self.at, self.gallery, self.whose, self.adapter, self.remove]
+
+    def listen(self, active: gr.State, prompt: gr.Textbox, turn: gr.State) -> None:
+        """Pick somebody, bring somebody, forget somebody."""
+        self.prompt, self.turn, on = prompt, turn, widgets.private
+        mine = {"mine": self.mine, "at": self.at, "active": active, "prompt": prompt}
+        after = [self.notice, *self.changed, prompt, turn]
+        on(self.gallery.select, self.pick, mine, after)
+        on(self.bring.upload, self.receive, {"path": self.bring, "mine": self.mine, "active": active, "prompt": prompt},
+           after)
+        on(self.remove.click, self.let_go, mine, after)
+
+    def shown(self, checkpoint: str, mine: tuple[Own, ...], at: int) -> Change:
+        """Everybody, and what is known of the one picked."""
+        people = everybody(checkpoint, mine)
+        at = min(at, max(0, len(people) - 1))
+        own = {id(own.subject): own for own in mine}
+        chosen = own.get(id(people[at])) if people else None
+        return {self.mine: mine, self.at: at,
+                self.gallery: gr.update(value=[(portrait(subject), subject.name) for subject in people],
+                                        selected_index=at if people else None),
+                self.whose: described(people[at], chosen is not None) if people else NOBODY,
+                self.adapter: gr.update(visible=chosen is not None, value=chosen.adapter if chosen else None),
+                self.remove: gr.update(visible=chosen is not None)}
+
+    def drawn(self, checkpoint: str, mine: tuple[Own, ...], at: int, prompt: str) -> Change:
+        """Everybody, with this one picked, named in the prompt, and drawn."""
+        shown = self.shown(checkpoint, mine, at)
+        subject = picked(checkpoint, mine, shown[self.at])
+        named = prompts.about_anybody(prompt) if subject is None else prompts.about(prompt, subject.token)
+        return {**shown, self.prompt: named, self.turn: turned()}
+
+    @told
+    def pick(self, mine: tuple[Own, ...], at: int, active: str, prompt: str, event: gr.SelectData) -> Change:
+        """Draw whoever was clicked; the page also says so when it marks somebody itself."""
+        return {} if event.index == at else self.drawn(active, mine, event.index, prompt)
+
+    @told
+    def receive(self, path: str, mine: tuple[Own, ...], active: str, prompt: str) -> Change:
+        """Somebody out of an adapter file."""
+        subject = pipelines.load("aging", active).subject_file(path)
+        return self.joined(Own(subject, path), mine, active, prompt)
+
+    def joined(self, own: Own, mine: tuple[Own, ...], active: str, prompt: str) -> Change:
+        """Somebody more, who is drawn at once."""
+        mine = (*mine, own)
+        return self.drawn(active, mine, len(everybody(active, mine)) - 1, prompt)
+
+    @told
+    def let_go(self, mine: tuple[Own, ...], at: int, active: str, prompt: str) -> Change:
+        """Forget the visitor's person who is picked, and delete the file."""
+        subject = picked(active, mine, at)
+        forget([own for own in mine if own.subject is subject])
+        left = tuple(own for own in mine if own.subject is not subject)
+        return self.drawn(active, left, max(0, at - 1), prompt)
+
+
+def portrait(subject: Any) -> Any:
+    """The picture of a subject, for a gallery."""
+    from PIL import Image
+
+    return Image.fromarray(subject.portrait)
+
+
+def described(subject: Any, own: bool) -> str:
+    """Who somebody is, for the page."""
+    taught = f", taught with {subject.settings['pictures']} pictures" if subject.settings.get("pictures") else ""
+    whose = "yours alone, deleted an hour after you leave" if own else "a drawn test person, ships with Facet"
+    return (f"<b>{html.escape(subject.name)}</b>, <code>{html.escape(subject.token)}</code> in prompts{taught}: "
+            f"{whose}.")

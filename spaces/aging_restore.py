@@ -1,0 +1,65 @@
+"""A picture made in the tab `aging` brings its settings back."""
+
+from typing import Any
+
+import gradio as gr
+
+from core import pipelines
+from core.errors import PictureError
+from core.pipelines import prompts
+from core.pipelines.aging_results import Restored
+from spaces import widgets
+from spaces.aging_people import Own, People, everybody
+from spaces.aging_wish import ALL, SETTINGS, Asking
+from spaces.widgets import Change, told
+
+
+class Restoring:
+    """The panel by name."""
+
+    def __init__(self, notice: gr.HTML, people: People, asking: Asking) -> None:
+        self.notice, self.people, self.asking = notice, people, asking
+        with gr.Accordion("Bring a picture's settings back", open=False, elem_id="aging-restore"):
+            self.picture = gr.File(label="A PNG made here", elem_id="aging-made-here", height=110)
+
+    def listen(self, active: gr.State) -> None:
+        """Take a picture, and be ready for the next."""
+        asking, people = self.asking, self.people
+        widgets.private(self.picture.upload, self.receive, {
+            "path": self.picture, "mine": people.mine, "at": people.at, "active": active},
+            [self.notice, *people.changed, asking.age, *(getattr(asking, name) for name in SETTINGS), asking.mode,
+             asking.turn]).then(lambda: None, outputs=self.picture, **widgets.QUIET)
+
+    @told
+    def receive(self, path: str, mine: tuple[Own, ...], at: int, active: str) -> Change:
+        """Everything as it was then; the picture comes first."""
+        kept = pipelines.load("aging", active).settings_of(path)
+        if kept is None:
+            raise PictureError("This file does not hold the settings of a picture made in this tab.",
+                               "Use a PNG as it was downloaded; editors and messengers strip them.")
+        found = whose(kept, everybody(active, mine))
+        asking, wish = self.asking, kept.wish
+        again = {getattr(asking, name): getattr(wish, name) for name in SETTINGS}
+        return {**again, asking.age: prompts.age_in(wish.prompt) or ALL, asking.mode: widgets.SAME,
+                **(self.people.shown(active, mine, found) if found is not None else {}),
+                asking.turn: widgets.turned(), self.notice: widgets.remark(said(kept, found, active))}
+
+
+def whose(kept: Restored, people: tuple[Any, ...]) -> int | None:
+    """The number of the person in a picture among those who are here, by what was taught; None when nobody is."""
+    from core.pipelines.aging import fingerprint
+
+    taught = [fingerprint(subject) for subject in people]
+    return taught.index(kept.adapter) if kept.adapter in taught else None
+
+
+def said(kept: Restored, found: int | None, active: str) -> str:
+    """What is back, and what is not."""
+    words = "The settings of this picture are back."
+    if kept.adapter and found is None:
+        words += f" Its person, {kept.subject or 'nameless'}, is not here: bring the adapter to have the same again."
+    if kept.checkpoint not in (None, active):
+        words += f" It was made with the checkpoint {kept.checkpoint}: choose that under Network first."
+    return words
+
+

@@ -1,0 +1,192 @@
+"""Teaching somebody new in the tab `aging`: pictures checked one by one, a curve, a preview, an adapter to keep."""
+
+import html
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from core import pipelines
+from core.errors import FacetError, SettingsError
+from core.pipelines import prompts
+from core.pipelines.aging_results import FEWEST_TAUGHT, MOST_TAUGHT, Checked, Taught
+from spaces import GPU, charts, widgets
+from spaces.aging_people import Own, People
+from spaces.line import LINE, Waiting, any_left, lasting, who
+from spaces.widgets import Change, told, turned, unchanged
+
+EXPECTED = 90.0         # seconds that teaching may take, for those who wait
+CHOSEN = "chosen for you"
+HOW = (f"{FEWEST_TAUGHT} to {MOST_TAUGHT} pictures of one person, in different light and poses, and best at one age. "
+       "They are used for this alone, and deleted with what was learned.")
+TODO = "Drop some pictures, look at what is wrong with any, and teach."
+STEPS, USUAL = (20, 800, 10), 200      # of the slider: from, to, by; what the preset takes
+LINES = {"noise": "the person", "prior": "other people", "biometric": "likeness", "contrastive": "contrast"}
+
+
+def discard(pictures: Sequence[Checked]) -> None:
+    """Delete a visitor's pictures and their crops; the page was closed, or has long been idle."""
+    for picture in pictures or ():
+        for path in filter(None, (picture.path, picture.picture)):
+            with suppress(OSError):
+                Path(path).unlink(missing_ok=True)
+
+
+@GPU
+def checked(checkpoint: str, paths: Sequence[str]) -> tuple[Checked, ...]:
+    """Each picture with the crop that is used, or what is wrong with it."""
+    return tuple(pipelines.load("aging", checkpoint).checked(paths))
+
+
+@GPU(duration=180)
+def teach(checkpoint: str, paths: Sequence[str], **wish: Any) -> Iterator[Taught]:
+    """A person taught, said every few steps; closing it stops."""
+    yield from pipelines.load("aging", checkpoint).teach(paths, **wish)
+
+
+class Teaching:
+    """The panel by name, and the lesson: what is seen while somebody is taught."""
+
+    def __init__(self, notice: gr.HTML, people: People) -> None:
+        self.notice, self.people, self.job = notice, people, gr.State("")      # job: the latest teaching
+        self.pictures = gr.State((), time_to_live=6 * 3600, delete_callback=discard)
+        with gr.Column(visible=False, elem_classes="panel") as self.panel:
+            self.files = gr.File(label="Pictures of one person", file_count="multiple", elem_id="aging-pictures",
+                                 height=120)
+            self.how = gr.Markdown(HOW, elem_classes="hint")
+            self.crops = widgets.small_gallery("What is taught", "aging-crops", visible=False)
+            self.problems = gr.HTML(elem_id="aging-problems", elem_classes="plain")
+            self.clear = gr.Button("Start over with other pictures", size="sm", visible=False, elem_id="aging-clear")
+            with gr.Group(elem_classes="settings"):
+                self.name = gr.Textbox("", label="Name", placeholder="Anna", max_length=60, elem_id="aging-name")
+                self.token = gr.Dropdown([CHOSEN, *prompts.RARE], value=CHOSEN, label="Rare token",
+                                         info="The word that means this person in a prompt.", elem_id="aging-token")
+                self.steps = gr.Slider(STEPS[0], STEPS[1], USUAL, step=STEPS[2], label="Steps", elem_id="aging-lessons")
+            self.go, self.stop = widgets.run_row("aging-", "Teach", "teach")
+
+    def build_lesson(self) -> None:
+        """What is seen of it, beside the panel."""
+        with gr.Column(visible=False, elem_id="aging-lesson", elem_classes="panel") as self.lesson:
+            self.status = gr.HTML(widgets.progress(1, 1, TODO), elem_id="aging-lesson-status", elem_classes="plain")
+            with gr.Column(visible=False, elem_classes="detail") as self.board:
+                self.preview = gr.Image(type="filepath", show_label=False, interactive=False, buttons=[], visible=False,
+                                        elem_id="aging-preview")
+                self.curve = gr.HTML(elem_id="aging-curve", elem_classes="plain")
+                self.adapter = gr.DownloadButton("Adapter file", size="sm", visible=False, elem_id="aging-taught")
+        self.waiting = Waiting(self.status, "teach", EXPECTED, (self.go, self.stop))
+
+    def listen(self, active: gr.State, prompt: gr.Textbox, turn: gr.State) -> None:
+        """Check what is dropped; teach, one person at a time; stop."""
+        on, people, mine = widgets.private, self.people, {"mine": self.people.mine}
+        seen = [self.notice, self.pictures, self.crops, self.problems, self.clear]
+        on(self.files.upload, self.receive, {"paths": self.files, "pictures": self.pictures, "active": active},
+           [*seen, self.files], **widgets.GPU_TURN)
+        on(self.clear.click, self.start_over, {"pictures": self.pictures}, seen)
+        asked = {"pictures": self.pictures, "name": self.name, "token": self.token, "steps": self.steps,
+                 "active": active, "prompt": prompt, "job": self.job, **mine}
+        taught = [self.notice, self.status, self.board, self.preview, self.curve, self.adapter, self.go, self.stop,
+                  self.waiting.clock, *people.changed, prompt, turn]
+        begun = self.waiting.listen([self.go.click]).then(turned, outputs=self.job, **widgets.QUIET)
+        begun.then(self.teach, inputs_kwargs=asked, outputs=taught, **widgets.GPU_TURN, **widgets.QUIET)
+        on(self.stop.click, self.halt, {"job": self.job}, [self.status, self.go, self.stop, self.waiting.clock],
+           queue=False)
+        self.go.click(None, js=widgets.show("#aging-lesson-status"), **widgets.QUIET)
+
+    def opened(self, seen: bool) -> Change:
+        """The panel and the lesson, or neither."""
+        return {self.panel: gr.update(visible=seen), self.lesson: gr.update(visible=seen)}
+
+    # ------------------------------------------------------------------------------------------------- pictures
+
+    @told
+    def receive(self, paths: list[str] | None, pictures: tuple[Checked, ...], active: str) -> Change:
+        """More pictures: all of them are looked at together, for they must show one person."""
+        known = [picture.path for picture in pictures]
+        return {**self.seen(checked(active, [*known, *(paths or ())])), self.files: None}
+
+    def seen(self, pictures: tuple[Checked, ...]) -> Change:
+        """The crops, and what is wrong with which picture."""
+        crops = [(picture.picture, str(number)) for number, picture in enumerate(pictures, 1) if picture.picture]
+        return {self.pictures: pictures, self.crops: gr.update(value=crops, visible=bool(crops), selected_index=None),
+                self.problems: problems(pictures), self.clear: gr.update(visible=bool(pictures))}
+
+    def start_over(self, pictures: tuple[Checked, ...]) -> Change:
+        """No pictures; those there were are deleted."""
+        discard(pictures)
+        return {**self.seen(()), self.notice: ""}
+
+    # ------------------------------------------------------------------------------------------------- teaching
+
+    def teach(self, pictures: tuple[Checked, ...], name: str, token: str, steps: int, active: str, prompt: str,
+              job: str, mine: tuple[Own, ...], request: gr.Request) -> Iterator[Change]:
+        """Teach, saying how it goes; at the end, or when stopped, the person is one of the visitor's own."""
+        me, began, last = who(request, "teach"), time.monotonic(), None
+        yield {**self.waiting.over(request), self.notice: "", self.go: gr.update(visible=False),
+               self.stop: gr.update(visible=True), self.adapter: gr.update(visible=False),
+               self.status: widgets.progress(0, 1, "Beginning …")}
+        try:
+            if LINE.stopped(job):
+                yield self.ready("Stopped")
+                return
+            paths = [picture.picture if picture.good else picture.path for picture in pictures]
+            lessons = teach(active, paths, name=name.strip(), steps=steps,
+                            token=None if token == CHOSEN else token, taken=[own.subject.token for own in mine])
+            for last in LINE.turn(me, "Somebody is being taught", EXPECTED, lessons, any_left(began)):
+                yield self.learning(last, began)
+                if LINE.stopped(job):
+                    break
+            yield self.learned(last, active, mine, prompt)
+        except Exception as error:
+            understood = error if isinstance(error, FacetError) else widgets.unforeseen(error)
+            yield {**self.ready(""), self.notice: widgets.sentence(understood)}
+
+    def learning(self, taught: Taught, began: float) -> Change:
+        """How far it is: the curve, the preview, the time that is left."""
+        if not taught.losses:       # waiting, or getting ready
+            return {self.status: widgets.progress(0, 1, " ".join(taught.notes))}
+        words = f"Step {taught.step} of {taught.steps}, {lasting(any_left(began)(taught))} to go"
+        losses = {LINES.get(name, name): values for name, values in taught.losses.items()}
+        preview = {self.preview: gr.update(value=taught.preview, visible=True)} if taught.preview else {}
+        return {self.board: gr.update(visible=True), self.status: widgets.progress(taught.step, taught.steps, words),
+                self.curve: charts.curves(losses, taught.steps), **preview}
+
+    def learned(self, taught: Taught | None, active: str, mine: tuple[Own, ...], prompt: str) -> Change:
+        """The person is there: in the picker, in the prompt, and drawn."""
+        if taught is None or taught.subject is None:
+            raise SettingsError("It was stopped before anything was learned.", "Teach again, and wait a few steps.")
+        adapter = taught.adapter or pipelines.load("aging", active).adapter(taught.subject)
+        notes = "".join(map(widgets.remark, taught.notes))
+        words = f"{taught.subject.name} is taught: {taught.step} of {taught.steps} steps in {taught.seconds:.0f} s"
+        return {**self.ready(words), self.adapter: gr.update(value=adapter, visible=True), self.notice: notes,
+                **self.people.joined(Own(taught.subject, adapter), mine, active, prompt)}
+
+    def ready(self, words: str) -> Change:
+        """Ready for the next."""
+        return {self.go: gr.update(visible=True), self.stop: gr.update(visible=False),
+                self.waiting.clock: gr.update(active=False), self.status: widgets.progress(1, 1, words)}
+
+    def halt(self, job: str, request: gr.Request) -> Change:
+        """End with what there is at the next step, or don't begin."""
+        LINE.stop(job)
+        if LINE.running(who(request, "teach")):
+            return unchanged(self.status)
+        return {**self.waiting.over(request), **self.ready("Stopped")}
+
+
+def problems(pictures: Sequence[Checked]) -> str:
+    """What is wrong, or worth knowing, picture by picture; and how many are good."""
+    lines = "".join(f'<li class="{"" if picture.good else "bad"}"><b>{number}</b> {told_of(picture)}</li>'
+                    for number, picture in enumerate(pictures, 1) if picture.problem or picture.note)
+    good = sum(picture.good for picture in pictures)
+    if not pictures:
+        return ""
+    enough = "" if good >= FEWEST_TAUGHT else f", {FEWEST_TAUGHT - good} more are needed"
+    return f'<p>{good} of {len(pictures)} can be used{enough}.</p><ol class="problems">{lines}</ol>'
+
+
+def told_of(picture: Checked) -> str:
+    """One picture in words."""
+    return html.escape(f"{Path(picture.path).name}: {picture.problem or picture.note}")

@@ -1,0 +1,111 @@
+"""What the tab `aging` is asked for: an age, words, and how to draw; what the paper drew with."""
+
+from typing import Any
+
+import gradio as gr
+
+from core.pipelines import prompts
+from core.pipelines.aging_results import LONGEST, MOST, OPENING, PAPER, QUICK, SOLVERS, STEPS, Wish
+from spaces import widgets
+from spaces.widgets import Change, turned
+
+NAMES = {"child": "Child", "teenager": "Teenager", "youngadults": "Young adult", "middleaged": "Middle-aged",
+         "elderly": "Elderly", "old": "Old"}
+ALL = "all"
+CHOICES = [*((name, age) for age, name in NAMES.items()), ("All six ages", ALL)]
+SPANS = prompts.SPANS
+FIRST = {"steps": 20, "solver": "dpm", "guidance": 5.0, "count": 4, "floor": 0.0, "seed": OPENING}
+SETTINGS = ("prompt", "negative", "steps", "solver", "guidance", "seed", "count", "floor")      # widgets of a Wish
+TRY = "Add words to the prompt: smiling, with glasses, bearded, with long hair, looking left …"
+
+
+class Asking:
+    """The widgets by name. A change of `turn` begins to draw."""
+
+    def __init__(self, token: str = prompts.RARE[0]) -> None:
+        self.turn = gr.State("")
+        self.age = gr.Radio(CHOICES, value=ALL, label="Age", elem_id="aging-age", elem_classes="tiles three")
+        with gr.Group(elem_classes="settings"):
+            self.prompt = gr.Textbox(prompts.plain(token), label="Prompt", lines=1, max_lines=1, max_length=LONGEST,
+                                     info=TRY, elem_id="aging-prompt")
+            self.count = gr.Slider(1, MOST, FIRST["count"], step=1, label="How many", visible=False,
+                                   elem_id="aging-count")
+            self.seed, self.mode = widgets.seed_row(FIRST["seed"], "aging-")
+        self.generate, self.stop = widgets.run_row("aging-", "Draw")
+        with gr.Accordion("How it is drawn", open=False, elem_id="aging-how"):
+            self.build_how()
+
+    def build_how(self) -> None:
+        """What few people change."""
+        self.negative = gr.Textbox("", label="Negative prompt", max_length=LONGEST, placeholder="blurred, dark",
+                                   info="What should not be in the picture.", elem_id="aging-negative")
+        self.solver = gr.Dropdown(solvers(quick=False), value=FIRST["solver"],
+                                  label="Solver", elem_id="aging-solver")
+        self.steps = gr.Slider(1, STEPS, FIRST["steps"], step=1, label="Steps", elem_id="aging-steps")
+        self.guidance = gr.Slider(1, 15, FIRST["guidance"], step=0.5, label="Guidance", elem_id="aging-guidance",
+                                  info="How strictly it follows the words; 1 is not at all.")
+        self.floor = gr.Slider(0, 1, FIRST["floor"], step=0.05, label="Drop pictures of less quality than",
+                               elem_id="aging-floor", info="0 drops none; the paper's filter is 0.4.")
+        with gr.Row(elem_classes="buttons"):
+            self.paper = gr.Button("The paper's preset", size="sm", min_width=130, elem_id="aging-paper")
+            self.quick = gr.Button("Four steps (LCM)", size="sm", min_width=130, visible=False, elem_id="aging-quick")
+            self.usual = gr.Button("Back to the usual", size="sm", min_width=130, elem_id="aging-usual")
+
+    @property
+    def widgets(self) -> dict[str, Any]:
+        """The widgets that `wished` reads, by its parameters."""
+        return {name: getattr(self, name) for name in ("age", *SETTINGS)}
+
+    def listen(self) -> None:
+        """Settle the seed and begin when asked; a click on an age asks at once."""
+        on, words = widgets.private, {"prompt": self.prompt}
+        on(self.generate.click, self.ask, {"mode": self.mode, "seed": self.seed}, [self.seed, self.turn])
+        on(self.age.input, self.at_age, {"age": self.age, **words}, [self.prompt, self.turn])
+        on(self.prompt.input, self.reread, {"age": self.age, **words}, [self.age], queue=False,
+           trigger_mode="always_last")
+        on([self.prompt.submit, self.negative.submit, self.seed.submit], turned, {}, [self.turn])
+        on(self.age.change, lambda age: gr.update(visible=age != ALL), {"age": self.age}, [self.count], queue=False)
+        on(self.paper.click, lambda: self.preset(PAPER), {}, self.how, queue=False)
+        on(self.quick.click, lambda: self.preset(QUICK), {}, self.how, queue=False)
+        on(self.usual.click, lambda: self.preset(FIRST), {}, self.how, queue=False)
+
+    @property
+    def how(self) -> list:
+        """The widgets that `preset` changes."""
+        return [self.solver, self.steps, self.guidance, self.count]
+
+    def preset(self, values: dict[str, Any]) -> Change:
+        """Solver, steps, guidance and count as in a preset."""
+        return {self.solver: values["solver"], self.steps: values["steps"], self.guidance: values["guidance"],
+                self.count: values.get("count", gr.skip())}
+
+    def suited(self, choice: Any) -> Change:
+        """What a choice of checkpoints can do: whether it can draw in four steps."""
+        quick = bool(choice.quick)
+        return {self.quick: gr.update(visible=quick),
+                self.solver: gr.update(choices=solvers(quick), value=FIRST["solver"])}
+
+    def ask(self, mode: str, seed: float | None) -> Change:
+        """Settle the seed and begin."""
+        return {self.seed: widgets.next_seed(mode, seed), self.turn: turned()}
+
+    def at_age(self, age: str, prompt: str) -> Change:
+        """The prompt for an age, or for all of them, and begin."""
+        prompt = prompts.without_age(prompt) if age == ALL else prompts.at_age(prompt, age)
+        return {self.prompt: prompt, self.turn: turned()}
+
+    def reread(self, age: str | None, prompt: str) -> Any:
+        """The age that a prompt names; all six where it names none and they were asked for."""
+        return prompts.age_in(prompt) or (ALL if age == ALL else None)
+
+
+def solvers(quick: bool) -> list[tuple[str, str]]:
+    """The solvers and their names. quick: whether there is a LoRA for the one of few steps."""
+    return [(label, name) for name, label in SOLVERS.items() if quick or name != QUICK["solver"]]
+
+
+def wished(subject: Any, age: str | None, prompt: str, negative: str, steps: int, solver: str, guidance: float,
+           seed: int | None, count: int, floor: float) -> Wish:
+    """What the widgets say, as one wish."""
+    return Wish(prompt=prompt, negative=negative, subject=subject, steps=steps, solver=solver, guidance=guidance,
+                seed=seed, count=1 if age == ALL else count, floor=floor)
