@@ -6,6 +6,7 @@ import tempfile
 THREADS = str(min(2, os.cpu_count() or 1))
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):  # before torch and numba read them
     os.environ.setdefault(name, THREADS)
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the app does: quicker where other things run
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 CACHE = tempfile.TemporaryDirectory(prefix="facet-tests-")

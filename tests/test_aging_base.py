@@ -1,5 +1,6 @@
 """The networks of `aging-tiny` in training, on made-up pictures: what each loss reaches, what is kept and shipped."""
 
+import copy
 from dataclasses import replace
 from functools import partial
 
@@ -9,11 +10,13 @@ import torch
 from test_training import made_up, stepped
 
 from core import data, hub, words
-from core.errors import CheckpointError
+from core.errors import CheckpointError, SettingsError
 from core.faces import NAMES
 from core.hub import manifest
+from core.latent import denoise
 from core.models import build
-from core.training import aging, autoencoder, diffusion
+from core.training import aging, autoencoder, diffusion, latents
+from core.training.loop import onward
 
 AUTOENCODER = "aging-autoencoder-tiny"
 
@@ -72,7 +75,7 @@ def test_the_autoencoder_learns(first):
     assert lowered(first, 1e-3) < 0.95
 
 
-@pytest.mark.parametrize("term", ["pixel", "perceptual", "biometric", "kl"])
+@pytest.mark.parametrize("term", ["pixel", "perceptual", "biometric", "years", "kl"])
 def test_each_term_reaches_what_it_should_and_nothing_frozen(first, term):
     """The published code's biometric loss had no gradient at all."""
     kl = first.networks["autoencoder"].kl
@@ -115,13 +118,13 @@ def test_latents_get_a_standard_spread_and_pictures_stay():
     network, image = build("autoencoder", "tiny").eval(), torch.rand(3, 3, 128, 128) * 2 - 1
     with torch.no_grad():
         network.kl.quant_conv.bias += torch.linspace(-2, 2, 8)
-        before, latents = network(image), network.encode(image)
-        after = (made := autoencoder.standardised(network, latents))(image)
+        before, coded = network(image), network.encode(image)
+        after = (made := autoencoder.standardised(network, coded))(image)
         found = made.encode(image)
-    assert torch.allclose(before[0], after[0], atol=1e-4) and torch.equal(network.encode(image), latents)
+    assert torch.allclose(before[0], after[0], atol=1e-4) and torch.equal(network.encode(image), coded)
     assert torch.allclose(found.mean((0, 2, 3)), torch.zeros(4), atol=1e-4)
     assert torch.allclose(found.std((0, 2, 3)), torch.ones(4), atol=1e-4)
-    spread = latents.std((0, 2, 3))[:, None, None]
+    spread = coded.std((0, 2, 3))[:, None, None]
     assert torch.allclose(after[2].mul(0.5).exp(), before[2].mul(0.5).exp() / spread, atol=1e-4)    # the noise too
 
 
@@ -129,12 +132,12 @@ def test_the_autoencoder_is_checked_shown_and_shipped(first, place):
     networks = {"autoencoder": first.networks["autoencoder"].eval()}
     with torch.no_grad():
         numbers = first.check(networks)
-        assert {"l1", "psnr", "cos"} == set(numbers) and np.isfinite(list(numbers.values())).all()
+        assert {"l1", "psnr", "cos", "years"} == set(numbers) and np.isfinite(list(numbers.values())).all()
         assert first.sheet(networks).width > 8 * 128
     path, = first.finish(networks, place, "command")
     assert path == place / f"{AUTOENCODER}.safetensors"
-    latents = autoencoder.latents_of(hub.load(AUTOENCODER, "cpu"), first.drawn, np.arange(8))
-    assert latents.mean((0, 2, 3)).abs().max() < 0.05 and (latents.std((0, 2, 3)) - 1).abs().max() < 0.05
+    found = autoencoder.latents_of(hub.load(AUTOENCODER, "cpu"), first.drawn, np.arange(8))
+    assert found.mean((0, 2, 3)).abs().max() < 0.05 and (found.std((0, 2, 3)) - 1).abs().max() < 0.05
 
 
 # ---------------------------------------------------------------------------------------------------- the denoiser
@@ -170,10 +173,10 @@ def test_some_captions_are_left_out_and_mirrors_swap_sides(second):
 
 
 def test_latents_are_made_once(second, monkeypatch, capsys):
-    drawn, digest = made_up(4, 2, 128), hub.row(AUTOENCODER).sha256
+    drawn = made_up(4, 2, 128)
     with monkeypatch.context() as patch:
-        patch.setattr(diffusion, "latents_of", None)
-        again = diffusion.cached_latents(second.autoencoder, drawn, digest)
+        patch.setattr(latents, "latents_of", None)
+        again = latents.cached_latents(second.autoencoder, drawn)
     assert again.shape == (8, 2, 4, 16, 16) and again.dtype == np.float16 and np.array_equal(again, second.latents)
     image = data.rows_of(drawn, np.arange(8))["image"]
     for side, picture in enumerate((image, image.flip(3))):
@@ -181,8 +184,12 @@ def test_latents_are_made_once(second, monkeypatch, capsys):
             wanted = second.autoencoder.encode(picture)
         assert torch.allclose(torch.from_numpy(again[:, side].astype(np.float32)), wanted, atol=5e-3)
     capsys.readouterr()
-    diffusion.cached_latents(second.autoencoder, drawn, "another file's digest")
-    diffusion.cached_latents(second.autoencoder, made_up(3, 2, 128), digest)
+    other = copy.deepcopy(second.autoencoder)
+    other.kl.post_quant_conv.bias += 1          # a decoder that was trained on
+    assert np.array_equal(latents.cached_latents(other, drawn), again) and not capsys.readouterr().out
+    other.kl.quant_conv.bias += 1
+    latents.cached_latents(other, drawn)
+    latents.cached_latents(second.autoencoder, made_up(3, 2, 128))
     assert capsys.readouterr().out.splitlines() == ["latents of 8 of 8 pictures", "latents of 6 of 6 pictures"]
 
 
@@ -193,24 +200,77 @@ def test_little_noise_weighs_little(second):
 
 
 def test_the_denoiser_is_checked_shown_and_shipped(second, place, monkeypatch):
-    monkeypatch.setattr(diffusion, "sampled", partial(diffusion.sampled, steps=2))
+    monkeypatch.setattr(diffusion, "denoise", partial(diffusion.denoise, steps=2))
     networks = {name: network.eval() for name, network in second.networks.items()}
     with torch.no_grad():
         numbers = second.check(networks)
         assert numbers == second.check(networks) and set(numbers) == {"noise", "noisiest"}
         assert second.sheet(networks).size[0] >= 6 * 128
     paths = second.finish(networks, place, "command")
-    assert [path.stem for path in paths] == ["aging-unet-tiny", "aging-text-tiny"]
+    assert [path.stem for path in paths] == ["aging-unet-tiny", "aging-text-tiny", "aging-subject-tiny",
+                                             "aging-prior-tiny"]
     states = hub.load("aging-text-tiny", "cpu")(words.tokens(["photo of a person as old"]))
     found = hub.load("aging-unet-tiny", "cpu")(torch.randn(1, 4, 16, 16), torch.tensor([9]), states)
     assert found.shape == (1, 4, 16, 16) and found.isfinite().all()
 
 
-def test_a_seed_draws_the_same_alone_and_in_company(second):
+@pytest.mark.parametrize("solver", ["dpm", "unipc", "ddim", "lcm"])
+def test_a_seed_draws_the_same_alone_and_in_company(second, solver):
     unet, states = second.networks["unet"].eval(), torch.randn(2, words.LENGTH, 128)
-    both = diffusion.sampled(unet, states, states[:1], [7, 8], steps=4)
-    alone = diffusion.sampled(unet, states[1:], states[:1], [8], steps=4)
-    assert torch.allclose(both[1:], alone, atol=1e-3) and not torch.allclose(both[0], both[1], atol=0.1)
+    *_, both = denoise(unet, states, states[:1], [7, 8], solver, steps=4)
+    *_, alone = denoise(unet, states[1:], states[:1], [8], solver, steps=4)
+    assert torch.allclose(both.latents[1:], alone.latents, atol=1e-3)
+    assert not torch.allclose(both.latents[0], both.latents[1], atol=0.1)
+
+
+# ------------------------------------------------------------------------------------------ who a rare token stands for
+
+
+def test_a_token_stands_for_the_persons_other_pictures(second):
+    """Never for the picture itself: the network would learn to copy its look."""
+    rng, people = np.random.default_rng(0), second.people
+    for row in range(8):
+        other = row + 1 if row % 2 == 0 else row - 1                     # two pictures a person
+        found, = people.others(np.array([row]), rng, most=8)
+        assert torch.allclose(found, torch.nn.functional.normalize(people.vectors[other], dim=0), atol=1e-6)
+
+
+def test_a_token_changes_the_states_from_where_it_stands_and_no_others(second):
+    prompts = [words.OF_SUBJECT.format("sks", "child"), words.PROMPT.format("child")]
+    tokens, faces = words.tokens(prompts), torch.randn(2, 512)
+    networks = {name: network.eval() for name, network in second.networks.items()}
+    with torch.no_grad():
+        first, second_ = (diffusion.spoken_states(networks, tokens, faces * sign) for sign in (1, -1))
+    assert words.rare_at(tokens).nonzero().tolist() == [[0, 4]]
+    assert torch.equal(first[0, :4], second_[0, :4]) and not torch.allclose(first[0, 4:], second_[0, 4:], atol=1e-3)
+    assert torch.equal(first[1], second_[1])
+
+
+def test_a_token_that_stands_for_its_own_embedding_changes_nothing(second):
+    text, tokens = second.networks["text"].eval(), words.tokens([words.OF_SUBJECT.format("ukj", "old, bearded")])
+    own = text.clip.embeddings.token_embedding(tokens[words.rare_at(tokens)])[0]
+    with torch.no_grad():
+        assert torch.equal(text(tokens), text(tokens, own, words.rare_at(tokens)))
+
+
+def test_the_loss_reaches_where_tokens_begin(second):
+    batch = next(second.batches(0, (0, 1), None))
+    batch["tokens"] = words.tokens([words.OF_SUBJECT.format("wzx", "old")] * len(batch["latents"]))
+    _, loss, _ = next(second.updates(second.networks, batch, 0.0))
+    loss.backward()
+    # the denoiser begins with a last layer near nothing, so little is asked: that it is reached at all
+    assert all(p.grad is not None for p in second.networks["subject"].parameters())
+
+
+def test_the_captioned_set_has_every_age_and_nobody_twice(second, place):
+    from core.latent import prior
+
+    second.truth[:, NAMES.index("age")] = [5, 20, 35, 45, 60, 80, 5, 80]
+    second.finish({name: network.eval() for name, network in second.networks.items()}, place, "command")
+    kept, captions = prior()
+    assert len(kept) == len(captions) <= 4 and len({caption.split(" as ")[1].split(",")[0] for caption in captions}) > 2
+    assert all(any(torch.equal(latent, torch.from_numpy(own).float()) for own in second.latents[:, 0])
+               for latent in kept)
 
 
 def test_without_an_autoencoder_nothing_is_drawn(place, monkeypatch):
@@ -222,10 +282,38 @@ def test_without_an_autoencoder_nothing_is_drawn(place, monkeypatch):
 def test_both_stages_by_command(place, tmp_path, monkeypatch):
     from core.commands.train import train
 
-    monkeypatch.setattr(diffusion, "sampled", partial(diffusion.sampled, steps=2))
+    monkeypatch.setattr(diffusion, "denoise", partial(diffusion.denoise, steps=2))
     monkeypatch.setattr(aging, "pictures", lambda people, looks: (made_up(people, looks, 128), made_up(2, 4, 128)))
     for preset in ("autoencoder", "unet"):
         monkeypatch.setitem(aging.PRESETS, preset, replace(aging.PRESETS[preset], batch=2))
         train("aging", preset=preset, out=tmp_path / preset, ship=place, steps=1, threads=1, people=4, looks=2)
         assert (tmp_path / preset / "state").is_dir() and (tmp_path / preset / "sheet-000001.png").is_file()
-    assert {AUTOENCODER, "aging-unet-tiny", "aging-text-tiny"} <= {row.name for row in hub.rows()}
+    assert {AUTOENCODER, "aging-unet-tiny", "aging-text-tiny", "aging-subject-tiny"} <= {row.name for row in hub.rows()}
+
+
+def test_training_goes_on_from_what_ships(place):
+    ship(AUTOENCODER, "autoencoder", seed=5)
+    recipe = autoencoder.AutoencoderRecipe(replace(aging.PRESETS["autoencoder"], batch=2), made_up(4, 2, 128),
+                                           made_up(4, 2, 128), "cpu")
+    begun, shipped = recipe.networks["autoencoder"], hub.load(AUTOENCODER, "cpu")
+    assert not torch.equal(begun.kl.quant_conv.weight, shipped.kl.quant_conv.weight)
+    onward(recipe)
+    assert all(torch.equal(p, shipped.state_dict()[name]) for name, p in begun.state_dict().items())
+    assert lowered(recipe, 1e-3) < 1      # and it learns: what ships is frozen, a copy of it is not
+    recipe.shipped = {}
+    with pytest.raises(SettingsError, match=r"begins anew(.|\n)*--onward"):
+        onward(recipe)
+
+
+def test_a_decoder_trained_on_leaves_the_latents_as_they_are(place):
+    ship(AUTOENCODER, "autoencoder")
+    before = hub.load(AUTOENCODER, "cpu")
+    recipe = autoencoder.AutoencoderRecipe(replace(aging.PRESETS["decoder"], batch=2), made_up(4, 2, 128),
+                                           made_up(4, 2, 128), "cpu")
+    image = next(recipe.batches(0, (0, 1), None))["image"]
+    latents, picture = before.encode(image), before.decode(before.encode(image))
+    assert lowered(recipe, 1e-3) < 0.99
+    recipe.finish({"autoencoder": recipe.networks["autoencoder"].eval()}, place, "command")
+    after = hub.load(AUTOENCODER, "cpu")
+    assert after is not before and torch.equal(after.encode(image), latents)
+    assert not torch.allclose(after.decode(latents), picture, atol=1e-2)

@@ -14,6 +14,7 @@ from app_server import ROOT, serving, slowdown
 import app
 from core import pipelines
 from core.errors import CheckpointError
+from core.pipelines.vectors import OPENING
 from spaces import vectors, widgets
 
 
@@ -65,13 +66,19 @@ def test_a_network_that_is_missing_is_said_on_the_page(monkeypatch, capsys):
         tab = vectors.Tab()
         assert "vectors-tiny is missing." in tab.describe(vectors.Chosen())[tab.footer]
         moves = {name: widget.value for name, widget in tab.moves.widgets.items()}
-        drawn = list(tab.draw("people", 4, 0.5, 1, vectors.Chosen(), **moves))
+        drawn = list(tab.draw("people", 4, 0.5, 1, vectors.Chosen(), **moves, turn="", request=None))
     assert "vectors-tiny is missing." in drawn[-1][tab.notice]
     assert drawn[-1][tab.stop]["visible"] is False
     monkeypatch.setattr(app.time, "sleep", lambda seconds: sys.exit())
     with pytest.raises(SystemExit):
         app.warm()
     assert "vectors-tiny is missing." in capsys.readouterr().err
+
+
+def test_what_the_page_opens_with_is_kept():
+    with vectors.gr.Blocks():
+        tab = vectors.Tab()
+        assert (tab.seed.value, tab.count.value, tab.moves.threshold.value) == OPENING
 
 
 def test_same_again_and_surprise_me():

@@ -356,3 +356,13 @@ def test_diffusers_attention_goes_through_the_kernels(diffusers, monkeypatch):
     with forced("plain"), torch.no_grad():
         network(torch.randn(1, 4, 8, 8), 3, torch.randn(1, 7, 24))
     assert len(names) == len(network.attn_processors) > 0 and set(names) == {"plain"}
+
+
+def test_the_first_question_may_come_in_a_checkpointed_forward():
+    """What is saved the first time, while kernels are tried, is as much as is saved again in the backward pass."""
+    from torch.utils.checkpoint import checkpoint
+
+    module.why_not.cache_clear()
+    q = torch.randn(1, 2, 8, 24, requires_grad=True)
+    checkpoint(lambda x: attention(x, x, x), q, use_reentrant=False).sum().backward()
+    assert q.grad.isfinite().all()

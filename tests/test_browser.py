@@ -1,36 +1,24 @@
 """The real app in Chromium, on a desktop and on a phone: what a visitor does, and nothing on the console."""
 
 import re
-import shutil
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import browsing
 import numpy as np
 import pytest
 from app_server import serving, slowdown
+from browsing import PATIENCE, WIDTHS, downloaded, visiting
 from gradio_client import Client
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from core import images
 
 pytestmark = pytest.mark.browser
-WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE = 120_000      # milliseconds that an expectation may take on a busy machine
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.fail("No Chromium or Chrome was found. Install one:  sudo apt-get install chromium   "
-                    "or, on macOS,  brew install --cask google-chrome")
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+browser = browsing.browser      # the fixture
 
 
 @pytest.fixture(scope="module")
@@ -52,34 +40,18 @@ def photo(tmp_path_factory) -> Path:
 
 @pytest.fixture(params=WIDTHS)
 def page(request, browser, address) -> Iterator[Page]:
-    """A fresh visit with the first faces drawn; afterwards the console must be clean and the page not too wide."""
-    width, height = WIDTHS[request.param]
-    context = browser.new_context(viewport={"width": width, "height": height},
-                                  color_scheme="dark" if width < 400 else "light")
-    page, faults = context.new_page(), []
-    page.set_default_timeout(PATIENCE)
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("request", lambda asked: faults.append(asked.url) if foreign(asked.url, address) else None)
-    page.goto(address)
-    done(page)
-    yield page
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    context.close()
-    assert faults == []
-
-
-def foreign(url: str, address: str) -> bool:
-    """Whether a request leaves the app."""
-    return not url.startswith((address, "data:", "blob:"))
+    """A fresh visit with the first faces drawn."""
+    with visiting(browser, address, request.param) as page:
+        done(page)
+        yield page
 
 
 def done(page: Page, faces: int | None = None) -> None:
     """Wait until nothing is being drawn, and for so many faces."""
-    expect(page.locator("#generate")).to_be_visible(timeout=PATIENCE)
-    expect(page.locator("#status .done")).to_have_count(1, timeout=PATIENCE)
+    expect(page.locator("#generate")).to_be_visible()
+    expect(page.locator("#status .done")).to_have_count(1)
     if faces is not None:
-        expect(page.locator("#gallery img")).to_have_count(faces, timeout=PATIENCE)
+        expect(page.locator("#gallery img")).to_have_count(faces)
 
 
 def seeds(page: Page) -> list[str]:
@@ -89,7 +61,7 @@ def seeds(page: Page) -> list[str]:
 
 def first_says(page: Page, words: str) -> None:
     """Wait for the caption of the first face."""
-    expect(page.locator("#gallery .caption-label").first).to_contain_text(words, timeout=PATIENCE)
+    expect(page.locator("#gallery .caption-label").first).to_contain_text(words)
 
 
 def pick(page: Page, number: int) -> str:
@@ -97,7 +69,7 @@ def pick(page: Page, number: int) -> str:
     page.wait_for_timeout(500)      # the page marks the first face itself; nobody clicks within that moment
     seed = seeds(page)[number].removeprefix("seed ")
     page.locator("#gallery .thumbnail-item").nth(number).click()
-    expect(page.locator("#picked")).to_contain_text(re.compile(rf"seed\s*{seed}\s*$"), timeout=PATIENCE)
+    expect(page.locator("#picked")).to_contain_text(re.compile(rf"seed\s*{seed}\s*$"))
     return seed
 
 
@@ -114,26 +86,37 @@ def drop(page: Page, source: str, box: str, path: Path) -> None:
     page.locator(f"#{box} input[type=file]").set_input_files(path)
 
 
-def downloaded(page: Page, button: str, to: Path) -> Path:
-    with page.expect_download() as arriving:
-        page.locator(button).click()
-    path = to / arriving.value.suggested_filename
-    arriving.value.save_as(path)
-    return path
+FACES = """faces => {
+  const seen = [...document.querySelectorAll('#gallery img')].filter(image => image.complete && image.naturalWidth);
+  const ready = performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd;
+  return seen.length >= faces && performance.now() - ready;
+}"""
 
 
-def test_the_first_faces_are_there_within_two_seconds(browser, address):
+def waited(browser: Browser, address: str) -> tuple[float, float]:
+    """Seconds from the page being ready to the first face, and to all twelve, for a new visitor."""
+    page = browser.new_page()
+    page.goto(address, wait_until="commit")
+    took = [page.wait_for_function(FACES, arg=faces, timeout=PATIENCE).json_value() / 1000 for faces in (1, 12)]
+    page.close()
+    return tuple(took)
+
+
+def test_the_first_visitor_ever_sees_a_face_within_two_seconds(browser):
+    """Of an app that was started that moment; the machine may be busy, and one of three starts must do."""
     took = []
     for _ in range(3):
-        page, limit = browser.new_page(), 2 * slowdown()
-        page.set_default_timeout(PATIENCE)
-        page.goto(address, wait_until="commit")
-        page.locator("#source").wait_for()
-        began = time.monotonic()
-        page.locator("#gallery img").first.wait_for()
-        took.append((time.monotonic() - began) / limit)
-        page.close()
-    assert min(took) < 1
+        slow = slowdown()
+        with serving("--offline") as url:
+            first, twelve = waited(browser, url)
+        took.append((first, twelve, slow))
+        if first < 2 * slow and twelve < 3 * slow:
+            return
+    pytest.fail(f"Seconds to the first face, to all twelve, and how many times slower the machine was: {took}")
+
+
+def test_later_visitors_see_their_faces_at_once(browser, address):
+    assert min(waited(browser, address)[1] / slowdown() for _ in range(3)) < 1.5
 
 
 def test_it_opens_with_twelve_people(page):
@@ -166,7 +149,7 @@ def test_more_faces_keep_the_first(page):
 
 def test_a_photo_becomes_faces(page, photo):
     drop(page, "Your photo", "photo", photo)
-    expect(page.locator("#found img")).to_have_count(1, timeout=PATIENCE)
+    expect(page.locator("#found img")).to_have_count(1)
     first_says(page, "as it is")
     done(page, faces=12)
     expect(page.locator("#picked")).to_contain_text("a photo")
@@ -181,16 +164,16 @@ def test_a_photo_becomes_faces(page, photo):
 def test_a_bad_file_is_refused_in_a_sentence(page, tmp_path, name, source, box, said):
     (tmp_path / name).write_text("" if name.startswith("empty") else "hello")
     drop(page, source, box, tmp_path / name)
-    expect(page.locator("#notice .bad")).to_contain_text(said, timeout=PATIENCE)
+    expect(page.locator("#notice .bad")).to_contain_text(said)
     expect(page.locator(f"#{box} input[type=file]")).to_be_attached()      # ready for the next
 
 
 def test_a_face_that_is_not_found_can_be_marked(page, tmp_path):
     Image.new("RGB", (300, 200), "teal").save(tmp_path / "nobody.png")
     drop(page, "Your photo", "photo", tmp_path / "nobody.png")
-    expect(page.locator("#notice .bad")).to_contain_text("No face was found", timeout=PATIENCE)
+    expect(page.locator("#notice .bad")).to_contain_text("No face was found")
     page.locator("#preview img").click()
-    expect(page.locator("#found img")).to_have_count(1, timeout=PATIENCE)
+    expect(page.locator("#found img")).to_have_count(1)
     done(page, faces=12)
 
 
@@ -230,7 +213,7 @@ def test_downloads_remember_and_come_back(page, tmp_path):
 
     page.locator("#restore button").first.click()
     page.locator("#png input[type=file]").set_input_files(png)
-    expect(page.locator("#seed input")).to_have_value(seed, timeout=PATIENCE)
+    expect(page.locator("#seed input")).to_have_value(seed)
     first_says(page, f"seed {seed}")
     done(page, faces=12)
 
@@ -253,9 +236,9 @@ def test_more_like_this(page):
 def test_drawn_people_can_be_started_from(page):
     page.get_by_label("Drawn examples").check(force=True)
     first_says(page, "as it is")
-    expect(page.locator("#examples img")).to_have_count(12, timeout=PATIENCE)
+    expect(page.locator("#examples img")).to_have_count(12)
     page.locator("#examples .thumbnail-item").nth(3).click()
-    expect(page.locator("#picked")).to_contain_text("drawn person 3", timeout=PATIENCE)
+    expect(page.locator("#picked")).to_contain_text("drawn person 3")
     done(page, faces=12)
 
 
@@ -263,12 +246,12 @@ def test_the_keyboard_is_enough(page):
     page.wait_for_timeout(500)      # the last pictures settle: a key that falls in between finds no face
     page.locator("#gallery .thumbnail-item").nth(1).focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#picked")).to_contain_text(re.compile(seeds(page)[1].replace(" ", r"\s*")), timeout=PATIENCE)
+    expect(page.locator("#picked")).to_contain_text(re.compile(seeds(page)[1].replace(" ", r"\s*")))
 
 
 def test_new_people_are_compared(page):
-    expect(page.locator("#alike")).to_be_visible(timeout=PATIENCE)
-    expect(page.locator("#alike svg, #alike canvas")).to_have_count(2, timeout=PATIENCE)
+    expect(page.locator("#alike")).to_be_visible()
+    expect(page.locator("#alike svg, #alike canvas")).to_have_count(2)
 
 
 def test_a_walk_goes_to_the_face_that_was_picked(page, tmp_path):
@@ -285,7 +268,7 @@ def test_a_walk_goes_to_the_face_that_was_picked(page, tmp_path):
 def test_a_click_on_the_strip_edits_that_number(page):
     page.get_by_label("Edit", exact=True).check(force=True)
     page.locator("#strip img").click(position={"x": 20, "y": 20})
-    expect(page.locator("#offsets textarea, #offsets input")).to_have_value(re.compile(r"^\d+: 4$"), timeout=PATIENCE)
+    expect(page.locator("#offsets textarea, #offsets input")).to_have_value(re.compile(r"^\d+: 4$"))
     how_many(page, 3)
     first_says(page, "step 1 of 3")
     done(page, faces=3)
@@ -296,7 +279,7 @@ def test_offsets_that_make_no_sense_are_refused(page):
     page.get_by_label("Edit", exact=True).check(force=True)
     page.locator("#offsets textarea, #offsets input").fill("the nose, please")
     page.locator("#generate").click()
-    expect(page.locator("#notice .bad")).to_contain_text("not a dimension and an offset", timeout=PATIENCE)
+    expect(page.locator("#notice .bad")).to_contain_text("not a dimension and an offset")
     done(page, faces=12)
 
 
@@ -306,9 +289,9 @@ def test_turning_shows_its_numbers_and_can_be_stopped(page):
     page.locator("#similarity input[type=number]").fill("1")
     page.locator("#limit input[type=number]").fill("200")
     page.locator("#generate").click()
-    expect(page.locator("#status")).to_contain_text("Step 1 of 200", timeout=PATIENCE)
+    expect(page.locator("#status")).to_contain_text("Step 1 of 200")
     page.locator("#stop").click()
-    expect(page.locator("#status")).to_contain_text(re.compile(r"Stopped after \d+ of 200"), timeout=PATIENCE)
+    expect(page.locator("#status")).to_contain_text(re.compile(r"Stopped after \d+ of 200"))
     first_says(page, "missed")
     expect(page.locator("#picked")).to_contain_text("yaw")
 
@@ -316,12 +299,12 @@ def test_turning_shows_its_numbers_and_can_be_stopped(page):
 def test_a_checkpoint_that_is_not_here_says_what_it_is_and_is_not_used(page):
     page.locator("#network button").first.click()
     page.get_by_label("Published Vec2Face").check(force=True)
-    expect(page.locator("#about-checkpoint")).to_contain_text("non-commercial", timeout=PATIENCE)
+    expect(page.locator("#about-checkpoint")).to_contain_text("non-commercial")
     expect(page.locator("#notice")).to_contain_text("not on this machine")
     page.locator("#fetch").click()
-    expect(page.locator("#notice .bad")).to_contain_text("agrees to the terms", timeout=PATIENCE)
+    expect(page.locator("#notice .bad")).to_contain_text("agrees to the terms")
     page.get_by_label("I agree to these terms").check()
     page.locator("#fetch").click()
-    expect(page.locator("#notice .bad")).to_contain_text("Facet is offline", timeout=PATIENCE)
+    expect(page.locator("#notice .bad")).to_contain_text("Facet is offline")
     expect(page.locator("#fetch")).to_be_visible()
     expect(page.locator("#facts")).to_contain_text("vectors-tiny")

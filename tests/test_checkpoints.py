@@ -377,12 +377,16 @@ def test_the_one_that_ships_reads_with_its_judge():
 @pytest.mark.parametrize(("choice", "most", "tolerance", "weight"), [(TINY, 1, 0.02, 50), (BASE, 60, 1, 1)],
                          ids=["tiny", "base"])
 def test_quality_is_counted_as_its_reader_counts(choice, most, tolerance, weight):
-    targets = wanted(None, choice.quality.usual, 0.6, choice.quality)
+    targets = wanted(None, choice.quality.usual, 0.6, choice)
     assert (targets.quality_tolerance, targets.quality_weight) == (tolerance, weight)
-    assert wanted(None, most, 0.6, choice.quality).quality == most
+    assert wanted(None, most, 0.6, choice).quality == most
     for quality in (most * 1.01, -0.1, float("nan")):
         with pytest.raises(SettingsError, match=f"from 0 to {most}"):
-            wanted(None, quality, 0.6, choice.quality)
+            wanted(None, quality, 0.6, choice)
+
+
+def test_yaw_is_as_near_as_its_reader_can_tell():
+    assert [wanted(30, None, 0.6, choice).yaw_tolerance for choice in (TINY, BASE)] == [0.5, 5]
 
 
 def test_the_usual_quality_of_the_published_one_is_the_papers():

@@ -27,16 +27,21 @@ MAY = {
     "core.words": {"core.faces"},  # captions say what the attribute table holds
     "core.models": {"core.kernels", "core.faces"},  # the judge's outputs are named by the attribute table
     "core.hub": {"core.models"},
+    "core.latent": {"core.models", "core.hub", "core.sampling", "core.words"},
+    "core.subjects": {"core.models", "core.hub", "core.words"},
     "core.photos": {"core.hub", "core.images", "core.models", "core.alignment"},
     "core.pipelines": {"core.models", "core.kernels", "core.hub", "core.images", "core.photos", "core.sampling",
-                       "core.metrics", "core.faces"},
+                       "core.metrics", "core.faces", "core.words", "core.latent", "core.subjects",
+                       "core.training"},  # a visitor teaches a new person
     "core.training": {"core.models", "core.kernels", "core.hub", "core.data", "core.metrics", "core.images",
-                      "core.sampling", "core.faces", "core.words"},
+                      "core.sampling", "core.faces", "core.words", "core.latent", "core.subjects"},
     "core.scoring": {"core.pipelines", "core.models", "core.hub", "core.data", "core.metrics", "core.images",
-                     "core.sampling", "core.faces", "core.kernels"},
+                     "core.sampling", "core.faces", "core.kernels", "core.words", "core.latent", "core.subjects",
+                     "core.training"},
     "core.bench": {"core.models", "core.hub", "core.sampling"},
     "core.commands": {"core.faces", "core.images", "core.hub", "core.pipelines", "core.training", "core.scoring",
-                      "core.kernels", "core.data", "core.sampling", "core.models", "core.photos", "core.bench"},
+                      "core.kernels", "core.data", "core.sampling", "core.models", "core.photos", "core.bench",
+                      "core.words", "core.latent", "core.subjects"},
     "core.__main__": {"core.commands"},
     "spaces": {"core.pipelines"},
     "app": {"spaces", "core.pipelines"},
@@ -129,6 +134,12 @@ def loaded_by(*command: str) -> set[str]:
 
 def test_the_page_opens_before_torch_does():
     assert loaded_by("-c", "import app") & HEAVY == set()
+
+
+def test_the_first_face_waits_for_nothing_it_does_not_need():
+    drawn = "from core import pipelines; next(pipelines.load('vectors').people(1, 1))"
+    needless = {"sympy", "diffusers", "transformers", "accelerate", "xformers", "pandas", "scipy", "skimage", "numba"}
+    assert loaded_by("-c", drawn) & needless == set()       # torch's compiler and its distribution bring sympy
 
 
 def test_importing_core_imports_nothing():

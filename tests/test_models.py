@@ -22,7 +22,7 @@ SIZES = {"landmarks": 96, "autoencoder": 128}
 def example(network, batch=2):
     """A batch that the network takes: its first argument."""
     generator = torch.Generator().manual_seed(1)
-    if network == "vec2face":
+    if network in ("vec2face", "subject"):
         return torch.randn(batch, 512, generator=generator)
     if network == "unet":
         return torch.randn(batch, 4, 16, 16, generator=generator)

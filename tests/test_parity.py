@@ -12,7 +12,7 @@ from core.models import NETWORKS, build
 from core.models.sixdrepnet import euler_of, rotation_of
 from core.pipelines.attrop import Moments, Networks, Targets, adam, feature_norm, looked, losses, see, total
 
-LIBRARYS = {"autoencoder", "unet", "text"}  # classes of diffusers and transformers, which wrote the published files
+LIBRARYS = {"autoencoder", "unet", "text", "safety"}  # other people's classes
 PUBLISHED = [(name, preset) for name, row in NETWORKS.items() if name not in LIBRARYS for preset in row.published]
 
 

@@ -16,7 +16,7 @@ from core.commands.run import run
 from core.errors import PhotoError, PictureError, SettingsError, VectorError
 from core.pipelines import numbers
 from core.pipelines.checks import number, square, whole
-from core.pipelines.vectors import Result, Source, cosine, last, sizes, varied
+from core.pipelines.vectors import OPENING, Result, Source, cosine, last, sizes, varied
 
 
 @pytest.fixture(scope="module")
@@ -295,12 +295,29 @@ def test_old_files_go(system):
     assert young.exists()
 
 
+def test_those_whom_everybody_sees_first_are_drawn_once(system):
+    first, second = (last(system.people(*OPENING)).images for _ in range(2))
+    assert first == second
+    assert last(system.people(*OPENING[:2], threshold=0.31)).images != first
+    for old in (system.folder, Path(first[0]).parent):
+        os.utime(old, (0, 0))
+    assert last(system.people(*OPENING)).images == first
+    pipelines.tidy()                # somebody has just seen them
+    assert Path(first[0]).exists()
+    os.utime(Path(first[0]).parent, (0, 0))
+    pipelines.tidy()
+    again = last(system.people(*OPENING)).images
+    assert again != first
+    assert apart(again[-1], last(system.people(*OPENING)).images[-1]) == 0
+
+
 def test_a_folder_of_ones_own_is_kept(tmp_path):
     mine = pipelines.make("vectors", folder=tmp_path / "mine")
     last(mine.people(seed=1, count=1))
     os.utime(next(mine.folder.iterdir()), (0, 0))
     mine.tidy()
     assert {path.name for path in mine.folder.iterdir()} >= {"facet-people-seed1-sigma0.png"}
+    assert {Path(image).parent for image in last(mine.people(*OPENING)).images} == {mine.folder}
 
 
 # -------------------------------------------------------------------------------------------------------- sources

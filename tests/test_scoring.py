@@ -34,8 +34,8 @@ def test_rounding_never_lifts_a_value_over_its_bar():
 
 
 def test_unknown_systems_are_refused():
-    with pytest.raises(SettingsError, match="embedder, judge, vectors"):
-        scoring.score("aging")
+    with pytest.raises(SettingsError, match="embedder, judge, vectors, aging"):
+        scoring.score("portraits")
 
 
 @pytest.mark.parametrize("met", [True, False])

@@ -1,8 +1,10 @@
 """The training command: what it asks of a recipe, what it refuses, what it records of itself."""
 
+from pathlib import Path
+
 import pytest
 
-from core.commands.train import checked, recorded
+from core.commands.train import checked, folder_of, recorded
 from core.errors import SettingsError
 from core.training.embedder import PRESETS
 
@@ -32,6 +34,16 @@ def test_only_some_recipes_take_data():
 def test_an_unknown_preset_is_refused():
     with pytest.raises(SettingsError, match="tiny, tiny-check"):
         checked("embedder", "huge", None, PRESETS)
+    with pytest.raises(SettingsError, match="unet, people"):
+        checked("aging", "huge", None, {"unet": None})
+
+
+def test_only_aging_teaches_a_person():
+    assert folder_of("aging", Path("album")) == Path("album")
+    with pytest.raises(SettingsError, match=r"vectors teaches nobody(.|\n)*train aging --images DIR"):
+        folder_of("vectors", Path("album"))
+    with pytest.raises(SettingsError, match="Name a folder"):
+        folder_of("aging", None)
 
 
 def test_a_switch_without_its_value_ends_well():

@@ -3,7 +3,10 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +19,8 @@ from core import data
 from core.errors import SettingsError
 from core.faces import ATTRIBUTES, NAMES, traits_of
 from core.training import embedder, judge, landmarks, loop, vectors
+
+ROOT = Path(__file__).parents[1]
 
 
 class Line(loop.Recipe):
@@ -371,3 +376,15 @@ def test_vectors_ships_the_generator_and_its_people(generator_recipe, tmp_path):
     row = hub.row("vectors-people-tiny")
     people = People.from_dict(stored.read(hub.file(row.name), row))
     assert people.mean.shape == (512,) and people.draw([1, 2]).shape == (2, 512)
+
+
+def test_two_processes_train_one_network(tmp_path):
+    """Without being told that there is no GPU, accelerate lets each process train a network of its own."""
+    program = tmp_path / "count.py"
+    program.write_text("from pathlib import Path\nfrom core.training.loop import Settings, _accelerator\n"
+                       "print('of', _accelerator(Settings(Path(__file__).parent / 'run')).num_processes)\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ACCELERATE")}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", program]
+    done = subprocess.run(command, cwd=ROOT, env=environment | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+                          capture_output=True, text=True, timeout=240, check=True)
+    assert done.stdout.split() == ["of", "2", "of", "2"]

@@ -1,0 +1,57 @@
+"""A browser for the tests that look at the real app, and what must be true of every page."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PATIENCE = 120_000      # milliseconds that an expectation may take on a busy machine
+expect.set_options(timeout=PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium or Chrome, without a window."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.fail("No Chromium or Chrome was found. Install one:  sudo apt-get install chromium   "
+                    "or, on macOS,  brew install --cask google-chrome")
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+
+
+@contextmanager
+def visiting(browser: Browser, address: str, kind: str = "desktop") -> Iterator[Page]:
+    """A fresh visit, dark on a phone; afterwards the console must be clean and the page not too wide."""
+    width, height = WIDTHS[kind]
+    context = browser.new_context(viewport={"width": width, "height": height},
+                                  color_scheme="dark" if width < 400 else "light")
+    page, faults = context.new_page(), []
+    page.set_default_timeout(PATIENCE)
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda asked: faults.append(asked.url) if foreign(asked.url, address) else None)
+    page.goto(address)
+    yield page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
+    assert faults == []
+
+
+def foreign(url: str, address: str) -> bool:
+    """Whether a request leaves the app."""
+    return not url.startswith((address, "data:", "blob:"))
+
+
+def downloaded(page: Page, button: str, to: Path) -> Path:
+    """What a button hands over, saved in a folder under the name it suggests."""
+    with page.expect_download() as arriving:
+        page.locator(button).click()
+    path = to / arriving.value.suggested_filename
+    arriving.value.save_as(path)
+    return path

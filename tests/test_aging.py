@@ -1,0 +1,498 @@
+"""The pipeline `aging` with small random networks: wishes, strips, previews, stopping, settings, uploads, teaching."""
+
+import os
+import threading
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import aging_toys
+import numpy as np
+import pytest
+import torch
+from aging_toys import drawn, photo
+from PIL import Image
+
+from core import hub, images, latent, pipelines, subjects, words
+from core.errors import CheckpointError, SettingsError
+from core.pipelines import aging_words, checkpoints, prompts, teaching
+from core.pipelines.aging import Aging, Wish, fingerprint, subject_file
+from core.pipelines.aging_reading import likeness
+from core.pipelines.results import last
+from core.pipelines.teaching import free_token
+from core.pipelines.waiting import Line, in_words
+
+OLD = Wish("photo of a person as old", seed=3, steps=3)
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory) -> Aging:
+    with pytest.MonkeyPatch.context() as patch:
+        aging_toys.checkout(tmp_path_factory.mktemp("aging") / "checkpoints", patch)
+        aging_toys.with_tiny(patch)
+        yield pipelines.load("aging")
+
+
+@pytest.fixture(scope="module")
+def uploads(tmp_path_factory) -> list[str]:
+    """Five photos of one drawn person."""
+    folder = tmp_path_factory.mktemp("uploads")
+    return [saved(photo(4, look), folder / f"ann-{look}.png") for look in range(5)]
+
+
+@pytest.fixture
+def ann(system) -> subjects.Subject:
+    return person(system)
+
+
+def person(system: Aging, token: str = "wzx", base: str = "tiny", scale: float = 1.0) -> subjects.Subject:
+    """Somebody who was taught, as far as files go."""
+    torch.manual_seed(1)
+    key, weight = next((name, value) for name, value in system.latent.unet.named_parameters()
+                       if name.endswith("to_k.weight"))
+    key = key.removesuffix(".weight")
+    weights = {f"{key}.lora_A.weight": torch.randn(2, weight.shape[1]),
+               f"{key}.lora_B.weight": scale * torch.randn(len(weight), 2)}
+    return subjects.Subject("Ann", token, base, checkpoints.sha256("aging-unet-tiny"), weights, torch.randn(32),
+                            torch.randn(5, 512), np.asarray(drawn(4)))
+
+
+def saved(picture: Image.Image, path: Path) -> str:
+    picture.save(path)
+    return str(path)
+
+
+def pixels(path: str) -> np.ndarray:
+    return np.asarray(Image.open(path)).astype(int)
+
+
+def apart(a: str, b: str) -> int:
+    return int(abs(pixels(a) - pixels(b)).max())
+
+
+# ------------------------------------------------------------------------------------------------ what is asked for
+
+@pytest.mark.parametrize("wrong", [
+    dict(steps=float("nan")), dict(steps=True), dict(steps=0), dict(steps=1e30), dict(steps="20"), dict(steps=2.5),
+    dict(count=0), dict(count=17), dict(count=True), dict(count=None), dict(guidance=float("nan")), dict(guidance=0.5),
+    dict(guidance=1e30), dict(guidance=True), dict(floor=-0.1), dict(floor=float("inf")), dict(floor=[1]),
+    dict(solver="euler"), dict(solver=["dpm"]), dict(solver=None), dict(seed=1e30), dict(seed=0.5), dict(seed=True),
+    dict(seed=float("nan")), dict(seed="7"), dict(prompt=""), dict(prompt="  "), dict(prompt=None), dict(prompt=7),
+    dict(prompt="a " * 300), dict(negative=None), dict(negative="a" * 401)])
+def test_what_can_not_be_is_refused_in_a_sentence(wrong):
+    with pytest.raises(SettingsError) as error:
+        Wish(**{"prompt": "photo of a person as old", **wrong})
+    assert len(error.value.message) < 100 and error.value.next_step
+
+
+def test_whole_floats_are_whole_and_a_seed_is_settled():
+    wish = Wish("a person", steps=20.0, count=2.0, seed=7.0).settled()
+    assert [type(value) for value in (wish.steps, wish.count, wish.seed)] == [int] * 3
+    assert 0 <= Wish("a person", seed=-1).settled().seed < 2**32
+
+
+@pytest.mark.parametrize(("prompt", "token", "wanted", "said"), [
+    ("photo of a person as old, smiling", None, "photo of a person as old, smiling", ""),
+    ("photo of a person as old", "wzx", "photo of a wzx person as old", ""),
+    ("photo of a sks person as old", "wzx", "photo of a wzx person as old", ""),
+    ("elderly, smiling", "wzx", "photo of a wzx person as elderly, smiling", ""),
+    ("as child", "sks", "photo of a sks person as child", ""),
+    ("smiling", "sks", "photo of a sks person, smiling", ""),
+    ("Photo of a PERSON as OLD!", None, "photo of a person as old", ""),
+    ("a dog", None, "photo of a person", "left out: dog"),
+    ("a dog", "ams", "photo of a ams person", "left out: dog"),
+    ("photo of a person as old, with xylophone, smiling", None, "photo of a person as old, smiling", "xylophone"),
+    ("photo of a person as 60 years old", None, "photo of a person as old", "60, years"),
+    ("photo of a wzx person as old", None, "photo of a person as old", "Nobody is chosen"),
+    ("photo of a person as middle-aged", None, "photo of a person as middleaged", "read as “middleaged”"),
+    ("photo of a person as young adult", None, "photo of a person as youngadults", "“young adult” was read"),
+])
+def test_prompts_are_put_into_words_that_are_known_and_the_others_named(prompt, token, wanted, said):
+    drawn_as, notes = aging_words.worded(prompt, token, small=True)
+    assert drawn_as == wanted and said in " ".join(notes) and bool(said) == bool(notes)
+    assert words.unknown(drawn_as) == []
+
+
+def test_large_networks_keep_their_words():
+    assert aging_words.worded("a dog as old", "wzx", small=False)[0] == "photo of a wzx person, a dog as old"
+    assert aging_words.worded("a dog, 60 years", None, small=False) == ("a dog, 60 years", ())
+
+
+# ------------------------------------------------------------------------------------------------------------ draw
+
+def test_a_picture_appears_and_says_all_about_itself(system):
+    results = list(system.draw(replace(OLD, steps=20, count=2, negative="smiling, xylophone")))
+    assert [result.step for result in results] == [4, 8, 12, 16, 20] and {result.steps for result in results} == {20}
+    assert all(len(result.preview) == 2 and not result.images for result in results[:-1])
+    result = results[-1]
+    assert result.preview == () and result.seeds == (3, 4) and result.total == 2
+    assert {Image.open(path).size for path in result.images} == {(128, 128)}
+    assert result.similarity == (None, None) and all(0 <= value <= 1 for value in result.quality)
+    assert all(isinstance(value, float) for value in result.years)
+    assert result.notes == ("Not among the words that the small network knows, so left out: xylophone.",)
+    kept = images.settings_of(result.images[0])
+    assert kept == images.settings_of(result.images[0]) == {**result.settings[0]}
+    for name in ("version", "checkpoint", "sha256", "autoencoder_sha256", "text_sha256", "kernel", "device", "torch",
+                 "precision", "prompt", "drawn", "negative", "seed", "steps", "solver", "guidance", "years", "quality"):
+        assert kept[name] not in (None, ""), name
+    assert images.AI_MADE.encode() in Path(result.images[0]).read_bytes()
+
+
+def test_previews_are_no_results(system):
+    first = next(system.draw(OLD))
+    assert len(first.preview) == 1 and system.settings_of(first.preview[0]) is None
+    assert images.AI_MADE.encode() in Path(first.preview[0]).read_bytes()
+
+
+def test_a_seed_is_the_same_picture_alone_and_in_company(system):
+    many, alone = last(system.draw(replace(OLD, count=10))), last(system.draw(replace(OLD, seed=12)))
+    assert many.seeds == tuple(range(3, 13)) and many.steps == 6        # two batches of three steps
+    assert apart(many.images[9], alone.images[0]) <= 1 and apart(many.images[0], many.images[1]) > 1
+
+
+@pytest.mark.parametrize("solver", ["dpm", "unipc", "ddim"])
+def test_every_solver_draws(system, solver):
+    assert last(system.draw(replace(OLD, solver=solver))).settings[0]["solver"] == solver
+
+
+def test_lcm_is_for_the_large_network(system):
+    assert system.solvers == ("dpm", "unipc", "ddim")
+    with pytest.raises(SettingsError, match="LCM-LoRA"):
+        system.draw(replace(OLD, solver="lcm"))
+
+
+def test_what_is_avoided_changes_the_picture(system):
+    plain, other = (last(system.draw(replace(OLD, negative=negative))) for negative in ("", "bearded"))
+    assert plain.images and apart(plain.images[0], other.images[0]) > 0
+
+
+def test_closing_stops(system, monkeypatch):
+    steps, forward = [], type(system.latent.unet).forward
+    monkeypatch.setattr(type(system.latent.unet), "forward",
+                        lambda *args: steps.append(1) or forward(*args))
+    drawing = system.draw(replace(OLD, steps=50))
+    next(drawing)
+    drawing.close()
+    assert len(steps) == 10
+
+
+def test_nothing_is_drawn_before_somebody_asks_and_errors_come_at_once(system):
+    with pytest.raises(SettingsError, match="words and commas"):
+        system.draw(replace(OLD, prompt=", ".join(["photo of a person as old"] * 9)))
+
+
+def test_the_strip_has_six_ages_of_one_seed_in_one_batch(system, monkeypatch):
+    batches, denoise = [], latent.denoise
+    monkeypatch.setattr(latent, "denoise", lambda *args: batches.append(len(args[3])) or denoise(*args))
+    result = last(system.strip(replace(OLD, prompt="photo of a person as old, smiling", count=5)))
+    assert batches == [6] and result.seeds == (3,) * 6 and result.total == 6
+    assert result.prompts == tuple(f"photo of a person as {age}, smiling" for age in prompts.AGES)
+    assert [kept["group"] for kept in result.settings] == list(prompts.AGES)
+    restored = system.settings_of(result.images[0]).wish
+    assert restored == replace(OLD, prompt="photo of a person as child, smiling")
+    assert apart(last(system.draw(restored)).images[0], result.images[0]) <= 1
+
+
+def test_the_strip_that_everybody_sees_first_is_drawn_once(system, ann, monkeypatch):
+    monkeypatch.setitem(vars(system), "subjects", (ann,))
+    first = last(system.strip(system.opening())).images
+    again, = system.strip(system.opening())         # all of it at once
+    assert again.images == first and len(first) == 6
+    others = (replace(system.opening(), seed=2), replace(system.opening(), prompt="photo of a wzx person, bald"))
+    assert all(last(system.strip(other)).images != first for other in others)
+    os.utime(Path(first[0]).parent, (0, 0))
+    pipelines.tidy()
+    anew = last(system.strip(system.opening())).images
+    assert anew != first and apart(anew[-1], last(system.strip(system.opening())).images[-1]) == 0
+
+
+def test_the_floor_drops_pictures_and_says_which(system):
+    all_of_them = last(system.draw(replace(OLD, count=4)))
+    floor = sorted(all_of_them.quality)[2] - 1e-6
+    result = last(system.draw(replace(OLD, count=4, floor=floor)))
+    assert len(result.images) == 2 and len(result.dropped) == 2 and result.total == 4
+    assert set(result.seeds) | {each.seed for each in result.dropped} == {3, 4, 5, 6}
+    assert all(f"below {floor:g}" in each.why and Path(each.path).is_file() for each in result.dropped)
+    assert sum(note.startswith("Dropped the picture of seed") for note in result.notes) == 2
+
+
+def test_a_picture_makes_itself_again(system):
+    result = last(system.draw(replace(OLD, count=2, guidance=3.0, solver="unipc", negative="bald", floor=0.01)))
+    restored = system.settings_of(result.images[1])
+    assert restored.wish == replace(OLD, seed=4, count=2, guidance=3.0, solver="unipc", negative="bald", floor=0.01)
+    assert restored.checkpoint == "tiny"
+    assert apart(last(system.draw(replace(restored.wish, count=1))).images[0], result.images[1]) <= 1
+
+
+@pytest.mark.parametrize("kept", [
+    {"system": "aging"}, {"system": "aging", "prompt": 7}, {"system": "aging", "prompt": "old", "steps": True},
+    {"system": "aging", "prompt": "a nude man"}, {"system": "aging", "prompt": "old", "seed": 1e30}])
+def test_a_strangers_settings_are_checked(system, kept, tmp_path):
+    with pytest.raises(SettingsError):
+        system.settings_of(images.save(drawn(1), kept, tmp_path))
+
+
+def test_other_pictures_remember_nothing(system, tmp_path):
+    assert system.settings_of(images.save(drawn(1), {"system": "vectors"}, tmp_path)) is None
+    assert system.settings_of(saved(drawn(1), tmp_path / "plain.png")) is None
+
+
+def test_pictures_in_a_zip(system):
+    result = last(system.draw(replace(OLD, count=2)))
+    with zipfile.ZipFile(system.zip(result)) as archive:
+        assert sorted(archive.namelist()) == sorted(["settings.json", *(Path(path).name for path in result.images)])
+
+
+def test_visitors_do_not_disturb_each_other(system, ann):
+    """Two wishes at once, one of them of a taught person, are the pictures they are alone."""
+    wishes = [OLD, replace(OLD, subject=ann), replace(OLD, seed=9)]
+    alone, together = [last(system.draw(wish)).images[0] for wish in wishes], {}
+    threads = [threading.Thread(target=lambda at=at: together.update({at: last(system.draw(wishes[at])).images[0]}))
+               for at in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert all(apart(alone[at], together[at]) <= 1 for at in range(3))
+
+
+# ---------------------------------------------------------------------------------------------------------- people
+
+def test_a_taught_person_is_drawn_by_a_copy_that_is_kept(system, monkeypatch):
+    before = {name: value.clone() for name, value in system.latent.unet.state_dict().items()}
+    made, adapted = [], subjects.adapted
+    monkeypatch.setattr(subjects, "adapted", lambda *args: made.append(1) or adapted(*args))
+    ann = person(system, scale=3.0)     # whom nobody has drawn yet
+    result, again = (last(system.draw(replace(OLD, subject=who))) for who in (ann, replace(ann, name="Ann again")))
+    assert len(made) == 1 and apart(result.images[0], again.images[0]) == 0
+    assert all(torch.equal(value, before[name]) for name, value in system.latent.unet.state_dict().items())
+    assert apart(result.images[0], last(system.draw(OLD)).images[0]) > 1
+    kept = result.settings[0]
+    assert (kept["subject"], kept["token"], kept["adapter"]) == ("Ann", "wzx", fingerprint(ann))
+    vector = system.reading.read([Image.open(result.images[0])], aligned=True)[0].vector
+    assert result.similarity[0] == pytest.approx(likeness(vector, ann.faces), abs=0.02)
+
+
+def test_the_fingerprint_is_of_what_was_taught(system, ann):
+    assert fingerprint(None) == "" and fingerprint(ann) == fingerprint(replace(ann, name="Eve"))
+    assert len({fingerprint(each) for each in (ann, replace(ann, token="sks"), replace(ann, spoken=None),
+                                               person(system, scale=2.0))}) == 4
+
+
+def test_a_person_comes_back_from_the_file(system, ann):
+    path = system.adapter(ann)
+    assert Path(path).suffix == ".safetensors" and "ann-wzx" in path
+    back = system.subject_file(path)
+    assert fingerprint(back) == fingerprint(ann) and subject_file(path).name == "Ann"
+    assert apart(*(last(system.draw(replace(OLD, subject=each))).images[0] for each in (ann, back))) <= 1
+    assert np.array_equal(pixels(system.portrait(back)), ann.portrait)
+
+
+def test_bad_adapters_are_refused(system, ann, tmp_path):
+    path = Path(system.adapter(ann))
+    cut, text = tmp_path / "cut.safetensors", tmp_path / "text.safetensors"
+    cut.write_bytes(path.read_bytes()[:-40])
+    text.write_text("hello")
+    for bad in (cut, text, tmp_path / "nowhere.safetensors", hub.file("embedder-tiny")):
+        with pytest.raises(CheckpointError):
+            system.subject_file(bad)
+    for other in (replace(ann, base="sd14"), replace(ann, base_sha256="0" * 64)):
+        with pytest.raises(SettingsError, match="taught"):
+            system.subject_file(system.adapter(other))
+    with pytest.raises(SettingsError, match="taught on sd14"):
+        system.draw(replace(OLD, subject=replace(ann, base="sd14")))
+    with pytest.raises(SettingsError, match="has 9 numbers, where tiny takes 32"):      # a file that somebody made up
+        system.draw(replace(OLD, subject=replace(ann, spoken=torch.randn(9))))
+
+
+def test_nobody_ships_with_these_toys(system):
+    assert system.subjects == ()
+
+
+# --------------------------------------------------------------------------------------------------------- uploads
+
+def test_good_uploads_are_cut_out_and_aligned(system, uploads):
+    looked = system.checked(uploads)
+    assert all(each.good and each.note == "" and each.vector.shape == (512,) for each in looked)
+    assert {Image.open(each.picture).size for each in looked} == {(128, 128)}
+    assert [each.path for each in looked] == uploads
+
+
+@pytest.mark.parametrize(("number", "look"), [(4, 1), (7, 1), (9, 2), (11, 3)])
+def test_an_aligned_face_is_taken_as_it_is(system, number, look, tmp_path):
+    """Its points would be found a little off, or not at all."""
+    shown = drawn(number, look)
+    one, = system.checked([saved(shown, tmp_path / "aligned.png")])
+    assert one.good and np.array_equal(pixels(one.picture), np.asarray(shown))
+    again, = system.checked([one.picture])
+    assert again.picture == one.picture and np.allclose(again.vector, one.vector, atol=1e-4)
+    larger, = system.checked([saved(drawn(number, look, 256), tmp_path / "larger.png")])
+    assert abs(pixels(larger.picture) - np.asarray(shown)).mean() < 4
+
+
+def test_what_is_wrong_with_each_upload_is_said(system, uploads, tmp_path):
+    whole = Path(uploads[0]).read_bytes()
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "cut.png").write_bytes(whole[:len(whole) // 2])
+    (tmp_path / "empty.png").write_bytes(b"")
+    saved(Image.new("RGB", (256, 256), "gray"), tmp_path / "nobody.png")
+    saved(Image.open(uploads[1]).resize((200, 200)), tmp_path / "twice.jpg")
+    names = ("text.png", "cut.png", "empty.png", "nobody.png", "twice.jpg", "nowhere.png")
+    looked = system.checked([*uploads, *(tmp_path / name for name in names)])
+    assert all(each.good for each in looked[:5])
+    said = dict(zip(names, [each.problem for each in looked[5:]], strict=True))
+    for name, part in zip(names, ("not a picture", "cut off", "empty", "No face", "same picture as ann-1.png",
+                                  "could not be opened"), strict=True):
+        assert part in said[name], said
+    assert not any(each.good for each in looked[5:])
+
+
+def test_of_several_faces_the_largest_is_taken_and_said_so(system, tmp_path):
+    group = Image.new("RGB", (420, 280), (90, 110, 130))
+    group.paste(photo(4, 1, 128), (10, 76))
+    group.paste(photo(6, 1, 256), (150, 12))
+    both, alone = system.checked([saved(group, tmp_path / "group.png"), saved(photo(6, 1, 256), tmp_path / "six.png")])
+    assert both.picture and both.note == "2 faces are in it; the largest is taken."
+    unit = [each.vector / np.linalg.norm(each.vector) for each in (both, alone)]
+    assert unit[0] @ unit[1] > 0.8
+
+
+def test_somebody_else_is_seen(system, uploads, tmp_path):
+    others = [saved(photo(9, look), tmp_path / f"eve-{look}.png") for look in range(2)]
+    looked = system.checked([others[0], *uploads, others[1]])
+    assert [each.good for each in looked] == [False, True, True, True, True, True, False]
+    assert all("somebody else than the others" in looked[at].problem for at in (0, 6))
+
+
+def test_pictures_of_two_people_are_too_few_of_one(system, uploads, tmp_path):
+    others = [saved(photo(9, look), tmp_path / f"eve-{look}.png") for look in range(3)]
+    with pytest.raises(SettingsError, match="only 3 usable pictures of one person, and 5 to 20 are needed") as error:
+        system.teach([*uploads[:3], *others])
+    assert "somebody else" in error.value.next_step
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_too_few_pictures_are_refused(system, uploads, count):
+    with pytest.raises(SettingsError, match="5 to 20 are needed"):
+        system.teach(uploads[:count])
+
+
+def test_more_than_twenty_are_left_out(system, uploads, monkeypatch):
+    one, = system.checked(uploads[:1])
+    monkeypatch.setattr(system, "_looked_at", lambda path: replace(one, path=str(path)))
+    monkeypatch.setattr("core.pipelines.uploads._twice", lambda each, before: each)
+    looked = system.checked([f"{number}.png" for number in range(22)])
+    assert [each.good for each in looked] == [True] * 20 + [False] * 2
+    assert "20 pictures are enough" in looked[21].problem
+
+
+# -------------------------------------------------------------------------------------------------------- teaching
+
+@pytest.mark.parametrize(("token", "taken", "wanted"), [
+    (None, (), "wzx"), (None, ("wzx", "ams"), "sks"), ("ukj", ("wzx",), "ukj")])
+def test_a_token_is_chosen_that_nobody_has(token, taken, wanted):
+    assert free_token(token, taken) == wanted
+
+
+@pytest.mark.parametrize(("token", "taken"), [("bob", ()), ("wzx", ("wzx",)), (None, words.RARE), (7, ())])
+def test_a_token_that_can_not_be_had_is_refused(token, taken):
+    with pytest.raises(SettingsError):
+        free_token(token, taken)
+
+
+def test_somebody_is_taught_and_drawn(system, uploads):
+    news = list(system.teach(uploads, name="  Ann\nLee ", steps=8, seed=1, taken=("wzx",)))
+    assert [each.step for each in news] == [0, *range(1, 9)] and {each.steps for each in news} == {8}
+    assert [each.subject is None for each in news] == [True] * 5 + [False] * 4
+    end = news[-1]
+    assert all(len(curve) == 8 and np.isfinite(curve).all() for curve in end.losses.values())
+    assert {"noise", "prior", "biometric", "contrastive"} == set(end.losses) and len(news[3].losses["noise"]) == 3
+    assert Image.open(end.preview).size == (3 * 128 + 2 * 4, 128) and system.settings_of(end.preview) is None
+    back = system.subject_file(end.adapter)
+    assert (back.name, back.token, back.base, len(back.faces)) == ("Ann Lee", "sks", "tiny", 5)
+    assert fingerprint(back) == fingerprint(end.subject)
+    result = last(system.draw(replace(OLD, subject=back)))
+    assert result.prompts == ("photo of a sks person as old",) and -1 <= result.similarity[0] <= 1
+    assert end.seconds > 0 and teaching.LINE._jobs == []
+
+
+def test_stopping_keeps_what_was_learned(system, uploads):
+    crops = [each.picture for each in system.checked(uploads)]
+    lesson = system.teach(crops, steps=300, seed=1)
+    for news in lesson:
+        if news.subject is not None:
+            break
+    lesson.close()
+    assert news.step < 20 and news.adapter is None
+    assert last(system.draw(replace(OLD, subject=news.subject))).images
+    assert system.subject_file(system.adapter(news.subject)).settings["taken"] == news.step
+    assert teaching.LINE._jobs == []
+
+
+def test_the_shared_networks_are_not_changed(system, uploads):
+    before = {name: value.clone() for name, value in system.latent.unet.state_dict().items()}
+    last(system.teach(uploads, steps=6, seed=1))
+    assert all(torch.equal(value, before[name]) for name, value in system.latent.unet.state_dict().items())
+    assert not any(weight.requires_grad for weight in system.latent.unet.parameters())
+
+
+def test_one_at_a_time_and_the_wait_is_told(system, uploads, monkeypatch):
+    monkeypatch.setattr(teaching, "LINE", Line())
+    crops = [each.picture for each in system.checked(uploads)]
+    first, second = system.teach(crops, steps=40, seed=1), system.teach(crops, steps=5, seed=2)
+    for _, news in zip(range(4), first, strict=False):
+        assert news.waiting is None
+    waiting = next(second)
+    assert waiting.waiting == pytest.approx((40 - news.step) * teaching.LINE.pace)
+    assert "it is your turn in about" in waiting.notes[0] and waiting.subject is None
+    first.close()
+    assert last(second).adapter
+
+
+@pytest.mark.parametrize("wrong", [dict(steps=0), dict(steps=True), dict(steps=float("nan")), dict(steps=1e30),
+                                   dict(seed=float("nan")), dict(seed="x"), dict(token="bob"), dict(name=7)])
+def test_wrong_settings_of_a_teaching_are_refused_before_it(system, uploads, wrong):
+    with pytest.raises(SettingsError):
+        system.teach(uploads, **wrong)
+
+
+def test_a_line_knows_whose_turn_it_is():
+    line = Line()
+    jobs = [line.join(steps) for steps in (100, 50, 10)]
+    line.stepped(jobs[0], 40, 20.0)                     # half a second a step
+    assert [line.wait(job) for job in jobs] == [None, 30.0, 55.0]
+    line.leave(jobs[0])
+    assert [line.wait(job) for job in jobs[1:]] == [None, 25.0]
+    assert [in_words(seconds) for seconds in (1, 31, 88, 100, 600)] == [
+        "5 seconds", "30 seconds", "90 seconds", "2 minutes", "10 minutes"]
+
+
+# ------------------------------------------------------------------------------------------------ what it computes
+
+def test_what_computes_is_named(system):
+    about = system.about
+    assert about["checkpoint"] == "aging-unet-tiny" and about["kernel"] == "torch" and about["precision"] == "float32"
+    assert len(about["sha256"]) == len(about["text_sha256"]) == 64
+
+
+def test_without_its_checkpoints_it_says_so(system, tmp_path, monkeypatch):
+    hub.row("aging-unet-tiny").shipped.rename(tmp_path / "gone")
+    try:
+        with pytest.raises(CheckpointError, match="aging-unet-tiny"):
+            Aging()
+    finally:
+        (tmp_path / "gone").rename(hub.row("aging-unet-tiny").shipped)
+
+
+def test_old_files_are_deleted(system, tmp_path):
+    import os
+
+    path = Path(last(system.draw(OLD)).images[0])
+    os.utime(path.parent, (time.time() - 8000,) * 2)
+    system.tidy()
+    assert not path.exists()
+    mine = Aging(folder=tmp_path / "out")
+    kept = Path(last(mine.draw(OLD)).images[0])
+    mine.tidy()
+    assert [kept] == list((tmp_path / "out").iterdir())        # and none of what it looked like under way

@@ -1,0 +1,41 @@
+"""core/pipelines/prompts.py: the age and the person in a prompt, read and changed."""
+
+import pytest
+
+from core import words
+from core.pipelines import prompts
+
+
+def test_the_ages_and_their_years_are_those_of_the_words():
+    assert tuple(words.GROUPS) == prompts.AGES
+    assert prompts.SPANS["child"] == (0, 15) and prompts.SPANS["elderly"] == (50, 65)
+    assert all(words.group_of(low) == age for age, (low, high) in prompts.SPANS.items())
+
+
+@pytest.mark.parametrize(("prompt", "age", "older", "without"), [
+    ("photo of a wzx person", None, "photo of a wzx person as old", "photo of a wzx person"),
+    ("photo of a wzx person as child, smiling", "child", "photo of a wzx person as old, smiling",
+     "photo of a wzx person, smiling"),
+    ("photo of a person, smiling", None, "photo of a person as old, smiling", "photo of a person, smiling"),
+    ("smiling", None, "smiling as old", "smiling"),
+    ("Elderly person", "elderly", "old person", "person"),
+    ("a bold person", None, "a bold person as old", "a bold person"),      # no age, though "old" is in it
+])
+def test_an_age_is_read_set_and_left_out(prompt, age, older, without):
+    assert prompts.age_in(prompt) == age
+    assert prompts.at_age(prompt, "old") == older
+    assert prompts.without_age(prompt) == without
+
+
+@pytest.mark.parametrize(("prompt", "about"), [
+    ("photo of a wzx person as old", "photo of a sks person as old"),
+    ("photo of a person as old", "photo of a sks person as old"),
+    ("smiling", "smiling"),
+])
+def test_a_prompt_is_about_somebody_else(prompt, about):
+    assert prompts.about(prompt, "sks") == about
+
+
+def test_a_prompt_is_about_nobody_in_particular():
+    assert prompts.about_anybody("photo of a wzx person as old") == "photo of a person as old"
+    assert prompts.about_anybody("photo of a person") == "photo of a person"

@@ -1,0 +1,246 @@
+"""`run aging` and `train aging --images`, on toy networks: whose pictures at which ages, and an adapter of a folder."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from typer.testing import CliRunner
+
+from core import faces, images, latent, pipelines, subjects, words
+from core.commands import run, run_aging, teach
+from core.commands.train import train
+from core.errors import CheckpointError, SettingsError
+from core.models import build
+from core.pipelines import checkpoints, prompts
+from core.pipelines.aging import Aging
+from core.pipelines.aging_results import PAPER, Aged, Wish
+from core.pipelines.uploads import CROP
+from core.training import dreambooth
+from core.training.captioned import captioned
+
+# ----------------------------------------------------------------------------------------------------------- toys
+
+
+def toy() -> latent.Latent:
+    """Untrained networks of toy width."""
+    torch.manual_seed(0)
+    made = latent.Latent(
+        "tiny", build("autoencoder", "tiny", widths=(8, 8, 8, 8), groups=4).eval(),
+        build("unet", "tiny", widths=(16, 16, 32), groups=8, heads=2, text=32).eval(),
+        build("text", "tiny", width=32, depth=1).eval(), build("subject", "tiny", width=16, text=32).eval(), 128,
+        words.tokens)
+    for network in (made.autoencoder, made.unet, made.text, made.subject):
+        network.requires_grad_(False)
+    return made
+
+
+@pytest.fixture
+def system(tmp_path, monkeypatch) -> Aging:
+    """The pipeline of toy networks, which every command gets; what steers is real."""
+    made = Aging.__new__(Aging)
+
+    def make(name, checkpoint=None, folder=None, dtype="float32"):
+        assert (name, dtype) == ("aging", "float32")
+        made._begin(checkpoints.choose("aging", checkpoint), toy(), folder)
+        return made
+
+    monkeypatch.setattr(pipelines, "make", make)
+    monkeypatch.setattr(checkpoints, "sha256", lambda name: "0" * 64)
+    return make("aging", folder=tmp_path / "first")
+
+
+@pytest.fixture
+def adapter(tmp_path) -> Path:
+    subject = subjects.Subject("Ada", "sks", "tiny", "", {}, torch.randn(32), torch.randn(4, 512),
+                               np.zeros((128, 128, 3), np.uint8))
+    return subjects.write(subject, tmp_path / "ada.safetensors")
+
+
+def command(*arguments: str):
+    app = typer.Typer()
+    app.add_typer(run.run, name="run")
+    return CliRunner().invoke(app, ["run", "aging", *map(str, arguments)], catch_exceptions=False)
+
+
+# ------------------------------------------------------------------------------------------------------- run aging
+
+
+def test_ages_are_all_or_some_of_the_six():
+    assert run_aging.ages_in(None) == () and run_aging.ages_in("all") == tuple(words.GROUPS)
+    assert run_aging.ages_in("old, child,old") == ("old", "child")
+    with pytest.raises(SettingsError, match=r"'ancient'(.|\n)*elderly, old"):
+        run_aging.ages_in("child,ancient")
+
+
+def test_a_person_at_some_ages_from_the_same_seed(system, adapter, tmp_path):
+    out = tmp_path / "out"
+    told = command("--subject", adapter, "--ages", "child,old", "--steps", "3", "--seed", "7", "--out", out,
+                   "--prompt", "photo of a person as elderly, smiling")
+    assert told.exit_code == 0
+    found = sorted(out.glob("*"))
+    assert len(found) == 2 and all(path.suffix == ".png" for path in found)     # nothing of what was on the way
+    kept = [images.settings_of(path) for path in found]
+    assert [each["drawn"] for each in kept] == [f"photo of a sks person as {age}, smiling" for age in ("child", "old")]
+    assert {each["seed"] for each in kept} == {7} and {each["subject"] for each in kept} == {"Ada"}
+    lines = [line for line in told.stdout.splitlines() if "similarity" in line]
+    assert len(lines) == 2 and all("seed 7" in line and "years" in line and "quality" in line for line in lines)
+
+
+def test_all_ages_are_a_strip(system, tmp_path):
+    told = command("--ages", "all", "--steps", "2", "--seed", "3", "--out", tmp_path / "out", "--prompt",
+                   "photo of a person, dancing")
+    made = [images.settings_of(path) for path in (tmp_path / "out").glob("*.png")]
+    assert sorted(each["group"] for each in made) == sorted(words.GROUPS)
+    assert "dancing" in told.stdout         # a word that the networks don't know is named
+
+
+class Fake:
+    """Says what it was asked for."""
+
+    def __init__(self, people: int = 4) -> None:
+        self.subjects, self.asked = tuple(f"person {number}" for number in range(people)), []
+
+    def draw(self, wish):
+        self.asked.append(("draw", wish))
+        yield Aged(step=wish.steps, steps=wish.steps)
+
+    def strip(self, wish):
+        self.asked.append(("strip", wish))
+        yield Aged(step=wish.steps, steps=wish.steps)
+
+    def subject_file(self, path):
+        return f"from {path}"
+
+
+def test_pictures_of_several_ages_and_seeds():
+    fake = Fake()
+    wish = Wish("photo of a person", seed=5, count=3)
+    list(run_aging.results(fake, wish, tuple(words.GROUPS)))
+    assert [(how, each.prompt, each.count, each.seed) for how, each in fake.asked] == [
+        ("draw", prompts.at_age(wish.prompt, age), 3, 5) for age in words.GROUPS]
+    fake.asked.clear()
+    list(run_aging.results(fake, replace(wish, count=1), tuple(words.GROUPS)))
+    list(run_aging.results(fake, wish, ()))
+    assert fake.asked == [("strip", replace(wish, count=1)), ("draw", wish)]
+
+
+def test_people_are_counted_from_one():
+    fake = Fake()
+    assert run_aging.subject_of(fake, None) is None and run_aging.subject_of(fake, "4") == "person 3"
+    assert run_aging.subject_of(fake, "a.safetensors") == "from a.safetensors"
+    for wrong in ("0", "5"):
+        with pytest.raises(SettingsError, match=r"no person \d; 4 ship(.|\n)*Count from 1"):
+            run_aging.subject_of(fake, wrong)
+
+
+def test_the_papers_settings_and_what_overrules_them(monkeypatch, tmp_path):
+    fake = Fake()
+    monkeypatch.setattr(pipelines, "make", lambda name, checkpoint, folder: fake)
+    command("--paper", "--out", tmp_path, "--seed", "1")
+    command("--paper", "--out", tmp_path, "--seed", "1", "--steps", "30", "--count", "2", "--negative", "hat")
+    first, second = (wish for _, wish in fake.asked)
+    assert (first.solver, first.steps, first.guidance, first.count) == tuple(
+        PAPER[name] for name in ("solver", "steps", "guidance", "count")) == ("ddim", 100, 10.0, 8)
+    assert (second.solver, second.steps, second.count, second.negative) == ("ddim", 30, 2, "hat")
+
+
+def test_an_adapter_that_is_none_or_for_another_base_is_refused(system, adapter, tmp_path):
+    (tmp_path / "cut.safetensors").write_bytes(adapter.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=r"cut\.safetensors"):
+        command("--subject", tmp_path / "cut.safetensors", "--out", tmp_path / "out")
+    other = subjects.write(replace(subjects.read(adapter), base="sd14"), tmp_path / "other.safetensors")
+    with pytest.raises(SettingsError, match="sd14"):
+        command("--subject", other, "--out", tmp_path / "out")
+
+
+# ------------------------------------------------------------------------------------------------- a person taught
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory) -> Path:
+    """Six pictures of one person, cut out already, and a text."""
+    folder = tmp_path_factory.mktemp("album") / "Grace"
+    folder.mkdir()
+    person, mark = faces.person(3, "test"), PngInfo()
+    mark.add_text(CROP, "1")
+    for number in range(6):
+        look = replace(faces.through_life(person, 35), yaw=6.0 * number - 15, light_side=0.3 * number - 0.8)
+        picture = Image.fromarray(faces.draw(faces.Face(person, look), 128, "aligned"))
+        picture.save(folder / f"{number}.png", pnginfo=mark)
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+@pytest.fixture
+def few(monkeypatch, system) -> None:
+    """Two steps of teaching, beside a made-up captioned set."""
+    preset = replace(dreambooth.PRESETS["tiny"], steps=2, precision="no", rank=2)
+    monkeypatch.setitem(dreambooth.PRESETS, "tiny", preset)
+    said = [words.PROMPT.format(age) for age in words.GROUPS]
+    monkeypatch.setattr(latent, "prior", lambda: (torch.randn(6, 4, 16, 16), said))
+
+
+def test_a_folder_becomes_an_adapter_and_the_adapter_pictures(few, album, tmp_path, capsys):
+    train("aging", images=album, token="ams", out=tmp_path / "taught")
+    told = capsys.readouterr().out
+    assert "notes.txt: " in told and "step 2 of 2  noise " in told and "run aging --subject" in told
+    found = subjects.read(tmp_path / "taught" / "Grace.safetensors", "tiny")
+    assert (found.name, found.token, len(found.faces)) == ("Grace", "ams", 6)
+    assert found.settings["taken"] == 2 and any(value.abs().max() > 0 for value in found.weights.values())
+    told = command("--subject", tmp_path / "taught" / "Grace.safetensors", "--steps", "2", "--out", tmp_path / "out")
+    assert told.exit_code == 0 and len(list((tmp_path / "out").glob("*.png"))) == 1
+
+
+def test_stopping_keeps_what_was_learned_and_resuming_ends_the_same(few, album, tmp_path, monkeypatch, capsys):
+    tell = teach.told
+
+    def stopped(lesson):
+        raise KeyboardInterrupt
+
+    whole = teach.teach(album, out=tmp_path / "whole")
+    monkeypatch.setattr(teach, "told", stopped)
+    half = subjects.read(teach.teach(album, out=tmp_path / "half", name="G. H."))
+    assert half.settings["taken"] == 1 and "--resume goes on" in capsys.readouterr().out
+    monkeypatch.setattr(teach, "told", tell)
+    rest = subjects.read(teach.teach(album, out=tmp_path / "half", resume=True))
+    assert rest.settings["taken"] == 2
+    expected = subjects.read(whole)
+    assert all(torch.equal(expected.weights[key], value) for key, value in rest.weights.items())
+    assert torch.equal(expected.spoken, rest.spoken)
+
+
+def test_what_cannot_be_taught_is_said(few, album, tmp_path):
+    with pytest.raises(SettingsError, match="is not a folder"):
+        teach.teach(tmp_path / "nowhere", out=tmp_path / "out")
+    (tmp_path / "one").mkdir()
+    with pytest.raises(SettingsError, match="There are no pictures"):
+        teach.teach(tmp_path / "one", out=tmp_path / "out")
+    (tmp_path / "one" / "a.png").write_bytes((album / "0.png").read_bytes())
+    with pytest.raises(SettingsError, match="only 1 usable picture"):
+        teach.teach(tmp_path / "one", out=tmp_path / "out")
+    with pytest.raises(SettingsError, match="tiny, paper, sd-lora"):
+        teach.teach(album, preset="huge", out=tmp_path / "out")
+    with pytest.raises(SettingsError, match="judge teaches nobody"):
+        train("judge", images=album)
+    with pytest.raises(SettingsError, match="--images DIR"):
+        train("aging", name="Grace")
+
+
+def test_others_of_a_folder_stand_beside(album, tmp_path):
+    for age, count in (("old", 2), ("child", 1)):
+        (tmp_path / age).mkdir()
+        for number in range(count):
+            (tmp_path / age / f"{number}.png").write_bytes((album / f"{number}.png").read_bytes())
+    base = toy()
+    latents, captions = captioned(base, tmp_path)
+    assert captions == ["photo of a person as child", *["photo of a person as old"] * 2]
+    with torch.no_grad():
+        expected = base.autoencoder.encode(images.to_tensor(Image.open(album / "1.png")))[0]
+    assert latents.shape == (3, 4, 16, 16) and torch.allclose(latents[2], expected, atol=1e-4)
+    with pytest.raises(SettingsError, match=r"no pictures of others(.|\n)*child, teenager"):
+        captioned(base, album)

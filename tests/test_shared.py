@@ -1,0 +1,67 @@
+"""A stream that is the same for everybody."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import pytest
+
+from core.pipelines.shared import Shared
+
+
+def test_each_item_is_computed_once_however_many_ask():
+    begun = []
+
+    def slowly() -> Iterator[int]:
+        begun.append(True)
+        for number in range(5):
+            time.sleep(0.01)
+            yield number
+
+    shared = Shared(slowly)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda _: list(shared), range(8))) == [[0, 1, 2, 3, 4]] * 8
+    assert begun == [True]
+
+
+def test_who_waits_has_an_item_as_soon_as_it_is_there():
+    """Not only when whoever computes is through with all."""
+    go, seen = Event(), Event()
+
+    def first_then_wait() -> Iterator[int]:
+        yield 1
+        assert go.wait(30)
+        yield 2
+
+    shared = Shared(first_then_wait)
+    with ThreadPoolExecutor(2) as pool:
+        ahead = pool.submit(list, shared)
+        behind = pool.submit(lambda: (next(iter(shared)), seen.set()))
+        assert seen.wait(30)
+        go.set()
+        assert ahead.result(30) == [1, 2]
+        behind.result(30)
+
+
+def test_leaving_early_stops_nobody_else():
+    shared = Shared(lambda: iter(range(3)))
+    early = iter(shared)
+    assert next(early) == 0
+    early.close()
+    assert list(shared) == list(shared) == [0, 1, 2]
+
+
+def test_after_an_error_it_goes_on_where_it_broke_off():
+    broken = [True]
+
+    def fails_once() -> Iterator[int]:
+        yield 1
+        if broken.pop():
+            raise OSError("no space")
+        yield 2
+
+    shared, broken[:] = Shared(fails_once), [False, True]
+    with pytest.raises(OSError, match="no space"):
+        list(shared)
+    assert list(shared) == [1, 2]
