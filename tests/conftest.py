@@ -1,9 +1,9 @@
-"""What every test stands on: two threads at most, a cache of its own, no GPU tests where there is no GPU."""
+"""What every test stands on: two threads, or one beside other tests; a cache of its own; no GPU tests without one."""
 
 import os
 import tempfile
 
-THREADS = str(min(2, os.cpu_count() or 1))
+THREADS = "1" if "PYTEST_XDIST_WORKER" in os.environ else str(min(2, os.cpu_count() or 1))
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):  # before torch and numba read them
     os.environ.setdefault(name, THREADS)
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the app does: quicker where other things run
@@ -12,7 +12,11 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 CACHE = tempfile.TemporaryDirectory(prefix="facet-tests-")
 os.environ["FACET_CACHE"] = CACHE.name  # what a test draws, it draws itself
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+
+hypothesis.settings.register_profile("facet", deadline=None, derandomize=True)     # the same everywhere, and no clock
+hypothesis.settings.load_profile("facet")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

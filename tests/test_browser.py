@@ -66,6 +66,7 @@ def first_says(page: Page, words: str) -> None:
 
 def pick(page: Page, number: int) -> str:
     """Click a face and wait until it is the one looked at; returns its seed."""
+    expect(page.locator("#gallery .caption-label").nth(number)).to_be_attached()
     page.wait_for_timeout(500)      # the page marks the first face itself; nobody clicks within that moment
     seed = seeds(page)[number].removeprefix("seed ")
     page.locator("#gallery .thumbnail-item").nth(number).click()

@@ -278,7 +278,7 @@ def test_pillow_is_left_as_it_is():
 WHOLE = [encoded(quartered(24, 16), kind) for kind in ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP")]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(WHOLE), st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=6),
        st.floats(0, 1))
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF", "ignore:Truncated")
@@ -430,7 +430,7 @@ def test_no_settings(data):
 
 @given(st.dictionaries(st.text(st.characters(), max_size=20), st.none() | st.booleans() | st.text()
                        | st.integers(-2**53, 2**53) | st.floats(allow_nan=False, allow_infinity=False), max_size=8))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_any_settings_survive(tmp_path_factory, given_):
     assert settings_of(save(quartered(8, 8), given_, tmp_path_factory.mktemp("any"))) == given_
 

