@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -131,3 +132,21 @@ def photo(number: int, look: int = 0, size: int = 256) -> Image.Image:
     identity = faces.person(number, "test")
     looks = faces.look(identity, look, yaw=0.0, pitch=0.0, blur=0.0, exposure=0.0, eyes_closed=0.0, sunglasses=0.0)
     return Image.fromarray(faces.draw(faces.Face(identity, looks), size=size, view="portrait"))
+
+
+def saved(picture: Image.Image, path: Path) -> str:
+    picture.save(path)
+    return str(path)
+
+
+def pixels(path: str) -> np.ndarray:
+    return np.asarray(Image.open(path)).astype(int)
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory) -> aging.Aging:
+    """The pipeline, of small random networks."""
+    with pytest.MonkeyPatch.context() as patch:
+        checkout(tmp_path_factory.mktemp("aging") / "checkpoints", patch)
+        with_tiny(patch)
+        yield pipelines.load("aging")
