@@ -97,12 +97,7 @@ class Choice:
 
 def published_tokens(prompts: list[str]) -> Tensor:
     """Prompts as Stable Diffusion 1.x numbers them, (N, 77). Raises SettingsError for one that is too long."""
-    rows = _published_tokenizer()(prompts, padding="max_length").input_ids
-    longest = max(map(len, rows))
-    if longest > PUBLISHED:
-        raise SettingsError(f"the longest prompt has {longest - 2} pieces of words, where {PUBLISHED - 2} fit",
-                            "leave some of its words out")
-    return torch.tensor(rows)
+    return words.numbered(_published_tokenizer(), prompts, PUBLISHED, "pieces of words")
 
 
 @cache

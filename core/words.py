@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -127,12 +127,18 @@ def tokens(prompts: list[str]) -> "Tensor":
 
     Words outside the vocabulary are spelt in letters, which mean nothing to the networks: ask `unknown` before.
     """
+    return numbered(tokenizer(), prompts, LENGTH, "words and commas")
+
+
+def numbered(by: Any, prompts: list[str], most: int, pieces: str) -> "Tensor":
+    """Prompts as a tokenizer numbers them, (N, most). pieces: what it makes of a prompt, for the SettingsError of one
+    that has too many."""
     import torch
 
-    rows = tokenizer()(prompts, padding="max_length").input_ids
+    rows = by(prompts, padding="max_length").input_ids
     longest = max(map(len, rows))
-    if longest > LENGTH:
-        raise SettingsError(f"the longest prompt has {longest - 2} words and commas, where {LENGTH - 2} fit",
+    if longest > most:
+        raise SettingsError(f"the longest prompt has {longest - 2} {pieces}, where {most - 2} fit",
                             "leave some of its words out")
     return torch.tensor(rows)
 

@@ -115,7 +115,7 @@ class Tab:
         self.teaching.listen(active, asking.prompt, asking.turn)
         self.network.listen(asking.suited, [asking.quick, asking.solver])
         whom = {"mine": people.mine, "picked_at": people.at, "active": active}
-        on(opens, self.open, {"shown": self.shown, "mine": people.mine, "picked_at": people.at, "active": active},
+        on(opens, self.open, whom | {"shown": self.shown},
            [self.notice, *people.changed, asking.turn, self.footer, self.legend])
         running = [self.shown, self.status, asking.generate, asking.stop, self.zip, self.plot, self.dropped, self.why,
                    self.outcasts, self.at, self.detail, self.slider, self.facts, self.before, self.png,

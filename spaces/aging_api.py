@@ -12,6 +12,7 @@ from core.errors import SettingsError
 from core.pipelines.aging_results import Aged, Wish
 from spaces import GPU, widgets
 from spaces.line import LINE, any_left
+from spaces.widgets import number
 
 Answer = tuple[list[tuple[str, str]], list[dict[str, Any]], dict[str, Any], str | None]
 DRAWN, TAUGHT = "Pictures that a program asked for are being drawn", "A program is having somebody taught"
@@ -44,11 +45,6 @@ def endpoints() -> None:
 
 def text(label: str, value: str) -> Any:
     return lambda: gr.Textbox(value, label=label, render=False)
-
-
-def number(label: str, value: float) -> Any:
-    """A number of an endpoint, made anew each time; what it may be is checked in core."""
-    return lambda: gr.Number(value, label=label, render=False)
 
 
 def file(label: str) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
+from core.pipelines.waiting import in_words
 from spaces import widgets
 from spaces.widgets import Change
 
@@ -115,7 +116,7 @@ def lasting(seconds: float) -> str:
     """A length of time that is only about right, in words."""
     if seconds < 8:
         return "a few seconds"
-    return f"about {5 * round(seconds / 5)} seconds" if seconds < 90 else f"about {round(seconds / 60)} minutes"
+    return f"about {in_words(seconds)}"
 
 
 def who(request: gr.Request | None, kind: str) -> str:

@@ -13,6 +13,7 @@ from core.pipelines.results import Result, Source, Steered
 from core.pipelines.steering import SIMILARITY
 from core.pipelines.vectors import UNLIKE
 from spaces import GPU, widgets
+from spaces.widgets import number
 
 Answer = tuple[list[tuple[str, str]], list[dict[str, Any]], str, str | None]
 BULKY = {"vector", "walk_from", "walk_to", "edit_from", "origin_vector"}     # of a picture's settings
@@ -20,36 +21,31 @@ BULKY = {"vector", "walk_from", "walk_to", "edit_from", "origin_vector"}     # o
 
 def endpoints() -> None:
     """Register them; each gets components of its own, as an API takes its types from components."""
-    count, seed = wish("How many, 1 to 64", 8), wish("-1 takes a new seed", -1)
-    sigma = wish("How different, 0 to 1.5", 0.5)
-    sigma0, drawings = wish("How different, 0 to 1.5", 0), (made, about_each, numbers, archive)
-    steps, limit = wish("How many pictures, 2 to 64", 8), wish("Steps, at most, 0 to 200", 40)
-    alike = wish("Stay this like the source, -1 to 1", SIMILARITY)
+    count, seed = number("How many, 1 to 64", 8), number("-1 takes a new seed", -1)
+    sigma = number("How different, 0 to 1.5", 0.5)
+    sigma0, drawings = number("How different, 0 to 1.5", 0), (made, about_each, numbers, archive)
+    steps, limit = number("How many pictures, 2 to 64", 8), number("Steps, at most, 0 to 200", 40)
+    alike = number("Stay this like the source, -1 to 1", SIMILARITY)
     for task, inputs, outputs in (
-        (people, (count, seed, wish("Any two are less alike than this, -1 to 1", UNLIKE)), drawings),
+        (people, (count, seed, number("Any two are less alike than this, -1 to 1", UNLIKE)), drawings),
         (variations, (vector_file, sigma, count, seed), drawings),
         (picture, (vector_file,), drawings),
-        (drawn, (wish("Number of the drawn person", 0), sigma, count, seed), drawings),
-        (from_photo, (photo_file, wish("Which face, 0 is the largest", 0), sigma, count, seed), drawings),
-        (from_crop, (photo_file, wish("Middle, 0 left to 1 right", 0.5), wish("Middle, 0 top to 1 bottom", 0.5),
-                     wish("Side, part of the shorter side", 0.5), sigma, count, seed), drawings),
+        (drawn, (number("Number of the drawn person", 0), sigma, count, seed), drawings),
+        (from_photo, (photo_file, number("Which face, 0 is the largest", 0), sigma, count, seed), drawings),
+        (from_crop, (photo_file, number("Middle, 0 left to 1 right", 0.5), number("Middle, 0 top to 1 bottom", 0.5),
+                     number("Side, part of the shorter side", 0.5), sigma, count, seed), drawings),
         (walk, (vector_file, vector_file, steps), (*drawings, film)),
         (edit, (vector_file, offsets, steps), drawings),
-        (turn, (vector_file, wish("Yaw in degrees, -90 to 90", 30), wish("Quality, at least, 0 to 1", 0), limit, sigma0,
-                wish("How many, 1 to 64", 1), seed, alike), drawings),
-        (clear_up, (vector_file, wish("Quality, at least, 0 to 1", 0.7), limit, sigma0, wish("How many, 1 to 64", 1),
-                    seed, alike), drawings),
+        (turn, (vector_file, number("Yaw in degrees, -90 to 90", 30), number("Quality, at least, 0 to 1", 0), limit,
+                sigma0, number("How many, 1 to 64", 1), seed, alike), drawings),
+        (clear_up, (vector_file, number("Quality, at least, 0 to 1", 0.7), limit, sigma0,
+                    number("How many, 1 to 64", 1), seed, alike), drawings),
         (faces_in_photo, (photo_file,), (made, about_each, numbers)),
         (strip, (vector_file,), (lambda: gr.Image(render=False),)),
         (settings_of, (lambda: gr.File(label="A PNG made here", render=False),), (about_each,)),
         (about, (), (about_each,)),
     ):
         widgets.endpoint(task, [make() for make in inputs], [make() for make in outputs], **widgets.GPU_TURN)
-
-
-def wish(label: str, value: float) -> Any:
-    """A number of an endpoint, made anew each time; what it may be is checked in core."""
-    return lambda: gr.Number(value, label=label, render=False)
 
 
 def vector_file() -> gr.File:

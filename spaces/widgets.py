@@ -182,6 +182,11 @@ def endpoint(task: Callable, inputs: list, outputs: list, **options: Any) -> Non
                                        api_description=inspect.getdoc(task), **options)
 
 
+def number(label: str, value: float) -> Callable[[], gr.Number]:
+    """Makes a number of an endpoint, a new one each time; what it may be is checked in core."""
+    return lambda: gr.Number(value, label=label, render=False)
+
+
 def _answering(task: Callable) -> Callable:
     """The task with its sentence as gradio's error."""
     if inspect.isgeneratorfunction(task):

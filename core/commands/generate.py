@@ -5,6 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from core.commands.options import Device, Offline
 from core.errors import SettingsError
 
 
@@ -20,9 +21,8 @@ def generate(
     similarity: Annotated[float, Option(min=-1, max=1, help="Drop pictures less like their person.")] = 0.3,
     quality: Annotated[float, Option(min=0, max=1, help="Drop pictures that the judge finds worse; 0: none.")] = 0.0,
     shard: Annotated[str, Option(help="Make one part only, such as 1/4; the others elsewhere, or later.")] = "1/1",
-    device: Annotated[str | None, Option(help="cpu, cuda, cuda:1, mps; the best there is by default.",
-                                         show_default=False)] = None,
-    offline: Annotated[bool, Option("--offline", help="Never touch the network.")] = False,
+    device: Device = None,
+    offline: Offline = False,
 ) -> None:
     """New people by the thousand, each in many pictures: a folder of PNGs per person, and tables of every decision.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option, Typer
 
+from core.commands.options import Device, Offline, Out
 from core.commands.run_aging import aging
 from core.errors import SettingsError
 
@@ -44,10 +45,9 @@ def vectors(
     limit: Annotated[int, Option(min=0, max=200, help="Steps of steering, at most.")] = 40,
     similarity: Annotated[float, Option(min=-1, max=1, help="Steered, a face must stay this like.")] = SIMILARITY,
     checkpoint: Annotated[str, Option(help="tiny, which ships; base, the published one, fetched first.")] = "tiny",
-    out: Annotated[Path, Option(help="Folder for the pictures, made if missing.")] = Path("out"),
-    device: Annotated[str | None, Option(help="cpu, cuda, cuda:1, mps; the best there is by default.",
-                                         show_default=False)] = None,
-    offline: Annotated[bool, Option("--offline", help="Never touch the network.")] = False,
+    out: Out = Path("out"),
+    device: Device = None,
+    offline: Offline = False,
 ) -> None:
     """Faces from 512 numbers: new people, or variations of a drawn person, of a photo, of a vector.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
+from core.commands.options import Device, Offline, Out
 from core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -34,10 +35,9 @@ def aging(
     paper: Annotated[bool, Option("--paper", help="As the paper draws: DDIM, 100 steps, guidance 10, 8 "
                                                   "pictures.")] = False,
     checkpoint: Annotated[str, Option(help="tiny, which ships; sd14, Stable Diffusion 1.4, fetched first.")] = "tiny",
-    out: Annotated[Path, Option(help="Folder for the pictures, made if missing.")] = Path("out"),
-    device: Annotated[str | None, Option(help="cpu, cuda, cuda:1, mps; the best there is by default.",
-                                         show_default=False)] = None,
-    offline: Annotated[bool, Option("--offline", help="Never touch the network.")] = False,
+    out: Out = Path("out"),
+    device: Device = None,
+    offline: Offline = False,
 ) -> None:
     """The same person older and younger: a picture for each age or seed, with its settings inside.
 

@@ -9,7 +9,7 @@ from core.errors import SettingsError
 
 if TYPE_CHECKING:
     from core.pipelines.aging_results import Checked
-    from core.training.dreambooth import Lesson, Preset, Teacher
+    from core.training.dreambooth import Lesson, Preset
 
 
 def teach(images: Path, token: str = "wzx", name: str | None = None, preset: str = "tiny", out: Path | None = None,
@@ -20,6 +20,7 @@ def teach(images: Path, token: str = "wzx", name: str | None = None, preset: str
     CheckpointError where the networks are missing.
     """
     from core import pipelines, subjects
+    from core.training.captioned import captioned
     from core.training.dreambooth import kept
 
     name = name or images.resolve().name
@@ -27,7 +28,8 @@ def teach(images: Path, token: str = "wzx", name: str | None = None, preset: str
     out, plan = out or Path("runs") / f"aging-{preset}-{stem}", chosen(preset, steps, seed)
     system = pipelines.make("aging", plan.base, folder=out / "faces",
                             dtype="bfloat16" if plan.precision == "bf16" else "float32")
-    teacher = teacher_of(system, usable(system, pictures_in(images)), token, plan, others)
+    looked = usable(system, pictures_in(images))
+    teacher = system.teacher(looked, token, plan, captioned(system.latent, others) if others else None)
     try:
         for lesson in kept(teacher, out, resume):
             told(lesson)
@@ -67,20 +69,6 @@ def usable(system: Any, paths: Sequence[Path]) -> "list[Checked]":
             print(f"  {Path(each.path).name}: {each.problem or each.note}")
     enough(looked)
     return [each for each in looked if each.good]
-
-
-def teacher_of(system: Any, looked: "Sequence[Checked]", token: str, preset: "Preset",
-               others: Path | None) -> "Teacher":
-    """Who teaches these pictures."""
-    from core import images
-    from core.pipelines import checkpoints
-    from core.training.captioned import captioned
-    from core.training.dreambooth import Teacher
-
-    crops = images.to_tensor([images.read(each.picture) for each in looked]).to(system.device)
-    beside = captioned(system.latent, others) if others else system.prior if preset.prior else None
-    return Teacher(system.latent, crops, token, preset, system.reading.networks[0], prior=beside,
-                   base_sha256=checkpoints.sha256(system.choice.unet), judge=system.reading.networks[1])
 
 
 def told(lesson: "Lesson") -> None:

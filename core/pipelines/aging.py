@@ -177,8 +177,8 @@ class Aging(Files, Teaching):
 
         parts = [slice(at, at + BATCH) for at in range(0, len(rows), BATCH)]
         found = Aged(steps=wish.steps * len(parts), total=len(rows), notes=notes)
-        unet, folder, passing = self._unet(wish), self._new_folder(), self._passing_folder()
         adapter = fingerprint(wish.subject)
+        unet, folder, passing = self._unet(wish, adapter), self._new_folder(), self._passing_folder()
         for number, part in enumerate(parts):
             states, silent = self._states([drawn for _, drawn in rows[part]], negative, wish.subject)
             told = time.monotonic()
@@ -203,12 +203,15 @@ class Aging(Files, Teaching):
 
     # -------------------------------------------------------------------------------------------- denoisers
 
-    def _unet(self, wish: Wish) -> "UNet":
-        """The denoiser of a wish: that of the choice, or a copy that knows the person or draws in few steps."""
+    def _unet(self, wish: Wish, adapter: str) -> "UNet":
+        """The denoiser of a wish: that of the choice, or a copy that knows the person or draws in few steps.
+
+        adapter: the person's fingerprint.
+        """
         quick, subject = wish.solver == "lcm", wish.subject
         if subject is None and not quick:
             return self.latent.unet
-        return self._denoisers.get((fingerprint(subject), quick), lambda: self._made(subject, quick))
+        return self._denoisers.get((adapter, quick), lambda: self._made(subject, quick))
 
     def _made(self, subject: "Subject | None", quick: bool) -> "UNet":
         from core import subjects

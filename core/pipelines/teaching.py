@@ -72,11 +72,8 @@ class Teaching(Uploads):
             LINE.leave(job)
 
     def _teach(self, job: Job, looked: list[Checked], name: str, token: str, preset: "Preset") -> Iterator[Taught]:
-        from core import images
-
         yield Taught(steps=preset.steps, notes=("Getting ready.",))
-        crops = images.to_tensor([images.read(each.picture) for each in looked]).to(self.device)
-        teacher = self._teacher(crops, token, preset)
+        teacher = self.teacher(looked, token, preset)
         every, shows = max(1, preset.steps // TOLD), max(1, preset.steps // PREVIEWS)
         now, curves, begun = Taught(steps=preset.steps), {}, time.monotonic()
         for lesson in teacher.lessons():
@@ -93,12 +90,17 @@ class Teaching(Uploads):
                     yield now
         yield replace(now, adapter=self.adapter(now.subject))
 
-    def _teacher(self, crops: "Tensor", token: str, preset: "Preset") -> "Teacher":
+    def teacher(self, looked: Sequence[Checked], token: str, preset: "Preset",
+                others: "tuple[Tensor, Sequence[str]] | None" = None) -> "Teacher":
+        """Who teaches pictures that were looked at, all of them good. others: a captioned set; None takes `prior`."""
+        from core import images
         from core.training.dreambooth import Teacher
 
-        return Teacher(self.latent, crops, token, preset, self.reading.networks[0],
-                       prior=self.prior if preset.prior else None, base_sha256=checkpoints.sha256(self.choice.unet),
-                       judge=self.reading.networks[1])
+        crops = images.to_tensor([images.read(each.picture) for each in looked]).to(self.device)
+        embedder, judge = self.reading.networks
+        return Teacher(self.latent, crops, token, preset, embedder,
+                       prior=others or (self.prior if preset.prior else None),
+                       base_sha256=checkpoints.sha256(self.choice.unet), judge=judge)
 
     @cached_property
     def prior(self) -> "tuple[Tensor, list[str]]":
