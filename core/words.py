@@ -100,7 +100,9 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def group_of(years: float) -> str:
-    """The age group of somebody of so many years, 0 or more."""
+    """The age group of somebody of so many years, 0 or more. Raises SettingsError for NaN and what nobody reaches."""
+    if not years < GROUPS["old"]:
+        raise SettingsError(f"{years} years belong to no age group.", f"Give a number from 0 to {GROUPS['old']}.")
     return next(name for name, below in GROUPS.items() if years < below)
 
 

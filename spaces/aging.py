@@ -190,7 +190,7 @@ class Tab:
                     work.close()
                     yield self.halted(f"Stopped at step {result.step} of {result.steps}")
                     return
-            yield {**self.finished(shown, active, f"{counted(shown)} in {time.monotonic() - began:.1f} s"),
+            yield {**self.finished(shown, active, f"{counted(shown)} {widgets.took(time.monotonic() - began)}"),
                    self.notice: "".join(map(widgets.remark, shown.result.notes))}
         except Exception as error:
             understood = error if isinstance(error, FacetError) else widgets.unforeseen(error)

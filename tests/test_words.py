@@ -68,6 +68,12 @@ def test_age_groups(years, group):
     assert words.group_of(years) == group
 
 
+@pytest.mark.parametrize("years", [float("nan"), float("inf"), 200])
+def test_years_that_nobody_has_belong_to_no_group(years):
+    with pytest.raises(SettingsError, match="belong to no age group"):
+        words.group_of(years)
+
+
 def test_captions_say_the_age_and_nothing_that_is_not_so():
     rng, table = np.random.default_rng(1), {phrase.text: phrase for phrase in words.PHRASES}
     lengths = set()

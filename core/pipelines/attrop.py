@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from core.data import affine
 from core.errors import VectorError
 from core.metrics import cosine
 from core.pipelines.checks import number, whole
@@ -21,6 +22,7 @@ from core.sampling import check_vector
 LIKENESS = 100.0            # what a cosine of 1 weighs against a degree of yaw (the paper's λ of the identity loss)
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 MAX_LIMIT = 1000
+VIEWS = ((1.14, 0.05, -8.0), (0.89, -0.05, 8.0))    # zoom, shift in halves of the picture, turn in degrees
 PART = 8                    # faces that pass through the networks at once
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))      # mean and deviation of red, green and blue
 
@@ -247,13 +249,25 @@ def _better(best: Reached, seen: Seen, rows: Tensor, targets: Targets, iteration
 def judged(judge: Callable[[Tensor], dict[str, Tensor]]) -> tuple[Reader, Reader]:
     """Yaw in degrees, positive towards the right of the picture, and quality in [0, 1], as a judge reads them.
 
-    Yaw is read in the mirror too, where it has the other sign: what pleases one reading alone doesn't turn a face.
+    Yaw is the mean of several views, and of each in the mirror, where it has the other sign: a gradient finds patterns
+    that please one reading and turn no face, but hardly such as please them all (Athalye et al., ICML 2018).
     """
     def yaw(images: Tensor) -> Tensor:
-        here, mirrored = (judge(each)["pose"][:, 0] for each in (images, images.flip(3)))
-        return (here - mirrored) / 2
+        seen = torch.cat([each for view in views(images) for each in (view, view.flip(3))])              # (2 V N, …)
+        here, mirrored = judge(seen)["pose"][:, 0].unflatten(0, (-1, 2, len(images))).unbind(1)          # (V, N) each
+        return (here - mirrored).mean(0) / 2
 
     return yaw, (lambda images: judge(images)["quality"])
+
+
+def views(images: Tensor) -> Iterator[Tensor]:
+    """Pictures (N, 3, H, W) as they are, then larger and smaller, shifted and turned by a little."""
+    yield images
+    for zoom, shift, turn in VIEWS:
+        one = images.new_ones(1)
+        moved = affine(one, zoom * one, turn * one, images.new_tensor([[shift, -shift]]))                # (1, 2, 3)
+        grid = F.affine_grid(moved.expand(len(images), 2, 3), list(images.shape), align_corners=False)
+        yield F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def head_yaw(network: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Reader:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from core import data, hub, metrics
@@ -19,7 +19,7 @@ from core.models import build
 from core.models.autoencoder import Autoencoder
 from core.training.embedder import adamw
 from core.training.loop import Recipe
-from core.training.losses import balance, least_squares, perceptual, seen_by, told_apart
+from core.training.losses import least_squares, perceptual, seen_by, told_apart
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Preset:
     biometric: of the L1 distance between face vectors, 0.1 as in Banerjee et al. (arXiv 2307.08585).
     years: per year of age. What is fine goes first in a soft picture, and wrinkles are fine: people grew younger.
     kl: per latent number. So much of the loss may noise cost, for latents that are smooth enough to be learnt.
-    adversarial: how strong a discriminator's gradient may get in parts of the others', once warmed up; 0 leaves it out.
-    What is fine and can't be told exactly it wants drawn all the same, where the other terms would have it blurred.
+    adversarial: of fooling a discriminator, once that has warmed up; 0 leaves it out. What is fine and can't be told
+    exactly it wants drawn all the same, where the other terms would have it blurred.
     start: a checkpoint whose decoder alone is trained on; its latents stay what they are, so what was learnt of them
     stays good.
     """
@@ -93,9 +93,8 @@ class AutoencoderRecipe(Recipe):
             return
         yield "discriminator", told_apart(networks["discriminator"], image, made), {}
         fooled = least_squares(networks["discriminator"](made), 1.0)
-        weight = balance(loss, fooled, self.last_layer(networks["autoencoder"])) * self.preset.adversarial
-        loss = loss + min(progress / WARMUP, 1.0) * weight * fooled
-        yield "loss", loss, numbers | {"fooled": fooled.detach(), "weight": weight}
+        weight = min(progress / WARMUP, 1.0) * self.preset.adversarial
+        yield "loss", loss + weight * fooled, numbers | {"fooled": fooled.detach()}
 
     def terms(self, image: Tensor, made: Tensor, mean: Tensor, logvar: Tensor) -> dict[str, Tensor]:
         """L1 of pixels, perception, L1 of face vectors and of years, the latents' divergence from a normal spread."""
@@ -109,11 +108,6 @@ class AutoencoderRecipe(Recipe):
             "years": (made_age - age).abs().mean(),
             "kl": 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean(),
         }
-
-    @staticmethod
-    def last_layer(autoencoder: nn.Module) -> Tensor:
-        """The weight from which the picture comes, whatever the network is wrapped in."""
-        return getattr(autoencoder, "module", autoencoder).kl.decoder.conv_out.weight
 
     def seen(self, image: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         """Vectors, feature maps and years of faces (N, 3, 128, 128), upright as they are, at the networks' size."""
