@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import threading
 import time
@@ -65,6 +66,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Build the page, start loading, and serve until interrupted."""
     asked = options(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))   # as Ctrl-C: what visitors left is deleted on the way out
     pipelines.configure(asked.device, asked.offline)
     demo = page()
     threading.Thread(target=warm, name="warm", daemon=True).start()

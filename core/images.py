@@ -258,7 +258,7 @@ def save(image: Image.Image, settings: Mapping, folder: str | Path | None = None
     notes.add_itxt("facet", _to_json(settings))
     notes.add_itxt("XML:com.adobe.xmp", XMP)
     path = _new_path(folder, str(settings.get("system", "picture")), ".png")
-    with _writing(path):
+    with writing(path):
         image.save(path, "PNG", pnginfo=notes, compress_level=1)
     return str(path)
 
@@ -323,7 +323,7 @@ def zip_files(paths: Iterable[str | Path], extra: Mapping[str, bytes | str] | No
     Files of one name are numbered. Nothing is compressed again: PNG files already are.
     """
     path, used = _new_path(folder, "facet", ".zip"), set(extra or {})
-    with _writing(path), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    with writing(path), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for file in map(Path, paths):
             archive.write(file, _free_name(file, used))
         for name, content in (extra or {}).items():
@@ -343,14 +343,14 @@ def _new_path(folder: str | Path | None, stem: str, suffix: str) -> Path:
     """A path that no file has yet."""
     folder = Path(folder) if folder else Path(tempfile.gettempdir()) / "facet"
     stem = "".join(letter for letter in stem if letter.isalnum() or letter in "-_")[:40] or "picture"
-    with _writing(folder):
+    with writing(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)       # portraits are their owner's business
     return folder / f"{stem}-{uuid.uuid4().hex[:12]}{suffix}"
 
 
 @contextmanager
-def _writing(path: Path):
-    """Say where writing failed, and what may help."""
+def writing(path: Path):
+    """Say where writing failed, and what may help: an OSError becomes a PictureError."""
     try:
         yield
     except OSError as error:

@@ -107,7 +107,7 @@ def read(path: Path | str, base: str | None = None, base_sha256: str = "") -> Su
         raise CheckpointError(f"{name} is a safetensors file, but not of a person taught here", WRONG)
     try:
         subject = _subject(facts, weights)
-    except (KeyError, ValueError, TypeError, binascii.Error) as error:
+    except (KeyError, ValueError, TypeError, RecursionError, binascii.Error) as error:
         raise CheckpointError(f"{name} does not hold what an adapter must: {error}", WRONG) from error
     _same_base(subject, name, base, base_sha256)
     return subject
@@ -123,6 +123,8 @@ def _subject(facts: Mapping[str, str], weights: dict[str, Tensor]) -> Subject:
     for what, tensor in {**weights, "the face vectors": faces, "the token's vector": spoken}.items():
         if tensor is not None and not (tensor.is_floating_point() and tensor.isfinite().all()):
             raise ValueError(f"{what[:100]} holds numbers that are not finite")
+    if not len(faces) or not faces.norm(dim=1).min() > 0:
+        raise ValueError("it has no face vectors that anything could be compared with")
     settings = json.loads(facts["settings"])
     if not isinstance(settings, dict):
         raise ValueError("its settings are no table")
@@ -137,7 +139,8 @@ def _paired(weights: dict[str, Tensor]) -> None:
         other = key.replace(DOWN, UP) if key.endswith(DOWN) else key.replace(UP, DOWN)
         if not key.startswith("unet.") or other not in weights:
             raise ValueError(f"{key[:100]} has no place in it, or lacks its other half")
-        if key.endswith(DOWN) and (value.ndim < 2 or weights[other].ndim < 2 or len(value) != weights[other].shape[1]):
+        if key.endswith(DOWN) and (value.ndim < 2 or weights[other].ndim < 2
+                                   or not len(value) == weights[other].shape[1] == weights[other][:1].numel()):
             raise ValueError(f"{key[:100]} and its other half have different ranks")
 
 

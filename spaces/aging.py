@@ -179,9 +179,9 @@ class Tab:
             return
         try:
             subject, strip = picked(active, mine, picked_at), age == ALL
-            wish = wished(subject, age, prompt, negative, steps, solver, guidance, seed, count, floor)
+            wish = wished(subject, age, prompt, negative, steps, solver, guidance, seed, count, floor).settled()
             work = LINE.turn(who(request, "draw"), "Somebody's pictures are being drawn", EXPECTED,
-                             make(active, wish, strip), any_left(began))
+                             make(active, wish, strip), any_left(began), turn)
             for result in work:
                 shown = Shown(result, subject, strip)
                 yield {self.shown: shown, self.gallery: tiles(shown), self.status: widgets.progress(
@@ -190,7 +190,8 @@ class Tab:
                     work.close()
                     yield self.halted(f"Stopped at step {result.step} of {result.steps}")
                     return
-            yield {**self.finished(shown, active, f"{counted(shown)} {widgets.took(time.monotonic() - began)}"),
+            words = f"{counted(shown)} {widgets.took(time.monotonic() - began)}"
+            yield {**self.finished(shown, active, wish.seed, words),
                    self.notice: "".join(map(widgets.remark, shown.result.notes))}
         except Exception as error:
             understood = error if isinstance(error, FacetError) else widgets.unforeseen(error)
@@ -204,8 +205,7 @@ class Tab:
 
     def halt(self, turn: str, request: gr.Request) -> Change:
         """End at the next step, or don't begin."""
-        LINE.stop(turn)
-        if LINE.running(who(request, "draw")):
+        if LINE.halt(who(request, "draw"), turn):
             return unchanged(self.status)
         return {**self.waiting.over(request), **self.halted("Stopped")}
 
@@ -214,14 +214,14 @@ class Tab:
         return {**self.busy(False), self.status: widgets.progress(1, 1, words), self.plot: gr.update(visible=False),
                 self.detail: gr.update(visible=False), self.zip: gr.update(interactive=False)}
 
-    def finished(self, shown: Shown, active: str, words: str) -> Change:
-        """Ready for the next; what was made is plotted, looked at and downloaded."""
+    def finished(self, shown: Shown, active: str, seed: int, words: str) -> Change:
+        """Ready for the next; what was made is plotted, looked at and downloaded. seed: of the first picture asked."""
         result, system = shown.result, pipelines.load("aging", active)
         ready = {**self.busy(False), self.status: widgets.progress(1, 1, words), **self.left_out(result),
                  self.plot: gr.update(value=plotted(shown), visible=shown.strip and bool(result.images))}
         if not result.images:
             return ready | {self.detail: gr.update(visible=False), self.zip: gr.update(interactive=False)}
-        return {**ready, self.asking.seed: result.seeds[0], **self.look_at(shown, first_look(shown), PORTRAIT),
+        return {**ready, self.asking.seed: seed, **self.look_at(shown, first_look(shown), PORTRAIT),
                 self.gallery: tiles(shown, selected_index=first_look(shown)),
                 self.zip: gr.update(value=system.zip(result), interactive=True)}
 

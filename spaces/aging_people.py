@@ -15,7 +15,7 @@ from core.pipelines import prompts
 from spaces import widgets
 from spaces.widgets import Change, told, turned
 
-KEPT = 6 * 3600         # seconds that a visitor's people stay in memory; an hour when the page was closed
+KEPT = 6 * 3600         # seconds that what is a visitor's stays in memory; an hour when the page was closed
 NOBODY = "Nobody has been taught on this checkpoint yet, so anybody is drawn. Teach somebody, or bring an adapter."
 
 
@@ -28,8 +28,9 @@ class Own:
 
 
 def forget(mine: Sequence[Own]) -> None:
-    """Delete the files of a visitor's people; their page was closed, or has been idle for KEPT seconds."""
+    """Keep nothing of a visitor's people; their page was closed, or has been idle for KEPT seconds."""
     for own in mine or ():
+        pipelines.load("aging", own.subject.base).forget(own.subject)
         with suppress(OSError):
             Path(own.adapter).unlink(missing_ok=True)
 
@@ -55,7 +56,7 @@ class People:
     """The picker by name. `mine` are the visitor's own, `at` is the number of the one picked."""
 
     def __init__(self, notice: gr.HTML) -> None:
-        self.notice, self.at = notice, gr.State(0)
+        self.notice, self.at, self.prompt, self.turn = notice, gr.State(0), None, None      # the last two: see `listen`
         self.mine = gr.State((), time_to_live=KEPT, delete_callback=forget)
         self.gallery = widgets.small_gallery("Who", "aging-people", "named")
         self.whose = gr.HTML(elem_id="aging-whose", elem_classes="plain whose")
@@ -67,7 +68,7 @@ class People:
 
     @property
     def changed(self) -> list:
-        """The widgets that `shown` changes."""
+        """The widgets that `drawn` and `joined` change."""
         return [self.mine, self.at, self.gallery, self.whose, self.adapter, self.remove]
 
     def listen(self, active: gr.State, prompt: gr.Textbox, turn: gr.State) -> None:
@@ -81,16 +82,18 @@ class People:
         on(self.remove.click, self.let_go, mine, after)
 
     def shown(self, checkpoint: str, mine: tuple[Own, ...], at: int) -> Change:
-        """Everybody, and what is known of the one picked."""
+        """Everybody, and what is known of the one picked; an adapter file that has grown old is written anew."""
         people = everybody(checkpoint, mine)
         at = min(at, max(0, len(people) - 1))
         own = {id(own.subject): own for own in mine}
         chosen = own.get(id(people[at])) if people else None
-        return {self.mine: mine, self.at: at,
+        file = chosen and (chosen.adapter if Path(chosen.adapter).exists()
+                           else pipelines.load("aging", checkpoint).adapter(chosen.subject))
+        return {self.at: at,
                 self.gallery: gr.update(value=[(portrait(subject), subject.name) for subject in people],
                                         selected_index=at if people else None),
                 self.whose: described(people[at], chosen is not None) if people else NOBODY,
-                self.adapter: gr.update(visible=chosen is not None, value=chosen.adapter if chosen else None),
+                self.adapter: gr.update(visible=chosen is not None, value=file),
                 self.remove: gr.update(visible=chosen is not None)}
 
     def drawn(self, checkpoint: str, mine: tuple[Own, ...], at: int, prompt: str) -> Change:
@@ -108,13 +111,14 @@ class People:
     @told
     def receive(self, path: str, mine: tuple[Own, ...], active: str, prompt: str) -> Change:
         """Somebody out of an adapter file."""
-        subject = pipelines.load("aging", active).subject_file(path)
-        return self.joined(Own(subject, path), mine, active, prompt)
+        system = pipelines.load("aging", active)
+        subject = system.subject_file(path)
+        return self.joined(Own(subject, system.adapter(subject)), mine, active, prompt)     # a file of their own
 
     def joined(self, own: Own, mine: tuple[Own, ...], active: str, prompt: str) -> Change:
         """Somebody more, who is drawn at once."""
         mine = (*mine, own)
-        return self.drawn(active, mine, len(everybody(active, mine)) - 1, prompt)
+        return {self.mine: mine, **self.drawn(active, mine, len(everybody(active, mine)) - 1, prompt)}
 
     @told
     def let_go(self, mine: tuple[Own, ...], at: int, active: str, prompt: str) -> Change:
@@ -122,7 +126,7 @@ class People:
         subject = picked(active, mine, at)
         forget([own for own in mine if own.subject is subject])
         left = tuple(own for own in mine if own.subject is not subject)
-        return self.drawn(active, left, max(0, at - 1), prompt)
+        return {self.mine: left, **self.drawn(active, left, max(0, at - 1), prompt)}
 
 
 def portrait(subject: Any) -> Any:
@@ -134,7 +138,8 @@ def portrait(subject: Any) -> Any:
 
 def described(subject: Any, own: bool) -> str:
     """Who somebody is, for the page."""
-    taught = f", taught with {subject.settings['pictures']} pictures" if subject.settings.get("pictures") else ""
-    whose = "yours alone, deleted an hour after you leave" if own else "a drawn test person, ships with Facet"
+    pictures = subject.settings.get("pictures")
+    taught = f", taught with {pictures} pictures" if isinstance(pictures, int) and pictures > 0 else ""    # a file says
+    whose = "yours alone, gone three hours after you leave" if own else "a drawn test person, ships with Facet"
     return (f"<b>{html.escape(subject.name)}</b>, <code>{html.escape(subject.token)}</code> in prompts{taught}: "
             f"{whose}.")

@@ -7,10 +7,10 @@ import gradio as gr
 from core import pipelines
 from core.errors import PictureError
 from core.pipelines import prompts
-from core.pipelines.aging_results import Restored
+from core.pipelines.aging_results import SOLVERS, Restored
 from spaces import widgets
 from spaces.aging_people import Own, People, everybody
-from spaces.aging_wish import ALL, SETTINGS, Asking
+from spaces.aging_wish import SETTINGS, Asking
 from spaces.widgets import Change, told
 
 
@@ -39,10 +39,11 @@ class Restoring:
                                "Use a PNG as it was downloaded; editors and messengers strip them.")
         found = whose(kept, everybody(active, mine))
         asking, wish = self.asking, kept.wish
-        again = {getattr(asking, name): getattr(wish, name) for name in SETTINGS}
-        return {**again, asking.age: prompts.age_in(wish.prompt) or ALL, asking.mode: widgets.SAME,
+        able = wish.solver in pipelines.load("aging", active).solvers
+        again = {getattr(asking, name): getattr(wish, name) for name in SETTINGS if able or name != "solver"}
+        return {**again, asking.age: prompts.age_in(wish.prompt), asking.mode: widgets.SAME,
                 **(self.people.shown(active, mine, found) if found is not None else {}),
-                asking.turn: widgets.turned(), self.notice: widgets.remark(said(kept, found, active))}
+                asking.turn: widgets.turned(), self.notice: widgets.remark(said(kept, found, active, able))}
 
 
 def whose(kept: Restored, people: tuple[Any, ...]) -> int | None:
@@ -53,13 +54,14 @@ def whose(kept: Restored, people: tuple[Any, ...]) -> int | None:
     return taught.index(kept.adapter) if kept.adapter in taught else None
 
 
-def said(kept: Restored, found: int | None, active: str) -> str:
-    """What is back, and what is not."""
+def said(kept: Restored, found: int | None, active: str, able: bool) -> str:
+    """What is back, and what is not. able: whether this checkpoint can draw with the picture's solver."""
     words = "The settings of this picture are back."
     if kept.adapter and found is None:
         words += f" Its person, {kept.subject or 'nameless'}, is not here: bring the adapter to have the same again."
     if kept.checkpoint not in (None, active):
         words += f" It was made with the checkpoint {kept.checkpoint}: choose that under Network first."
+    if not able:
+        words += f" {SOLVERS[kept.wish.solver]} is not to be had here, so the solver stays."
     return words
-
 

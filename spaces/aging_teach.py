@@ -4,6 +4,7 @@ import html
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import gradio as gr
 
 from core import pipelines
 from core.errors import FacetError, SettingsError
-from core.pipelines import prompts
-from core.pipelines.aging_results import FEWEST_TAUGHT, MOST_TAUGHT, Checked, Taught
+from core.pipelines import files, prompts
+from core.pipelines.aging_results import FEWEST_TAUGHT, MOST_STEPS, MOST_TAUGHT, Checked, Taught
 from spaces import GPU, charts, widgets
 from spaces.aging_people import Own, People
 from spaces.line import LINE, Waiting, any_left, lasting, who
@@ -21,14 +22,14 @@ from spaces.widgets import Change, told, turned, unchanged
 EXPECTED = 90.0         # seconds that teaching may take, for those who wait
 CHOSEN = "chosen for you"
 HOW = (f"{FEWEST_TAUGHT} to {MOST_TAUGHT} pictures of one person, in different light and poses, and best at one age. "
-       "They are used for this alone, and deleted with what was learned.")
+       "They are used for this alone, and deleted within three hours.")
 TODO = "Drop some pictures, look at what is wrong with any, and teach."
-STEPS, USUAL = (20, 800, 10), 200      # of the slider: from, to, by; what the preset takes
+STEPS, USUAL = (20, MOST_STEPS, 10), 200      # of the slider: from, to, by; what the preset takes
 LINES = {"noise": "the person", "prior": "other people", "biometric": "likeness", "contrastive": "contrast"}
 
 
 def discard(pictures: Sequence[Checked]) -> None:
-    """Delete a visitor's pictures and their crops; the page was closed, or has long been idle."""
+    """Delete our copies of a visitor's pictures, and their crops; the page was closed, or has long been idle."""
     for picture in pictures or ():
         for path in filter(None, (picture.path, picture.picture)):
             with suppress(OSError):
@@ -52,7 +53,8 @@ class Teaching:
 
     def __init__(self, notice: gr.HTML, people: People) -> None:
         self.notice, self.people, self.job = notice, people, gr.State("")      # job: the latest teaching
-        self.pictures = gr.State((), time_to_live=6 * 3600, delete_callback=discard)
+        self.pictures = gr.State((), time_to_live=int(files.KEPT), delete_callback=discard)
+        self.learnt = gr.State(None)      # who was taught last, until they are among the visitor's people
         with gr.Column(visible=False, elem_classes="panel") as self.panel:
             self.files = gr.File(label="Pictures of one person", file_count="multiple", elem_id="aging-pictures",
                                  height=120)
@@ -86,11 +88,13 @@ class Teaching:
            [*seen, self.files], **widgets.GPU_TURN)
         on(self.clear.click, self.start_over, {"pictures": self.pictures}, seen)
         asked = {"pictures": self.pictures, "name": self.name, "token": self.token, "steps": self.steps,
-                 "active": active, "prompt": prompt, "job": self.job, **mine}
+                 "active": active, "job": self.job, **mine}
         taught = [self.notice, self.status, self.board, self.preview, self.curve, self.adapter, self.go, self.stop,
-                  self.waiting.clock, *people.changed, prompt, turn]
+                  self.waiting.clock, self.learnt]
         begun = self.waiting.listen([self.go.click]).then(turned, outputs=self.job, **widgets.QUIET)
-        begun.then(self.teach, inputs_kwargs=asked, outputs=taught, **widgets.GPU_TURN, **widgets.QUIET)
+        lesson = begun.then(self.teach, inputs_kwargs=asked, outputs=taught, **widgets.GPU_TURN, **widgets.QUIET)
+        lesson.then(self.join, inputs_kwargs={"learnt": self.learnt, "active": active, "prompt": prompt, **mine},
+                    outputs=[self.learnt, *people.changed, prompt, turn], **widgets.QUIET)
         on(self.stop.click, self.halt, {"job": self.job}, [self.status, self.go, self.stop, self.waiting.clock],
            queue=False)
         self.go.click(None, js=widgets.show("#aging-lesson-status"), **widgets.QUIET)
@@ -105,7 +109,10 @@ class Teaching:
     def receive(self, paths: list[str] | None, pictures: tuple[Checked, ...], active: str) -> Change:
         """More pictures: all of them are looked at together, for they must show one person."""
         known = [picture.path for picture in pictures]
-        return {**self.seen(checked(active, [*known, *(paths or ())])), self.files: None}
+        copies = pipelines.load("aging", active).received(paths or ())
+        seen = self.seen(checked(active, [*known, *copies]))
+        discard([replace(each, path="") for each in pictures if each.picture != each.path])  # cut out anew
+        return {**seen, self.files: None}
 
     def seen(self, pictures: tuple[Checked, ...]) -> Change:
         """The crops, and what is wrong with which picture."""
@@ -120,9 +127,9 @@ class Teaching:
 
     # ------------------------------------------------------------------------------------------------- teaching
 
-    def teach(self, pictures: tuple[Checked, ...], name: str, token: str, steps: int, active: str, prompt: str,
+    def teach(self, pictures: tuple[Checked, ...], name: str, token: str, steps: int, active: str,
               job: str, mine: tuple[Own, ...], request: gr.Request) -> Iterator[Change]:
-        """Teach, saying how it goes; at the end, or when stopped, the person is one of the visitor's own."""
+        """Teach, saying how it goes; at the end, or when stopped, there is somebody to `join` the visitor's own."""
         me, began, last = who(request, "teach"), time.monotonic(), None
         yield {**self.waiting.over(request), self.notice: "", self.go: gr.update(visible=False),
                self.stop: gr.update(visible=True), self.adapter: gr.update(visible=False),
@@ -134,11 +141,11 @@ class Teaching:
             paths = [picture.picture if picture.good else picture.path for picture in pictures]
             lessons = teach(active, paths, name=name.strip(), steps=steps,
                             token=None if token == CHOSEN else token, taken=[own.subject.token for own in mine])
-            for last in LINE.turn(me, "Somebody is being taught", EXPECTED, lessons, any_left(began)):
+            for last in LINE.turn(me, "Somebody is being taught", EXPECTED, lessons, any_left(began), job):
                 yield self.learning(last, began)
                 if LINE.stopped(job):
                     break
-            yield self.learned(last, active, mine, prompt)
+            yield self.learned(last, active)
         except Exception as error:
             understood = error if isinstance(error, FacetError) else widgets.unforeseen(error)
             yield {**self.ready(""), self.notice: widgets.sentence(understood)}
@@ -153,15 +160,23 @@ class Teaching:
         return {self.board: gr.update(visible=True), self.status: widgets.progress(taught.step, taught.steps, words),
                 self.curve: charts.curves(losses, taught.steps), **preview}
 
-    def learned(self, taught: Taught | None, active: str, mine: tuple[Own, ...], prompt: str) -> Change:
-        """The person is there: in the picker, in the prompt, and drawn."""
+    def learned(self, taught: Taught | None, active: str) -> Change:
+        """The person is there."""
         if taught is None or taught.subject is None:
             raise SettingsError("It was stopped before anything was learned.", "Teach again, and wait a few steps.")
         adapter = taught.adapter or pipelines.load("aging", active).adapter(taught.subject)
         notes = "".join(map(widgets.remark, taught.notes))
         words = f"{taught.subject.name} is taught: {taught.step} of {taught.steps} steps in {taught.seconds:.0f} s"
         return {**self.ready(words), self.adapter: gr.update(value=adapter, visible=True), self.notice: notes,
-                **self.people.joined(Own(taught.subject, adapter), mine, active, prompt)}
+                self.learnt: Own(taught.subject, adapter)}
+
+    def join(self, learnt: Own | None, mine: tuple[Own, ...], active: str, prompt: str) -> Change:
+        """Who was taught is one of the visitor's people, as these are by now; drawn if their checkpoint is in use."""
+        if learnt is None:
+            return unchanged(self.learnt)
+        if learnt.subject.base != active:
+            return {self.learnt: None, self.people.mine: (*mine, learnt)}
+        return {self.learnt: None, **self.people.joined(learnt, mine, active, prompt)}
 
     def ready(self, words: str) -> Change:
         """Ready for the next."""
@@ -170,8 +185,7 @@ class Teaching:
 
     def halt(self, job: str, request: gr.Request) -> Change:
         """End with what there is at the next step, or don't begin."""
-        LINE.stop(job)
-        if LINE.running(who(request, "teach")):
+        if LINE.halt(who(request, "teach"), job):
             return unchanged(self.status)
         return {**self.waiting.over(request), **self.ready("Stopped")}
 

@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from core.pipelines import prompts
-from core.pipelines.aging_results import LONGEST, MOST, OPENING, PAPER, QUICK, SOLVERS, STEPS, Wish
+from core.pipelines.aging_results import GUIDANCE, LONGEST, MOST, OPENING, PAPER, QUICK, SOLVERS, STEPS, Wish
 from spaces import widgets
 from spaces.widgets import Change, turned
 
@@ -42,7 +42,7 @@ class Asking:
         self.solver = gr.Dropdown(solvers(quick=False), value=FIRST["solver"],
                                   label="Solver", elem_id="aging-solver")
         self.steps = gr.Slider(1, STEPS, FIRST["steps"], step=1, label="Steps", elem_id="aging-steps")
-        self.guidance = gr.Slider(1, 15, FIRST["guidance"], step=0.5, label="Guidance", elem_id="aging-guidance",
+        self.guidance = gr.Slider(1, GUIDANCE, FIRST["guidance"], step=0.5, label="Guidance", elem_id="aging-guidance",
                                   info="How strictly it follows the words; 1 is not at all.")
         self.floor = gr.Slider(0, 1, FIRST["floor"], step=0.05, label="Drop pictures of less quality than",
                                elem_id="aging-floor", info="0 drops none; the paper's filter is 0.4.")

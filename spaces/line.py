@@ -29,6 +29,7 @@ class Turn:
     who: str
     words: str
     ends: float
+    job: str = ""
 
 
 @dataclass
@@ -50,12 +51,12 @@ class Line:
         self._stopped: deque[str] = deque(maxlen=256)
 
     def turn(self, who: str, words: str, seconds: float, work: Iterator[Value],
-             left: Callable[[Value], float] | None = None) -> Iterator[Value]:
+             left: Callable[[Value], float] | None = None, job: str = "") -> Iterator[Value]:
         """The values of `work`, while it is `who`'s turn. words: what is under way, for others to read.
 
-        seconds: how long it may take; left: the same, later, from a value.
+        seconds: how long it may take; left: the same, later, from a value. job: its name, see `stop`.
         """
-        mine = Turn(who, words, monotonic() + seconds)
+        mine = Turn(who, words, monotonic() + seconds, job)
         with self._lock:
             self._now = mine
             self._waiting.pop(who, None)
@@ -94,6 +95,15 @@ class Line:
     def stop(self, job: str) -> None:
         """Have one piece of work end at its next step, or not begin. job: a name that nothing else ever has."""
         self._stopped.append(job)
+
+    def halt(self, who: str, job: str) -> bool:
+        """Stop a job, and what of `who` is under way, which may be an earlier one; returns whether anything is."""
+        self.stop(job)
+        with self._lock:
+            if self._now is None or self._now.who != who:
+                return False
+            self.stop(self._now.job)
+            return True
 
     def stopped(self, job: str) -> bool:
         """Whether this piece of work is to end."""

@@ -138,7 +138,8 @@ class Tab:
                 yield self.ended(None, "Stopped")
                 return
             marked = {"selected_index": 0}      # once, early: the page takes it for a click
-            work = LINE.turn(mine, "Somebody's faces are being drawn", EXPECTED, make(wish), far(began))
+            work = LINE.turn(mine, "Somebody's faces are being drawn", EXPECTED, make(wish), far(began),
+                             job(mine, turn))
             for result in work:
                 yield {self.shown: result, self.gallery: gr.update(value=tiles(result), **marked),
                        **({self.seed: result.seeds[0]} if action in ("vary", "steer") else {}),
@@ -157,8 +158,7 @@ class Tab:
     def halt(self, turn: str, request: gr.Request) -> Change:
         """End with what there is at the next picture, or don't begin."""
         mine = who(request, "vectors")
-        LINE.stop(job(mine, turn))
-        if LINE.running(mine):
+        if LINE.halt(mine, job(mine, turn)):
             return unchanged(self.status)
         return {**self.waiting.over(request), **self.ended(None, "Stopped")}
 

@@ -54,7 +54,8 @@ def apart(a: str, b: str) -> int:
     dict(guidance=1e30), dict(guidance=True), dict(floor=-0.1), dict(floor=float("inf")), dict(floor=[1]),
     dict(solver="euler"), dict(solver=["dpm"]), dict(solver=None), dict(seed=1e30), dict(seed=0.5), dict(seed=True),
     dict(seed=float("nan")), dict(seed="7"), dict(prompt=""), dict(prompt="  "), dict(prompt=None), dict(prompt=7),
-    dict(prompt="a " * 300), dict(negative=None), dict(negative="a" * 401)])
+    dict(prompt="a " * 300), dict(negative=None), dict(negative="a" * 401),
+    dict(solver="lcm", steps=51)])
 def test_what_can_not_be_is_refused_in_a_sentence(wrong):
     with pytest.raises(SettingsError) as error:
         Wish(**{"prompt": "photo of a person as old", **wrong})
@@ -77,6 +78,8 @@ def test_whole_floats_are_whole_and_a_seed_is_settled():
     ("Photo of a PERSON as OLD!", None, "photo of a person as old", ""),
     ("a dog", None, "photo of a person", "left out: dog"),
     ("a dog", "ams", "photo of a ams person", "left out: dog"),
+    ("photo of wzx, smiling", "wzx", "photo of wzx, smiling", ""),
+    ("photo of wzx, smiling", None, "photo of, smiling", "Nobody is chosen"),
     ("photo of a person as old, with xylophone, smiling", None, "photo of a person as old, smiling", "xylophone"),
     ("photo of a person as 60 years old", None, "photo of a person as old", "60, years"),
     ("photo of a wzx person as old", None, "photo of a person as old", "Nobody is chosen"),
@@ -169,6 +172,12 @@ def test_the_strip_has_six_ages_of_one_seed_in_one_batch(system, monkeypatch):
     assert apart(last(system.draw(restored)).images[0], result.images[0]) <= 1
 
 
+def test_no_strip_asks_for_what_one_of_its_ages_may_not_wear(system):
+    wish = replace(OLD, prompt="photo of a person as old, in a bikini")
+    with pytest.raises(SettingsError, match="draws nothing sexual"):
+        system.strip(wish)
+
+
 def test_the_strip_that_everybody_sees_first_is_drawn_once(system, ann, monkeypatch):
     monkeypatch.setitem(vars(system), "subjects", (ann,))
     first = last(system.strip(system.opening())).images
@@ -247,6 +256,9 @@ def test_a_taught_person_is_drawn_by_a_copy_that_is_kept(system, monkeypatch):
     assert (kept["subject"], kept["token"], kept["adapter"]) == ("Ann", "wzx", fingerprint(ann))
     vector = system.reading.read([Image.open(result.images[0])], aligned=True)[0].vector
     assert result.similarity[0] == pytest.approx(likeness(vector, ann.faces), abs=0.02)
+    system.forget(ann)
+    last(system.draw(replace(OLD, subject=ann)))
+    assert len(made) == 2
 
 
 def test_the_fingerprint_is_of_what_was_taught(system, ann):

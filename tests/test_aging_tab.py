@@ -23,7 +23,9 @@ def subject(name: str = "Anna", base: str = "tiny") -> SimpleNamespace:
 @pytest.fixture
 def shipped(monkeypatch):
     """A pipeline with two people who ship, and nothing else."""
-    system = SimpleNamespace(subjects=(subject("One"), subject("Two")))
+    system = SimpleNamespace(subjects=(subject("One"), subject("Two")), forgotten=[],
+                             adapter=lambda somebody: f"{somebody.name}.safetensors")
+    system.forget = system.forgotten.append
     monkeypatch.setattr(pipelines, "load", lambda name, checkpoint=None: system)
     return system
 
@@ -110,13 +112,54 @@ def test_only_people_of_the_checkpoint_can_be_picked(shipped):
     assert aging_people.picked("sd14", (), 0) is None
 
 
-def test_a_visitors_files_are_deleted_with_the_session(tmp_path):
+def test_a_visitors_files_are_deleted_with_the_session(shipped, tmp_path):
     adapter, upload, crop = (tmp_path / name for name in ("a", "b", "c"))
     for path in (adapter, upload, crop):
         path.write_text("x")
-    aging_people.forget((Own(subject(), str(adapter)),))
+    aging_people.forget((Own(anna := subject(), str(adapter)),))
+    assert shipped.forgotten == [anna]      # nor is the denoiser that knows her kept
     aging_teach.discard((Checked(str(upload), str(crop)), Checked(str(upload))))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_can_not_bring_markup_to_the_page():
+    anna = subject("<i>Anna</i>")
+    anna.settings = {"pictures": "<img src=x onerror=alert(1)>"}
+    assert "<img" not in aging_people.described(anna, True) and "<i>" not in aging_people.described(anna, True)
+    anna.settings = {"pictures": 7}
+    assert "taught with 7 pictures" in aging_people.described(anna, True)
+
+
+def test_who_was_taught_joins_those_who_are_there_by_then(shipped):
+    """Not those who were there when teaching began: some were forgotten meanwhile, others came."""
+    with gr.Blocks():
+        tab = aging.Tab()
+    anna, ben = Own(subject("Anna"), "a"), Own(subject("Ben"), "b")
+    people, teaching = tab.people, tab.teaching
+    people.prompt, people.turn = tab.asking.prompt, tab.asking.turn
+    assert teaching.join(None, (ben,), "tiny", "") == {teaching.learnt: gr.skip()}
+    changed = teaching.join(anna, (ben,), "tiny", "photo of a sks person")
+    assert changed[people.mine] == (ben, anna) and changed[people.at] == 3 and changed[teaching.learnt] is None
+    assert changed[people.prompt] == "photo of a wzx person"
+    assert teaching.join(anna, (ben,), "sd14", "") == {teaching.learnt: None, people.mine: (ben, anna)}
+
+
+def test_an_adapter_file_that_grew_old_is_written_anew(shipped, tmp_path):
+    with gr.Blocks():
+        people = aging.Tab().people
+    (tmp_path / "there").write_text("x")
+    for file, wanted in ((str(tmp_path / "there"), str(tmp_path / "there")), ("gone", "Anna.safetensors")):
+        shown = people.shown("tiny", (Own(subject("Anna"), file),), 2)
+        assert shown[people.adapter]["value"] == wanted and people.mine not in shown
+
+
+def test_stop_ends_what_is_under_way_though_something_newer_waits():
+    waiting = Line()
+    work = waiting.turn("you", "Work", 60.0, iter_of(3), job="first")
+    next(work)
+    assert waiting.halt("you", "second") and waiting.stopped("first") and waiting.stopped("second")
+    work.close()
+    assert not waiting.halt("you", "third")
 
 
 def test_states_of_visitors_are_private_and_end():

@@ -102,6 +102,15 @@ def test_the_page_answers_before_the_networks_are_loaded():
             assert answer.status == 200
 
 
+def test_what_visitors_left_goes_when_the_app_is_ended(tmp_path):
+    with serving("--offline", "--device", "cpu", TMPDIR=str(tmp_path)):
+        until = time.monotonic() + 60 * slowdown()
+        while not (there := list(tmp_path.glob("facet-*"))) and time.monotonic() < until:
+            time.sleep(0.2)
+        assert there
+    assert not list(tmp_path.glob("facet-*"))       # the signal is SIGTERM, as a service manager's
+
+
 def test_pictures_and_uploads_do_not_stay():
     every, age = app.KEEP
     assert every <= 3600

@@ -18,7 +18,8 @@ from core.training.dreambooth import ATTENTION, PRESETS, Preset, Teacher
 from core.training.dreambooth_losses import biometric, contrastive
 from core.training.dreambooth_material import TIMES
 
-TOY = replace(PRESETS["tiny"], steps=4, batch=4, others=4, rank=2, precision="no", negatives=5)
+TOY = replace(PRESETS["tiny"], steps=4, batch=4, others=4, rank=2, precision="no", contrastive=0.1,
+              negatives=5)
 TERMS = ("noise", "prior", "biometric", "contrastive")
 
 
@@ -400,7 +401,8 @@ def test_the_presets_are_those_of_the_paper_and_of_a_small_gpu():
     paper, small = PRESETS["paper"], PRESETS["sd-lora"]
     assert (paper.base, paper.steps, paper.rate, paper.rank) == ("sd14", 800, 1e-6, None)
     assert (small.base, small.rank, small.precision, small.checkpointing) == ("sd14", 16, "bf16", True)
-    assert all((p.prior, p.biometric, p.contrastive, p.temperature) == (1.0, 0.1, 0.1, 0.5) for p in PRESETS.values())
+    assert all((p.prior, p.biometric, p.temperature) == (1.0, 0.1, 0.5) for p in PRESETS.values())
+    assert {name: p.contrastive for name, p in PRESETS.items()} == {"tiny": 0.0, "paper": 0.1, "sd-lora": 0.1}
     assert all(p.batch >= 4 for p in PRESETS.values()) and PRESETS["tiny"].token_rate > 0 == paper.token_rate
 
 

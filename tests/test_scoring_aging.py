@@ -183,9 +183,9 @@ def test_ways_differ_in_the_terms_alone():
     ways = {way.name: lessons.preset_of(way) for way in lessons.WAYS}
     assert ways[lessons.DEFAULT] == PRESETS["tiny"]
     assert ways["plain DreamBooth"] == replace(PRESETS["tiny"], biometric=0.0, contrastive=0.0)
-    assert ways["biometric term"] == replace(PRESETS["tiny"], contrastive=0.0)
-    assert ways["contrastive term"] == replace(PRESETS["tiny"], biometric=0.0)
-    assert PRESETS["tiny"].biometric > 0 < PRESETS["tiny"].contrastive
+    assert ways["contrastive term"] == replace(PRESETS["tiny"], biometric=0.0, contrastive=0.1)
+    assert ways["both terms"] == replace(PRESETS["tiny"], biometric=0.1, contrastive=0.1)
+    assert PRESETS["tiny"].biometric == 0.1
 
 
 def test_what_is_kept_is_named_by_all_that_made_it(monkeypatch):

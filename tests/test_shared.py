@@ -3,11 +3,13 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from threading import Event
+from types import SimpleNamespace
 
 import pytest
 
-from core.pipelines.shared import Shared
+from core.pipelines.shared import Opening, Shared
 
 
 def test_each_item_is_computed_once_however_many_ask():
@@ -42,6 +44,14 @@ def test_who_waits_has_an_item_as_soon_as_it_is_there():
         go.set()
         assert ahead.result(30) == [1, 2]
         behind.result(30)
+
+
+def test_what_is_ready_can_be_closed_like_what_is_not(tmp_path):
+    (tmp_path / "a.png").write_text("x")
+    opening = Opening(lambda: iter([SimpleNamespace(images=(str(tmp_path / "a.png"),))]))
+    for _ in range(2):
+        with closing(iter(opening)) as results:
+            assert len(list(results)) == 1
 
 
 def test_leaving_early_stops_nobody_else():

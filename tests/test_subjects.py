@@ -97,7 +97,8 @@ def damaged(file: Path, tensors: dict | None = None, **facts: str | None) -> Pat
 @pytest.mark.parametrize("facts", [
     {"token": "the"}, {"token": None}, {"settings": "{"}, {"settings": "[]"}, {"faces": "%%"}, {"faces": "AAAA"},
     {"portrait": "AAAA"}, {"spoken": "A"}, {"base": None}, {"facet": None}, {"facet": "another thing"},
-    {"faces": subjects._packed(np.full((2, 512), np.nan, "<f2"))}])
+    {"faces": subjects._packed(np.full((2, 512), np.nan, "<f2"))}, {"faces": ""}, {"settings": "[" * 100_000},
+    {"faces": subjects._packed(np.eye(2, 512, 1, "<f2") * [[1], [0]])}])
 def test_a_header_that_lies_is_refused(file, facts):
     with pytest.raises(CheckpointError, match=r"ada.safetensors"):
         subjects.read(damaged(file, **facts))
@@ -105,8 +106,10 @@ def test_a_header_that_lies_is_refused(file, facts):
 
 def test_tensors_that_are_no_lora_are_refused(file):
     good, key = load_file(file), LAYERS[0] + DOWN
+    wide = good[LAYERS[0] + UP].flatten(1)[..., None, None].repeat(1, 1, 3, 3)
     for change in ({key: None}, {key: torch.full_like(good[key], torch.inf)}, {"text_encoder.x": torch.zeros(1)},
-                   {key: good[key][:1].clone()}, {key: good[key].long()}):
+                   {key: good[key][:1].clone()}, {LAYERS[0] + UP: wide},
+                   {key: good[key].long()}):
         tensors = {name: value for name, value in (good | change).items() if value is not None}
         with pytest.raises(CheckpointError, match="does not hold what an adapter must"):
             subjects.read(damaged(file, tensors))

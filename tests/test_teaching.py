@@ -38,6 +38,12 @@ def test_good_uploads_are_cut_out_and_aligned(system, uploads):
     assert [each.path for each in looked] == uploads
 
 
+def test_uploads_are_copied_for_their_owner(system, uploads):
+    mine, yours = system.received(uploads), system.received(uploads)
+    assert [Path(path).name for path in mine] == [Path(path).name for path in uploads]
+    assert not set(mine) & set(yours) and Path(mine[0]).read_bytes() == Path(uploads[0]).read_bytes()
+
+
 @pytest.mark.parametrize(("number", "look"), [(4, 1), (7, 1), (9, 2), (11, 3)])
 def test_an_aligned_face_is_taken_as_it_is(system, number, look, tmp_path):
     """Its points would be found a little off, or not at all."""
@@ -126,7 +132,7 @@ def test_somebody_is_taught_and_drawn(system, uploads):
     assert [each.subject is None for each in news] == [True] * 5 + [False] * 4
     end = news[-1]
     assert all(len(curve) == 8 and np.isfinite(curve).all() for curve in end.losses.values())
-    assert {"noise", "prior", "biometric", "contrastive"} == set(end.losses) and len(news[3].losses["noise"]) == 3
+    assert {"noise", "prior", "biometric"} == set(end.losses) and len(news[3].losses["noise"]) == 3
     assert Image.open(end.preview).size == (3 * 128 + 2 * 4, 128) and system.settings_of(end.preview) is None
     back = system.subject_file(end.adapter)
     assert (back.name, back.token, back.base, len(back.faces)) == ("Ann Lee", "sks", "tiny", 5)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from core import data
 from core.errors import SettingsError
 from core.faces import ATTRIBUTES, NAMES, traits_of
-from core.training import embedder, judge, landmarks, loop, losses, vectors
+from core.training import embedder, judge, landmarks, loop, vectors
 
 ROOT = Path(__file__).parents[1]
 
@@ -359,7 +359,7 @@ def test_a_generator_without_a_picture_is_not_steered(generator_recipe):
 def test_balance_makes_both_terms_pull_equally():
     weight = torch.ones(3, requires_grad=True)
     loss, fooled = (10 * weight).sum(), (0.1 * weight).sum()
-    assert float(losses.balance(loss, fooled, weight)) == pytest.approx(100, rel=1e-3)
+    assert float(vectors.balance(loss, fooled, weight)) == pytest.approx(100, rel=1e-3)
 
 
 def test_vectors_ships_the_generator_and_its_people(generator_recipe, tmp_path):

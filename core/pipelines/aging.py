@@ -103,6 +103,11 @@ class Aging(Files, Teaching):
         name = "".join(letter for letter in subject.name.lower() if letter.isalnum())[:30] or subject.token
         return str(subjects.write(subject, self._new_folder() / f"facet-{name}-{subject.token}.safetensors"))
 
+    def forget(self, subject: "Subject") -> None:
+        """Keep nothing of a person in memory; whoever holds the subject may draw them again."""
+        for quick in (False, True):
+            self._denoisers.drop((fingerprint(subject), quick))
+
     def portrait(self, subject: "Subject") -> str:
         """One of the pictures that a person was taught with: path of a PNG."""
         return self._keep(Image.fromarray(subject.portrait), "portrait")
@@ -120,6 +125,8 @@ class Aging(Files, Teaching):
     def strip(self, wish: Wish) -> Iterator[Aged]:
         """The six ages in one batch, all from one seed: the prompt asks for each in turn, its other words kept.
 
+        Raises SettingsError like `draw`, also when the words must not be drawn at one of the ages.
+
         The one that the page opens with is drawn once and kept, unless the caller chose where pictures go.
         """
         wish = self._possible(replace(wish, count=1))
@@ -133,6 +140,8 @@ class Aging(Files, Teaching):
     def _strip(self, wish: Wish) -> Iterator[Aged]:
         """`strip`, drawn now."""
         asked = [prompts.at_age(wish.prompt, age) for age in prompts.AGES]
+        for prompt in asked:        # another age may make another thing of the same words
+            safety.refuse(prompt)
         worded = [self._worded(prompt, wish.subject) for prompt in asked]
         notes = tuple(dict.fromkeys(note for _, found in worded for note in found))
         rows = [(prompt, drawn) for prompt, (drawn, _) in zip(asked, worded, strict=True)]

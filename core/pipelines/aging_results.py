@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 LONGEST = 400           # letters of a prompt
 MOST = 16               # pictures of a wish
 STEPS = 150             # of a solver, at most
+STEPS_LCM = 50          # of LCM: it was distilled from so many
 GUIDANCE = 30.0         # at most; 1 is none
 SOLVERS = {"dpm": "DPM-Solver++", "unipc": "UniPC", "ddim": "DDIM", "lcm": "LCM"}      # the first is the default
 PAPER = {"solver": "ddim", "steps": 100, "guidance": 10.0, "count": 8}      # Banerjee et al.: η = 0
 OPENING = 1     # seed of the strip that the page opens with: whoever ships first, everything else as it comes
 QUICK = {"solver": "lcm", "steps": 4, "guidance": 1.0}                      # with the LCM-LoRA
 FEWEST_TAUGHT, MOST_TAUGHT = 5, 20      # pictures of a person who is taught
+MOST_STEPS = 800        # of teaching: a few minutes, while nobody else can draw
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ class Wish:
     """What somebody wants to see. Raises SettingsError for what can't be, or may not be.
 
     prompt: words; a subject's token is put in where it is missing. negative: words to lead away from. subject: who;
-    None is anybody. steps: 1 .. STEPS. solver: one of SOLVERS. guidance: 1 .. GUIDANCE. seed: None or -1 takes a new
-    one; the pictures after the first have the seeds after it. count: 1 .. MOST. floor: quality in [0, 1] below which a
-    picture is dropped.
+    None is anybody. steps: 1 .. STEPS, of LCM 1 .. STEPS_LCM. solver: one of SOLVERS. guidance: 1 .. GUIDANCE. seed:
+    None or -1 takes a new one; the pictures after the first have the seeds after it. count: 1 .. MOST. floor: quality
+    in [0, 1] below which a picture is dropped.
     """
 
     prompt: str
@@ -50,10 +52,11 @@ class Wish:
         if not self.prompt.strip():
             raise SettingsError("The prompt is empty.", "Say what to see:  photo of a person as elderly")
         safety.refuse(self.prompt)
+        safety.refuse_without(self.negative)
         if not isinstance(self.solver, str) or self.solver not in SOLVERS:
             raise SettingsError(f"There is no solver called {str(self.solver)[:30]!r}.",
                                 f"Choose from: {', '.join(SOLVERS)}.")
-        whole(self.steps, "steps", 1, STEPS)
+        whole(self.steps, "steps", 1, STEPS if self.solver != "lcm" else STEPS_LCM)
         whole(self.count, "count", 1, MOST)
         number(self.guidance, "guidance", 1, GUIDANCE)
         number(self.floor, "quality floor", 0, 1)

@@ -23,9 +23,9 @@ def worded(prompt: str, token: str | None, small: bool) -> tuple[str, tuple[str,
     drawn, notes = known(prompt) if small else (prompt.strip(), ())
     if token is not None:
         return _naming(drawn, token), notes
-    said = [word for word in prompts.RARE if word in drawn.lower().split()]
+    said = prompts.tokens_in(drawn)
     if said:
-        drawn = " ".join(word for word in drawn.split() if word.lower() not in prompts.RARE)
+        drawn = prompts.about_anybody(drawn)
         notes += (f"Nobody is chosen whom {' or '.join(said)} could mean, so it was left out.",)
     return drawn if drawn.strip(" ,") else ANYBODY, notes
 
@@ -51,7 +51,7 @@ def known(prompt: str) -> tuple[str, tuple[str, ...]]:
 def _naming(prompt: str, token: str) -> str:
     """The prompt about the person of this token, who is put before it where it speaks of no person."""
     said = prompts.about(prompt, token)
-    if token in said.split():
+    if token in prompts.tokens_in(said):
         return said
     rest = said.strip(" ,").removeprefix("as ")
     link = " as " if prompts.age_in(rest) == rest.split(",")[0].strip().lower() else ", "

@@ -36,7 +36,10 @@ class Files:
     def _new_folder(self) -> Path:
         """A folder for one request, or the one that the caller chose."""
         if self._temporary is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            from core import images
+
+            with images.writing(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
             return self.folder
         return Path(tempfile.mkdtemp(dir=self.folder))
 

@@ -44,7 +44,13 @@ def about(prompt: str, token: str) -> str:
 
 def about_anybody(prompt: str) -> str:
     """The prompt without a rare token: about no person in particular."""
-    return re.sub(rf"{_TOKEN.pattern}\s*", "", prompt, flags=re.IGNORECASE).strip()
+    left_out = re.sub(rf"{_TOKEN.pattern}\s*", "", prompt, flags=re.IGNORECASE)
+    return re.sub(r"\s+,", ",", left_out).strip()
+
+
+def tokens_in(prompt: str) -> list[str]:
+    """The rare tokens that a prompt names, in lower case, each once."""
+    return list(dict.fromkeys(token.lower() for token in _TOKEN.findall(prompt)))
 
 
 def _any_of(names: tuple[str, ...]) -> str:

@@ -32,6 +32,11 @@ class Remembered:
                 self._made.popitem(last=False)
             return self._made[key]
 
+    def drop(self, key: Hashable) -> None:
+        """Forget what was made under this key, if anything was."""
+        with self._lock:
+            self._made.pop(key, None)
+
 
 def with_lora(unet: "UNet", state: "Mapping[str, Tensor]", name: str = "the LoRA") -> "UNet":
     """A copy of a denoiser with a LoRA merged into its weights, in eval mode; the one given stays as it is.

@@ -1,6 +1,7 @@
 """What is not drawn here: prompts that ask for sexual or violent content are refused, whatever the checkpoint.
 
     refuse(prompt)              SettingsError, in words, or nothing
+    refuse_without(negative)    the same of a negative prompt
     unsafe(pictures, checker)   which pictures Stable Diffusion's safety checker would withhold
 
 Whole words are compared, in their inflections and through the usual disguises (n4ked, n.a.k.e.d, nakeeed, f*ck, a
@@ -38,10 +39,11 @@ WORDS = {   # by kind; longer ones count with their endings
         brutalize brutalise crucify crucifixion
         """.split()),
 }
+CLOTHES = r"(clothes|clothing|clothed|garments?|pants|trousers|dress(ed)?)"
 PHRASES = {     # of plain letters and single spaces
     "sexual": (
         r"(without|no|not wearing|wearing no|tak(e|es|ing) off|took off|remov(e|es|ed|ing))"
-        r"( (any|all|her|his|their|the))? (clothes|clothing|garments|pants|trousers|dress)",
+        rf"( (any|all|her|his|their|the))? {CLOTHES}",
         r"(wearing|dressed in) (nothing|only a)", r"birthday suit", r"in the buff", r"mak(e|es|ing) love",
         r"bare (breast|chest|butt|bottom|skin)(ed|s)?", r"barely (legal|dressed|clothed)", r"see through"),
     "violent": (
@@ -53,7 +55,10 @@ PHRASES = {     # of plain letters and single spaces
         r"hang(s|ed|ing)? (himself|herself|themselves)", r"noose", r"burn(s|ed|t|ing)? alive", r"self harm(ing)?",
         r"dead (body|bodies|man|woman|child|person|people|girl|boy)", r"firing squad", r"open wounds?"),
 }
-YOUNG = r"(child|children|kid|girl|boy|teen|teenager|toddler|baby|infant|minor|schoolgirl|schoolboy|underage)s?"
+YOUNG = (r"(child|children|kid|girl|boy|teen|teenage|teenaged|teenager|preteen|pre teen|adolescent|toddler|baby|infant|"
+         r"minor|schoolgirl|schoolboy|underage)s?")
+MINOR = re.compile(r"\b(\d|1[0-7]|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|"
+                   r"fourteen|fifteen|sixteen|seventeen)[\s-]*(years?|yrs?|y)[\s-]*(old|o)\b")
 IMPROPER = (r"(bikini|swimsuit|swimwear|seductive|seductively|sensual|flirty|flirting|provocative|suggestive|"
             r"shirtless|stockings)")
 INSIDE = {      # so telling that they count inside longer words too
@@ -63,7 +68,7 @@ INSIDE = {      # so telling that they count inside longer words too
 FINE = frozenset("butter butters buttery luster stably stabler stables asses".split())   # not inflections of these
 # in which a word is harmless
 IDIOMS = re.compile(r"\b(blood ?(orange|moon|type|pressure|hound)s?|bloody mary|killer (whale|smile|look)s?|"
-                    r"bleeding (edge|heart)|same sex|opposite sex|sex (male|female)|anal(?= retentive))\b")
+                    r"bleeding (edge|heart)|same sex|opposite sex|anal(?= retentive))\b")
 WITH_Y = ("ies", "ier", "iest")
 ENDINGS = ("s", "es", "ed", "d", "ing", "er", "ers", "ly", "ness", "est", *WITH_Y)
 SHORT = 3       # words of so many letters have a plural and no other endings
@@ -80,6 +85,12 @@ def refuse(prompt: str) -> None:
         raise SettingsError(f"Facet draws nothing {kind}, and this prompt asks for it.", NEXT)
 
 
+def refuse_without(negative: str) -> None:
+    """Raise SettingsError when a negative prompt leads away from clothes. Other words there keep things out: fine."""
+    if any(re.search(rf"\b{CLOTHES}\b", text) for text in _readings(negative)):
+        raise SettingsError("Facet draws nothing sexual, and a negative prompt against clothes asks for it.", NEXT)
+
+
 def asked(prompt: str) -> str:
     """What kind of forbidden content a prompt asks for: "sexual", "violent", or "" for none."""
     return next((kind for text in _readings(prompt) if (kind := _kind_of_text(text))), "")
@@ -87,7 +98,7 @@ def asked(prompt: str) -> str:
 
 def _kind_of_text(text: str) -> str:
     """`asked` of a text in plain letters."""
-    text = IDIOMS.sub(" ", text)
+    text = MINOR.sub("child", IDIOMS.sub(" ", text))
     kinds = (_kind(word) for word in re.findall(r"[a-z*]+", text))
     spaced = " ".join(re.findall(r"[a-z]+", text))
     if re.search(rf"\b{YOUNG}\b.*\b{IMPROPER}\b|\b{IMPROPER}\b.*\b{YOUNG}\b", spaced):

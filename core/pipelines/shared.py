@@ -66,13 +66,13 @@ class Opening:
         self.start, self._shared = start, Shared(start)
 
     def __iter__(self) -> Iterator[Any]:
-        """The results, or the last of them."""
+        """The results, or the last of them; a generator, which can be closed."""
         if not self._shared.over:
             return iter(self._shared)
         result = self._shared.items[-1]
         folder = Path(result.images[0]).parent
         if folder.exists():
             os.utime(folder)        # they stay as long as if they had been drawn now
-            return iter([result])
+            return (each for each in (result,))
         self._shared = Shared(self.start)
         return iter(self._shared)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from core import words
 from core.errors import SettingsError
 from core.pipelines import checkpoints, prompts
-from core.pipelines.aging_results import Checked, Taught
+from core.pipelines.aging_results import MOST_STEPS, Checked, Taught
 from core.pipelines.checks import whole
 from core.pipelines.uploads import Uploads, enough
 from core.pipelines.waiting import Job, Line, in_words
@@ -27,7 +27,6 @@ TOLD = 100              # times that teaching says how far it is
 PREVIEWS = 8            # times that it shows the person
 SHOWN = tuple(prompts.AGES[at] for at in (0, 2, 5))    # the ages it shows them at
 PREVIEW_STEPS = 8
-MOST_STEPS = 5000
 PRIOR = 4               # pictures of others at each age that a large network draws for itself
 LONGEST_NAME = 40
 

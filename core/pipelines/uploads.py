@@ -1,5 +1,6 @@
 """Uploads, the part of the pipeline `aging` that looks pictures of a new person over before it is taught them."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,13 @@ class Uploads:
 
     latent: "Latent"
     reading: "Reading"
+
+    def received(self, paths: Sequence[str | Path]) -> list[str]:
+        """Copies of uploads under their own names: two people's uploads of one file may be one file, a copy is not."""
+        copies = []
+        for path in map(Path, paths):
+            copies.append(shutil.copy(path, self._passing_folder() / path.name))
+        return [str(copy) for copy in copies]
 
     def checked(self, paths: Sequence[str | Path]) -> list[Checked]:
         """Uploads looked at one by one, in their order: the aligned face of each, or what is wrong with it."""

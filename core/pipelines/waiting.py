@@ -1,6 +1,6 @@
 """A line of people who want the same thing, one at a time in this process; whoever waits is told how long."""
 
-from threading import Lock
+from threading import RLock
 
 
 class Job:
@@ -14,7 +14,7 @@ class Line:
     """One teaching at a time in this process, in the order of asking; says how long the wait is."""
 
     def __init__(self) -> None:
-        self._jobs, self._lock = [], Lock()
+        self._jobs, self._lock = [], RLock()     # an abandoned teaching may end anywhere, also where this is held
         self.pace = 0.2     # seconds a step takes, measured as they are made
 
     def join(self, steps: int) -> Job:

@@ -17,7 +17,7 @@ The same is measured of real pictures of the same people, drawn by the renderer 
 the two networks are to be trusted. Groups of ten years are narrow for them, and people change between child and old.
 Once more, of these pictures as the autoencoder gives them back: what it alone costs.
 
-Quick: three people, and of the ways only plain DreamBooth and the one that ships.
+Quick: three people, and of the ways only plain DreamBooth, the one that ships, and no teaching at all.
 """
 
 import sys

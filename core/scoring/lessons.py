@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 CHOICE, PRESET = "tiny", "tiny"     # the checkpoints that ship, and how they are taught
 EMBEDDER, JUDGE = "embedder-tiny", "judge-tiny"     # steer the teaching, so they never score
+SOURCES = ("latent.py", "sampling.py", "subjects.py", "words.py", "kernels/attention.py", "models/*.py",
+           "training/autoencoder.py", "training/diffusion.py", "training/dreambooth*.py", "training/people.py")
 PICTURES = 4                        # drawn of every person at every age
 
 
@@ -39,13 +41,14 @@ class Way:
     changes: dict[str, float]
 
 
-PLAIN, DEFAULT = "plain DreamBooth", "both terms"
+PLAIN, DEFAULT = "plain DreamBooth", "biometric term"
+BIOMETRIC = CONTRASTIVE = 0.1      # the paper's weights
 WAYS = (
     Way("before teaching", {"steps": 0}),       # only the vector that the token begins at
     Way(PLAIN, {"biometric": 0.0, "contrastive": 0.0}),
-    Way("biometric term", {"contrastive": 0.0}),
-    Way("contrastive term", {"biometric": 0.0}),
-    Way(DEFAULT, {}),
+    Way(DEFAULT, {"biometric": BIOMETRIC, "contrastive": 0.0}),     # as the preset has it
+    Way("contrastive term", {"biometric": 0.0, "contrastive": CONTRASTIVE}),
+    Way("both terms", {"biometric": BIOMETRIC, "contrastive": CONTRASTIVE}),
 )
 SHORT = tuple(way for way in WAYS if way.name in ("before teaching", PLAIN, DEFAULT))   # when it should be quick
 
@@ -143,8 +146,9 @@ def made_by() -> dict[str, str]:
     """SHA-256 of every checkpoint and source file that has a part in it."""
     row, here = latent.CHOICES[CHOICE], Path(latent.__file__).parent
     names = (row.autoencoder, row.unet, row.text, row.subject, latent.PRIOR, EMBEDDER, JUDGE)
-    sources = [here / "latent.py", here / "subjects.py", *sorted((here / "training").glob("dreambooth*.py"))]
-    return {name: hub.row(name).sha256 for name in names} | {source.name: sha256(source) for source in sources}
+    sources = sorted(path for pattern in SOURCES for path in here.glob(pattern))
+    return ({name: hub.row(name).sha256 for name in names}
+            | {str(source.relative_to(here)): sha256(source) for source in sources})
 
 
 # ------------------------------------------------------------------------------------------------------ all of it

@@ -19,8 +19,7 @@ from core.training.loop import Recipe
 PRESETS = {
     "autoencoder": autoencoder.Preset("tiny", seed=11),
     "unet": diffusion.Preset("tiny", seed=12),
-    "decoder": autoencoder.Preset("tiny", seed=13, rate=2e-4, pixel=5.0, perceptual=1.5, biometric=0.5, years=2e-2,
-                                  adversarial=0.3, start="aging-autoencoder-tiny"),
+    "decoder": autoencoder.Preset("tiny", seed=13, rate=5e-4, perceptual=0.5, start="aging-autoencoder-tiny"),
 }
 SIZE = 128  # pixels
 CHECKED = (64, 4)  # validation people × looks

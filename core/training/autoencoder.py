@@ -19,7 +19,7 @@ from core.models import build
 from core.models.autoencoder import Autoencoder
 from core.training.embedder import adamw
 from core.training.loop import Recipe
-from core.training.losses import least_squares, perceptual, seen_by, told_apart
+from core.training.losses import perceptual, seen_by
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,6 @@ class Preset:
     biometric: of the L1 distance between face vectors, 0.1 as in Banerjee et al. (arXiv 2307.08585).
     years: per year of age. What is fine goes first in a soft picture, and wrinkles are fine: people grew younger.
     kl: per latent number. So much of the loss may noise cost, for latents that are smooth enough to be learnt.
-    adversarial: of fooling a discriminator, once that has warmed up; 0 leaves it out. What is fine and can't be told
-    exactly it wants drawn all the same, where the other terms would have it blurred.
     start: a checkpoint whose decoder alone is trained on; its latents stay what they are, so what was learnt of them
     stays good.
     """
@@ -46,7 +44,6 @@ class Preset:
     biometric: float = 0.1
     years: float = 2e-3
     kl: float = 1e-4
-    adversarial: float = 0.0
     steering: tuple[str, str] = ("embedder-tiny", "judge-tiny")
     start: str | None = None
     name: str = "aging-autoencoder-tiny"
@@ -54,12 +51,11 @@ class Preset:
 
 AUGMENT = data.Augment(flip=0.5)
 RECOGNISED = 112  # pixels at which the steering networks look
-WARMUP = 0.05   # part of a run in which the discriminator only looks on
 MEASURED = 1024  # pictures whose latents say what mean and spread are
 
 
 class AutoencoderRecipe(Recipe):
-    """Networks "autoencoder", kept as an average, and perhaps "discriminator"; embedder and judge steer, frozen."""
+    """One network, "autoencoder", kept as an average; embedder and judge steer and are frozen."""
 
     averaged = ("autoencoder",)
 
@@ -75,29 +71,18 @@ class AutoencoderRecipe(Recipe):
             autoencoder.kl.quant_conv.requires_grad_(False)
         self.networks, self.shipped = {"autoencoder": autoencoder}, {"autoencoder": preset.name}
         self.optimizers = {"loss": adamw([autoencoder], preset.rate, decay=0.01)}
-        if preset.adversarial:
-            self.networks["discriminator"] = discriminator = build("discriminator", "tiny")
-            self.optimizers["discriminator"] = adamw([discriminator], preset.rate, decay=0.0)
 
     def batches(self, start, shard, device):
         return data.batches(self.drawn, self.batch, self.preset.seed, device, AUGMENT, start, shard)
 
     def updates(self, networks, batch, progress):
-        image = batch["image"]
-        made, mean, logvar = networks["autoencoder"](image)
-        terms = self.terms(image, made, mean, logvar)
+        terms = self.terms(networks, batch["image"])
         loss = sum(getattr(self.preset, name) * term for name, term in terms.items())
-        numbers = {name: term.detach() for name, term in terms.items()}
-        if not self.preset.adversarial:
-            yield "loss", loss, numbers
-            return
-        yield "discriminator", told_apart(networks["discriminator"], image, made), {}
-        fooled = least_squares(networks["discriminator"](made), 1.0)
-        weight = min(progress / WARMUP, 1.0) * self.preset.adversarial
-        yield "loss", loss + weight * fooled, numbers | {"fooled": fooled.detach()}
+        yield "loss", loss, {name: term.detach() for name, term in terms.items()}
 
-    def terms(self, image: Tensor, made: Tensor, mean: Tensor, logvar: Tensor) -> dict[str, Tensor]:
+    def terms(self, networks, image: Tensor) -> dict[str, Tensor]:
         """L1 of pixels, perception, L1 of face vectors and of years, the latents' divergence from a normal spread."""
+        made, mean, logvar = networks["autoencoder"](image)
         with torch.no_grad():
             wanted, maps, age = self.seen(image)
         vectors, made_maps, made_age = self.seen(made)

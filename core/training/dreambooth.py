@@ -82,9 +82,11 @@ class Preset:
 # The tiny rate was tried on a validation person of 60, on a base half trained, 120 steps: at 3e-3 hair, glasses and
 # then the ages went astray. Prompts that say the age are not in the paper, where the plain one is taught: with that
 # alone, a teenager was judged 43 after teaching (exact ages 33 % instead of 75 %), with the age always said 24 to 30.
+# The contrastive term is left out where latents are this small: on five validation people it raised the FNMR from
+# 0.153 to 0.167 and lowered exact ages from 0.675 to 0.667.
 PRESETS = {
     "tiny": Preset("tiny", steps=200, rate=1e-3, batch=8, others=8, rank=8, targets=EVERYTHING, precision="auto",
-                   annealed=True, warmup=10, snr=5.0, token_rate=2e-3, aged=1.0),
+                   annealed=True, warmup=10, snr=5.0, contrastive=0.0, token_rate=2e-3, aged=1.0),
     "paper": Preset("sd14", steps=800, rate=1e-6, checkpointing=True),
     "sd-lora": Preset("sd14", steps=800, rate=1e-4, rank=16, precision="bf16", checkpointing=True),
 }
@@ -297,7 +299,10 @@ class Teacher:
 
 def kept(teacher: Teacher, out: Path, resume: bool = False, every: int = 50) -> Iterator[Lesson]:
     """A teacher's lessons, with the state kept in out/state.pt every few steps and when they end or are left."""
-    out.mkdir(parents=True, exist_ok=True)
+    from core.images import writing
+
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     if resume:
         teacher.restore(out / "state.pt")
     try:

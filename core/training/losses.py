@@ -49,14 +49,3 @@ def seen_by(steering: tuple[nn.Module, nn.Module], image: Tensor) -> tuple[Tenso
 def least_squares(scores: Tensor, goal: float) -> Tensor:
     """Least-squares GAN term (Mao et al. 2017): how far patch scores, any shape, are from `goal`: 1 real, 0 made."""
     return (scores.float() - goal).square().mean()
-
-
-def told_apart(discriminator: nn.Module, real: Tensor, made: Tensor) -> Tensor:
-    """The discriminator's own loss: pictures (N, 3, H, W) that are real, and such that are made, without a gradient."""
-    return (least_squares(discriminator(real), 1.0) + least_squares(discriminator(made.detach()), 0.0)) / 2
-
-
-def balance(loss: Tensor, fooled: Tensor, weight: Tensor) -> Tensor:
-    """The adversarial weight at which both terms pull equally at the last layer (Esser et al., CVPR 2021, eq. 7)."""
-    pull, push = (torch.autograd.grad(term, weight, retain_graph=True)[0].norm() for term in (loss, fooled))
-    return (pull / (push + 1e-6)).clamp(0, 1e4).detach()

@@ -17,7 +17,7 @@ from core.models.vec2face import Decoded, random_masks
 from core.sampling import People, vary
 from core.training.embedder import adamw
 from core.training.loop import Recipe
-from core.training.losses import balance, least_squares, perceptual, seen_by, told_apart
+from core.training.losses import least_squares, perceptual, seen_by
 from core.training.start import early_start
 
 
@@ -126,7 +126,7 @@ class VectorsRecipe(Recipe):
         if not self.preset.adversarial or progress < self.preset.adversarial_from:
             yield "loss", loss, numbers
             return
-        yield "discriminator", told_apart(networks["discriminator"], image, made.image), {}
+        yield "discriminator", self.discriminator_loss(networks["discriminator"], image, made.image.detach()), {}
         fooled = least_squares(networks["discriminator"](made.image), 1.0)
         weight = balance(loss, fooled, self.last_layer(networks["generator"])) * self.preset.adversarial
         yield "loss", loss + weight * fooled, numbers | {"fooled": fooled.detach()}
@@ -140,6 +140,10 @@ class VectorsRecipe(Recipe):
         """What the steering networks see: the face vectors (N, 512), and feature maps of all of them."""
         with torch.set_grad_enabled(grad):
             return seen_by(self.steering, image)[:2]
+
+    @staticmethod
+    def discriminator_loss(discriminator: nn.Module, real: Tensor, made: Tensor) -> Tensor:
+        return (least_squares(discriminator(real), 1.0) + least_squares(discriminator(made), 0.0)) / 2
 
     @staticmethod
     def last_layer(generator: nn.Module) -> Tensor:
@@ -175,6 +179,12 @@ def recipe(preset: str, people: int | None = None, looks: int | None = None, see
     chosen = replace(PRESETS[preset], **asked)
     drawn = data.drawn_set("train", chosen.people, chosen.looks)
     return VectorsRecipe(chosen, drawn, data.drawn_set("validation", *CHECKED))
+
+
+def balance(loss: Tensor, fooled: Tensor, weight: Tensor) -> Tensor:
+    """The adversarial weight at which both terms pull equally at the last layer (Esser et al., CVPR 2021, eq. 7)."""
+    pull, push = (torch.autograd.grad(term, weight, retain_graph=True)[0].norm() for term in (loss, fooled))
+    return (pull / (push + 1e-6)).clamp(0, 1e4).detach()
 
 
 def range_of(drawn: data.DrawnSet, count: int):
