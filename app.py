@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 
 import spaces
 
@@ -39,7 +40,7 @@ def page() -> gr.Blocks:
 
 
 def warm() -> None:
-    """Load what the tabs need, so that the first visitor does not wait, and from then on delete what has grown old."""
+    """Load what the tabs need, so that the first visitor does not wait."""
     for system in map(str.lower, TABS):
         try:
             pipelines.load(system).warm()
@@ -47,9 +48,16 @@ def warm() -> None:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
         time.sleep(BREATH)
     pipelines.warm_more()
+
+
+def tidy() -> None:
+    """Delete what has grown old, over and over, whatever else fails."""
     while True:
         time.sleep(KEEP[0])
-        pipelines.tidy()
+        try:
+            pipelines.tidy()
+        except Exception as error:
+            traceback.print_exception(error)
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -66,10 +74,13 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Build the page, start loading, and serve until interrupted."""
     asked = options(arguments)
+    if asked.offline and asked.share:
+        sys.exit("--share opens an address on the network, which --offline never touches. Leave one of them out.")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))   # as Ctrl-C: what visitors left is deleted on the way out
     pipelines.configure(asked.device, asked.offline)
     demo = page()
-    threading.Thread(target=warm, name="warm", daemon=True).start()
+    for task in (warm, tidy):
+        threading.Thread(target=task, name=task.__name__, daemon=True).start()
     demo.queue(max_size=64).launch(
         server_name=asked.host, server_port=asked.port, share=asked.share, max_file_size="64mb",
         theme=widgets.theme(), css_paths=widgets.STYLE, head=widgets.HEAD, footer_links=["api"],

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -268,7 +269,8 @@ def _draw(draw_rows, todo, images, truth, points, home: Path, workers: int) -> N
         if time.monotonic() - saved > SAVE_EVERY or drawn == len(todo):
             _save_table(home, images, truth, points)
             saved = time.monotonic()
-            print(f"drawn {drawn} of {len(todo)} · {drawn / (saved - begun):.1f} a second · {home.name}", flush=True)
+            print(f"drawn {drawn} of {len(todo)} · {drawn / (saved - begun):.1f} a second · {home.name}",
+                  file=sys.stderr, flush=True)
 
 
 def _drawn_blocks(draw_rows, blocks: list[np.ndarray], workers: int):

@@ -69,8 +69,10 @@ def _stream(source: str | Path | bytes | BinaryIO) -> BinaryIO:
     """The bytes of a source, from the start."""
     if isinstance(source, bytes | bytearray | memoryview):
         return BytesIO(source)
-    if not isinstance(source, str | Path):
+    if hasattr(source, "read"):
         return BytesIO(source.read())
+    if not isinstance(source, str | Path):
+        raise PictureError("There is no picture.", "Give a file, or its path.")
     try:
         return Path(source).open("rb")
     except (OSError, ValueError) as error:

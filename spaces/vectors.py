@@ -95,10 +95,9 @@ class Tab:
     def listen(self, opens: Any) -> None:
         """Draw when asked, when a setting is let go, when there is a new source, and when the tab opens."""
         on, chosen, kind, turn = widgets.private, self.sources.chosen, self.sources.kind, self.sources.turn
-        self.sources.listen(self.count, self.sigma, self.seed, self.mode, self.picture)
-        self.moves.listen(kind, self.count, self.sigma, self.strip)
+        self.sources.listen(self.count, self.sigma, self.seed, self.mode, self.picture, self.moves)
+        self.moves.listen(kind, self.count, self.sigma, self.strip, self.notice)
         self.network.listen(self.uses, [*self.sources.picked, self.moves.quality])
-        on(self.picture.upload, lambda: "vary", {}, [self.moves.action], queue=False)
         on(self.generate.click, self.ask, {"mode": self.mode, "seed": self.seed}, [self.seed, turn])
         on([self.count.release, self.sigma.release, self.seed.submit], turned, {}, [turn])
         picked = [self.at, self.detail, self.strip, self.facts, self.png, self.one]
@@ -153,7 +152,7 @@ class Tab:
             yield {**self.ended(result, words), **self.compared(result, chosen)}
         except Exception as error:
             understood = error if isinstance(error, FacetError) else widgets.unforeseen(error)
-            yield {**self.ended(result, ""), self.notice: widgets.sentence(understood)}
+            yield {**self.ended(None, ""), self.notice: widgets.sentence(understood)}
 
     def halt(self, turn: str, request: gr.Request) -> Change:
         """End with what there is at the next picture, or don't begin."""

@@ -9,14 +9,13 @@ from core import pipelines
 from core.errors import VectorError
 from core.pipelines.checks import whole
 from core.pipelines.numbers import MOST
-from core.pipelines.results import Result, Source, Steered
+from core.pipelines.results import BULKY, Result, Source, Steered
 from core.pipelines.steering import SIMILARITY
 from core.pipelines.vectors import UNLIKE
 from spaces import GPU, widgets
 from spaces.widgets import number
 
 Answer = tuple[list[tuple[str, str]], list[dict[str, Any]], str, str | None]
-BULKY = {"vector", "walk_from", "walk_to", "edit_from", "origin_vector"}     # of a picture's settings
 
 
 def endpoints() -> None:

@@ -12,7 +12,7 @@ from core.pipelines.steering import MAX_YAW, SIMILARITY
 from core.pipelines.vectors import UNLIKE
 from spaces import GPU, widgets
 from spaces.vectors_sources import Chosen
-from spaces.widgets import Change
+from spaces.widgets import Change, told
 
 ACTIONS = {"Draw": "vary", "Walk": "walk", "Edit": "edit", "Turn": "steer"}
 LIMIT = 40              # steps of steering, to begin with
@@ -129,9 +129,10 @@ class Moves:
                 ("action", "other", "offsets", "turn_on", "yaw", "clear_on", "quality", "limit", "similarity",
                  "threshold")}
 
-    def listen(self, kind: gr.Radio, count: gr.Slider, sigma: gr.Slider, strip: gr.Image) -> None:
+    def listen(self, kind: gr.Radio, count: gr.Slider, sigma: gr.Slider, strip: gr.Image,
+               notice: gr.HTML) -> None:
         """Show what belongs to an action; a click on the strip adds an offset."""
-        self.count, self.sigma = count, sigma
+        self.count, self.sigma, self.notice = count, sigma, notice
         on, panels = widgets.private, [self.people_panel, self.walk_panel, self.edit_panel, self.steer_panel]
         on([self.action.change, kind.change], self.open_panel, {"action": self.action, "kind": kind},
            [*panels, count, sigma], queue=False)
@@ -140,21 +141,22 @@ class Moves:
         on(self.clear_on.change, lambda clear_on: gr.update(visible=clear_on), {"clear_on": self.clear_on},
            [self.quality], queue=False)
         on(strip.select, self.add_offset, {"action": self.action, "offsets": self.offsets, "by": self.by},
-           [self.offsets])
+           [self.notice, self.offsets])
 
     def open_panel(self, action: str, kind: str) -> Change:
         """The panel of an action; what the count counts; and σ where chance varies a given face."""
         shown = {"vary": self.people_panel, "walk": self.walk_panel, "edit": self.edit_panel, "steer": self.steer_panel}
         panels = {panel: gr.update(visible=name == action and (name != "vary" or kind == "people"))
                   for name, panel in shown.items()}
-        return panels | {self.count: gr.update(label=COUNTED[action], minimum=FEWEST.get(action, 1)),
+        return panels | {self.count: gr.update(label=COUNTED[action]),
                          self.sigma: gr.update(visible=kind != "people" and action in ("vary", "steer"))}
 
-    def add_offset(self, action: str, offsets: str, by: float, event: gr.SelectData) -> str:
+    @told
+    def add_offset(self, action: str, offsets: str, by: float, event: gr.SelectData) -> Change:
         """The offsets with that of the clicked cell set; outside of editing nothing changes."""
         if action != "edit":
-            return offsets
-        return pipelines.load("vectors").with_offset(offsets, event.index[0], event.index[1], by)
+            return {}
+        return {self.offsets: pipelines.load("vectors").with_offset(offsets, event.index[0], event.index[1], by)}
 
     @staticmethod
     def towards(other: Source | None) -> str:

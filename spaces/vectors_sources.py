@@ -102,12 +102,16 @@ class Sources:
             self.y = gr.Slider(0, 1, 0.4, step=0.01, label="Top to bottom")
             self.size = gr.Slider(0.05, 1, 0.5, step=0.01, label="Size")
 
-    def listen(self, count: gr.Slider, sigma: gr.Slider, seed: gr.Number, mode: gr.Radio, picture: gr.File) -> None:
-        """Connect the panels; a picture made here sets count, sigma, seed and mode as well."""
-        self.count, self.sigma, self.seed, self.mode = count, sigma, seed, mode
+    def listen(self, count: gr.Slider, sigma: gr.Slider, seed: gr.Number, mode: gr.Radio, picture: gr.File,
+               moves: Any) -> None:
+        """Connect the panels; a picture made here sets count, sigma, seed, mode and what is done as well.
+
+        moves: the `Moves` of the tab.
+        """
+        self.count, self.sigma, self.seed, self.mode, self.moves = count, sigma, seed, mode, moves
         on, mine, after = widgets.private, {"chosen": self.chosen}, [self.notice, self.chosen, self.turn]
         drawn, photo = [self.drawn, self.examples], [self.faces, self.by_hand, self.preview]
-        restored = [*after, self.kind, count, sigma, seed, mode, self.loaded, *drawn]
+        restored = [*after, self.kind, count, sigma, seed, mode, self.loaded, moves.action, moves.threshold, *drawn]
         on(self.kind.change, self.open_panel, {"kind": self.kind},
            [self.drawn_panel, self.photo_panel, self.vector_panel], queue=False)
         on(self.kind.input, self.enter, {"kind": self.kind, "drawn": self.drawn, **mine}, [*after, *drawn])
@@ -244,9 +248,11 @@ class Sources:
     def restored(self, kept: Restored, chosen: Chosen) -> Change:
         """Source, count, sigma and seed as they were; the picture comes first."""
         source = kept.source
+        back = "The settings of this picture are back." if kept.whole else "The face of this picture is back."
         settings = {self.count: kept.count, self.seed: kept.seed, self.mode: widgets.SAME, self.turn: turned(),
+                    self.moves.action: "vary", self.moves.threshold: kept.threshold,
                     **({self.sigma: kept.sigma} if source.kind != "people" else {}),
-                    self.notice: widgets.remark(f"The settings of this picture are back.{another(kept, chosen)}")}
+                    self.notice: widgets.remark(f"{back}{another(kept, chosen)}")}
         if source.kind == "people":
             return {**settings, self.kind: "people"}
         if source.kind == "drawn":

@@ -29,6 +29,11 @@ def test_the_options():
     assert vars(app.options([])) == {"host": None, "port": None, "share": False, "offline": False, "device": None}
 
 
+def test_offline_and_share_are_not_for_one_another():
+    with pytest.raises(SystemExit, match="Leave one of them out"):
+        app.main(["--offline", "--share"])
+
+
 def test_the_help_says_what_they_are():
     said = subprocess.run([sys.executable, "app.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert all(option in said.stdout for option in ("--host", "--port", "--share", "--offline", "--device"))

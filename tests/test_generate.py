@@ -182,6 +182,14 @@ def test_what_cannot_be_had_leaves_nothing_behind(system, tmp_path):
     assert not contents(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["identities.csv", "images.csv"])
+def test_tables_that_are_somebodys_own_are_left_alone(system, tmp_path, name):
+    (tmp_path / name).write_text("my,own\n1,2\n")
+    with pytest.raises(SettingsError, match=f"another {name} than ours"):
+        next(generate(system, tmp_path, PLAN))
+    assert [path.read_text() for path in tmp_path.iterdir() if path.suffix == ".csv"] == ["my,own\n1,2\n"]
+
+
 def test_a_folder_that_is_a_file(system, tmp_path):
     (tmp_path / "set").write_text("")
     with pytest.raises(SettingsError, match="can't be written"):

@@ -1,5 +1,6 @@
 """Walks, edits, and what is looked at all together; by the networks that ship."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,7 @@ def test_a_click_on_the_strip_sets_the_number_under_it(system):
     assert numbers.cell_at(picture.width - 1, picture.height - 1) == 511
     assert system.with_offset("3: 1", 12 * 5 + 1, 12 * 2 + 1, 4.0) == "3: 1, 69: 4"
     assert system.with_offset("69: 1", 12 * 5 + 1, 12 * 2 + 1, 4.0) == "69: 4"
+    assert system.with_offset("7: 2.1234567, 9: 1234567.5", 0, 0, 1.0) == "7: 2.1234567, 9: 1234567.5, 0: 1"
 
 
 def test_a_film_goes_there_and_back(system, walked):
@@ -112,6 +114,12 @@ def test_a_strip_shows_all_and_remembers_all(system, walked):
     assert Image.open(path).width > 5 * 112
     assert [kept["step"] for kept in images.settings_of(path)["sheet"]] == [1, 2, 3, 4, 5]
     assert Path(path).name == "facet-strip.png"
+
+
+def test_a_strip_of_the_longest_walk_can_hold_its_settings(system, walked):
+    many = replace(walked, images=walked.images[:1] * numbers.MOST, settings=walked.settings[:1] * numbers.MOST)
+    assert len(images.settings_of(path := system.strip_of(many))["sheet"]) == numbers.MOST
+    assert system.settings_of(path) is None     # of many faces no single one comes back
 
 
 def test_every_pair_is_counted_once(system):

@@ -116,7 +116,15 @@ def bad_files() -> dict[str, bytes]:
 
     huge = saved(np.ones(512, np.float32)).replace(b"(512,), ", b"(2000000000, 512), ")
     return {"empty": b"", "text": b"hello", "pickle": saved(np.array([{"a": 1}]), allow_pickle=True), "huge": huge,
-            "cut": saved(np.ones(512))[:300], "short": saved(np.ones(500)), "words": saved(np.array(["a"] * 512))}
+            "cut": saved(np.ones(512))[:300], "short": saved(np.ones(500)), "words": saved(np.array(["a"] * 512)),
+            "complex": saved(np.ones(512, complex)), "zip": b"PK\x03\x04" + bytes(40)} | {
+                shape: saved(np.ones(512)).replace(b"(512,), }" + b" " * (len(shape) - 6), f"{shape}, }}".encode())
+                for shape in ("(10**30, 512)", "(-1, 512)", "(9223372036854775807, 512)", "(((512,)")}
+
+
+def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path):
+    with pytest.raises(VectorError, match=r"gone\.npy is not there"):
+        numbers.read(tmp_path / "gone.npy")
 
 
 @pytest.mark.parametrize("kind", bad_files())

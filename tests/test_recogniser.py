@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -192,6 +193,11 @@ def test_one_recogniser_is_reported(two):
     assert [bar["name"] for bar in bars[:6]] == [f"recogniser-drawn: verification, {kind}" for kind in scoring.KINDS]
     assert all(bar["goal"] == "reported" and bar["met"] and 0 <= bar["value"] <= 1 for bar in bars)
     assert bars[6]["value"] == pytest.approx(np.mean([bar["value"] for bar in bars[:6]]), abs=1e-4) and len(bars) == 7
+
+
+def test_a_checkpoint_is_scored_by_its_name(two):
+    bars = scoring.score("recogniser", quick=True, files=[Path("embedder-check-tiny")])["bars"]
+    assert bars[0]["name"] == "embedder-check-tiny: verification, " + next(iter(scoring.KINDS))
 
 
 def test_two_recognisers_stand_side_by_side(two):

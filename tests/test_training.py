@@ -236,6 +236,8 @@ def test_a_judge_learns_from_both_views():
     batch = next(recipe.batches(0, (0, 1), None))
     assert batch["upright"].tolist() == [True] * 3 + [False] * 3
     assert stepped(recipe, 0.0, batch) == ["loss"]
+    assert len(next(judge.JudgeRecipe(replace(preset, batch=128), recipe.views, recipe.views).batches(
+        0, (0, 1), None))["upright"]) == 2 * len(recipe.views["aligned"])      # fewer pictures than a batch takes
     numbers = recipe.check({"judge": recipe.networks["judge"].eval()})
     assert {"aligned binary", "aligned age", "aligned yaw"} <= set(numbers)
 

@@ -15,8 +15,9 @@ def score(
     system: Annotated[System, Argument(help="What to measure.")],
     as_json: Annotated[bool, Option("--json", help="Print JSON for programs.")] = False,
     quick: Annotated[bool, Option(help="A few people only, to see that it runs; the numbers say little.")] = False,
-    weights: Annotated[list[Path] | None, Option(help="A recogniser that `train recogniser` wrote; twice, to hold the "
-                                                      "second against the first.", show_default=False)] = None,
+    weights: Annotated[list[Path] | None, Option(help="A recogniser that `train recogniser` wrote, or a checkpoint "
+                                                      "such as hsface-10k; twice, to hold the second against the "
+                                                      "first.", show_default=False)] = None,
     plot: Annotated[Path | None, Option(help="Of aging: draw the ages asked and judged into this PNG.",
                                         show_default=False)] = None,
 ) -> None:

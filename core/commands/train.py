@@ -1,5 +1,6 @@
 """train: run a recipe until its time is used up, then write the checkpoint."""
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -70,6 +71,8 @@ def train(
     from core.training.loop import Settings, fit
     from core.training.loop import onward as from_shipped
 
+    if torch.cuda.is_available():       # before a recipe loads what steers it: each process has a GPU of its own
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     module = import_module(f"core.training.{recipe}")
     given = checked(recipe, preset, data, module.PRESETS)
     out = out or Path("runs") / "-".join((recipe, preset, *map(folder_name, given.values())))

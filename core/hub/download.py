@@ -115,28 +115,25 @@ def _get(row: Row, progress: Progress | None) -> Path:
     import httpx2
     from huggingface_hub import hf_hub_download
 
+    _plain_http()
     for attempt in range(ATTEMPTS):
         try:
-            with _plain_http():
-                return Path(hf_hub_download(row.repo, row.file, revision=row.revision, endpoint=_endpoint(),
-                                            tqdm_class=_bar(row.name, progress)))
+            return Path(hf_hub_download(row.repo, row.file, revision=row.revision, endpoint=_endpoint(),
+                                        tqdm_class=_bar(row.name, progress)))
         except (httpx2.ReadError, httpx2.WriteError):
             if attempt + 1 == ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
 
 
-@contextmanager
-def _plain_http() -> Iterator[None]:
-    """One bar, a stop that stops, a cut that resumes: the client's chunk store (Xet) promises none of the three."""
+def _plain_http() -> None:
+    """One bar, a stop that stops, a cut that resumes: the client's chunk store (Xet) promises none of the three.
+
+    For good: two fetches at once that each put it back would disturb one another.
+    """
     from huggingface_hub import constants
 
-    before = constants.HF_HUB_DISABLE_XET
     constants.HF_HUB_DISABLE_XET = True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_DISABLE_XET = before
 
 
 def _bar(name: str, progress: Progress | None) -> type:

@@ -326,15 +326,16 @@ def fitted(path: Path, row: hub.Row) -> "People":
     import numpy as np
     import torch
 
+    from core.pipelines import numbers
     from core.sampling import WIDTH, People
 
     try:
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)       # the header first: the file may claim any size
+        stored = numbers.header_first(path)
         if stored.ndim != 2 or stored.shape[1] != WIDTH or stored.dtype.kind != "f":
             raise ValueError(f"{stored.dtype} numbers of the shape {stored.shape}")
         step = max(1, math.ceil(len(stored) / FITTED))
         return People.fit(torch.from_numpy(np.array(stored[::step], np.float32)))
-    except (OSError, ValueError, AttributeError, EOFError, VectorError) as error:
+    except (ValueError, VectorError) as error:
         said = error.message if isinstance(error, VectorError) else error
         raise CheckpointError(f"{path.name} does not hold the features of people, (N, {WIDTH}): {said}",
                               row.mend) from error

@@ -131,6 +131,7 @@ def identities(system: Vectors, folder: Path, plan: Plan) -> list[int]:
             _same(json.loads(card.read_text()), about, folder)
             with table.open(newline="") as stream:
                 return [int(row["seed"]) for row in csv.DictReader(stream) if row["decision"] == "accepted"]
+        _ours(folder)
         rows = list(_considered(system, plan))              # raises before anything is written
         with replacing(table) as part, part.open("w", newline="") as stream:
             csv.writer(stream, lineterminator="\n").writerows([IDENTITIES, *rows])
@@ -164,6 +165,15 @@ def _same(held: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
     if other is not None:
         raise SettingsError(f"{folder} holds another data set: its {other} is {held.get(other)}, not "
                             f"{wanted.get(other)}.", "Repeat its settings to go on with it, or name another folder.")
+
+
+def _ours(folder: Path) -> None:
+    """Refuse a folder without a data set that has tables of the same names: they are somebody's own."""
+    for name, columns in (("identities.csv", IDENTITIES), ("images.csv", IMAGES)):
+        table = folder / name
+        if table.exists() and table.stat().st_size and not table.read_bytes().startswith(",".join(columns).encode()):
+            raise SettingsError(f"{folder} holds another {name} than ours, which would be overwritten.",
+                                "Name another folder.")
 
 
 # ------------------------------------------------------------------------------------------------------------ images

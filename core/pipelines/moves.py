@@ -12,7 +12,7 @@ from core.errors import SettingsError
 from core.pipelines import numbers
 from core.pipelines.checks import whole
 from core.pipelines.numbers import MOST
-from core.pipelines.results import Result, Source
+from core.pipelines.results import BULKY, Result, Source
 
 FRAME = 120             # milliseconds that a picture of a film is shown
 REST = 600              # and those at its ends
@@ -83,15 +83,15 @@ class Moves:
     def with_offset(self, text: str, x: int, y: int, offset: float) -> str:
         """The same text with the offset of the dimension whose cell of the strip has the pixel (x, y) set."""
         found = numbers.offsets(text) | {numbers.cell_at(x, y): offset}
-        return ", ".join(f"{place}: {value:g}" for place, value in found.items())
+        return ", ".join(f"{place}: {value:.15g}" for place, value in found.items())
 
     def strip_of(self, result: Result) -> str:
-        """All pictures in one, side by side in rows of up to 8, with the settings of all: path of a PNG."""
+        """All pictures in one, in rows of up to 8, with the settings of each but for its numbers: path of a PNG."""
         from core import images
 
         pictures = [Image.open(path) for path in result.images]
         sheet = images.grid(pictures, columns=min(8, len(pictures)))
-        kept = {"system": "vectors", "sheet": [{key: value for key, value in each.items() if key != "vector"}
+        kept = {"system": "vectors", "sheet": [{key: value for key, value in each.items() if key not in BULKY}
                                                for each in result.settings]}
         return _named(images.save(sheet, kept, self._new_folder()), "facet-strip.png")
 

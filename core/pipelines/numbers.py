@@ -42,12 +42,22 @@ def _check_shape(shape: tuple[int, ...]) -> None:
 
 def read(path: str | Path) -> np.ndarray:
     """The vectors in a `.npy` file: (N, 512) float32. Nothing in the file is executed. Raises VectorError."""
-    try:
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)   # the header first: the file may claim any size
-        _check_shape(stored.shape)
-    except (OSError, ValueError, AttributeError, EOFError) as error:
-        raise VectorError("This file is not a NumPy array of numbers (.npy).", HOW) from error
+    stored = header_first(path)
+    _check_shape(stored.shape)
     return checked(stored)
+
+
+def header_first(path: str | Path) -> np.ndarray:
+    """The array of real numbers in a `.npy` file, left on disk: it may claim any size. Raises VectorError."""
+    try:
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+        if stored.dtype.kind not in "fiu":
+            raise ValueError(f"numbers of the type {stored.dtype}")
+    except FileNotFoundError as error:
+        raise VectorError(f"{Path(path).name} is not there.", "Check its path, or choose the file again.") from error
+    except Exception as error:      # a header is Python's syntax, and fails in more ways than can be listed
+        raise VectorError("This file is not a NumPy array of numbers (.npy).", HOW) from error
+    return stored
 
 
 def write(vectors: np.ndarray, path: Path) -> str:

@@ -45,6 +45,8 @@ class Restored:
     """What a picture made here remembers: enough to make it again as the first of a set.
 
     checkpoint: name of the choice that made it, as in core.pipelines.checkpoints; None when it is none of today's.
+    threshold: how alike new people might be. whole: whether this is all of it; of a face that was walked to, edited or
+    turned only the numbers come back, from which it is drawn again.
     """
 
     source: Source
@@ -52,6 +54,8 @@ class Restored:
     count: int
     seed: int
     checkpoint: str | None
+    threshold: float
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -72,13 +76,17 @@ class Steered(Result):
     limit: int
 
 
+BULKY = frozenset({"vector", "walk_from", "walk_to", "edit_from", "origin_vector"})    # 512 numbers each, in settings
+
+
 def file_name(kept: dict[str, Any]) -> str:
     """What a picture with these settings is called."""
     asked = "".join(f"-{name}{kept[f'{name}_target']:g}" for name in ("yaw", "quality")
                     if kept.get(f"{name}_target") is not None)
     if "move" in kept:
         return f"facet-{kept['move']}-{kept['step']:02d}-of-{kept['steps']:02d}.png"
-    return f"facet-{kept.get('origin', kept['source'])}-seed{kept['seed']}-sigma{kept['sigma']:g}{asked}.png"
+    who = f"{kept.get('origin', kept['source'])}{kept.get('origin_person', kept.get('person', ''))}"
+    return f"facet-{who}-seed{kept['seed']}-sigma{kept['sigma']:g}{asked}.png"
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:

@@ -126,7 +126,7 @@ class Vectors(Files, Steering, Moves):
     def _drawn_people(self, seed: int, count: int, threshold: float) -> Iterator[Result]:
         """`people`, drawn now."""
         sources, seeds = self.new_people(seed, count, threshold)
-        return self._draw(sources, seeds, [0.0] * len(seeds))
+        return self._draw(sources, seeds, [0.0] * len(seeds), [{"threshold": threshold}] * len(seeds))
 
     def variations(self, source: Source, sigma: float = 0.5, count: int = 8, seed: int | None = None,
                    itself: bool = False) -> Iterator[Result]:
@@ -173,7 +173,7 @@ class Vectors(Files, Steering, Moves):
         from core import images
 
         kept = images.settings_of(path)
-        if not kept or kept.get("system") != "vectors":
+        if not kept or kept.get("system") != "vectors" or "sheet" in kept:
             return None
         kind = kept.get("source") if kept.get("source") in KINDS else "vector"
         person = whole(kept.get("person"), "person", 0, EXAMPLES - 1) if kind == "drawn" else None
@@ -181,7 +181,9 @@ class Vectors(Files, Steering, Moves):
         made_by = {choice.generator: choice.name for choice in checkpoints.choices("vectors")}
         return Restored(source, number(kept.get("sigma"), "sigma", 0.0, MAX_SIGMA),
                         whole(kept.get("count"), "count", 1, MOST), whole(kept.get("seed"), "seed", 0, SEEDS - 1),
-                        made_by.get(str(kept.get("checkpoint"))))
+                        made_by.get(str(kept.get("checkpoint"))),
+                        number(kept.get("threshold", UNLIKE), "threshold", -1.0, 1.0),
+                        whole="move" not in kept and "missed" not in kept)
 
     def strip(self, vector: np.ndarray) -> str:
         """The 512 numbers as a 16 × 32 strip: path of a PNG."""
@@ -262,7 +264,8 @@ class Vectors(Files, Steering, Moves):
 
     def _taken(self, crop: Image.Image, source: Source) -> Source:
         """The source with its crop kept and its vector taken from it."""
-        return replace(source, vector=self._embedded([crop])[0], picture=self._keep(crop, source.kind))
+        kept = self._keep(crop, "-".join(source.label.split()))
+        return replace(source, vector=self._embedded([crop])[0], picture=kept)
 
     def _settings(self, source: Source, seed: int, sigma: float, similarity: float, count: int) -> dict[str, Any]:
         """All that made one picture."""

@@ -62,7 +62,7 @@ class JudgeRecipe(Recipe):
         aligned = data.batches(self.views["aligned"], half, seed, device, ALIGNED, start, shard)
         portrait = data.batches(self.views["portrait"], half, seed + 1, device, PORTRAIT, start, shard)
         for a, b in zip(aligned, portrait, strict=True):
-            upright = torch.arange(self.batch, device=a["image"].device) < half
+            upright = torch.arange(len(a["image"]) + len(b["image"]), device=a["image"].device) < len(a["image"])
             yield {name: torch.cat([a[name], b[name]]) for name in ("image", "truth")} | {"upright": upright}
 
     def updates(self, networks, batch, progress):

@@ -1,6 +1,7 @@
 """What the denoiser learns from, made once and kept on disk: latents of drawn faces, and the people seen in them."""
 
 import hashlib
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,5 +87,5 @@ def _latents_of_all(autoencoder: Autoencoder, drawn: data.DrawnSet) -> np.ndarra
     for rows in blocks(len(drawn), BLOCK):
         sides = [latents_of(autoencoder, drawn, rows, mirrored).half().numpy() for mirrored in (False, True)]
         made.append(np.stack(sides, axis=1))
-        print(f"latents of {rows[-1] + 1} of {len(drawn)} pictures", flush=True)
+        print(f"latents of {rows[-1] + 1} of {len(drawn)} pictures", file=sys.stderr, flush=True)
     return np.concatenate(made)

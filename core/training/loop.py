@@ -152,7 +152,9 @@ class _Run:
             self.steps(stop)
         self.save()
         if stop():
-            raise KeyboardInterrupt(f"stopped at step {self.clock.step}; go on with --resume")
+            said = f"stopped at step {self.clock.step}; go on with --resume"
+            self.accelerator.print(said, flush=True)       # the command line makes an exit status of an interrupt
+            raise KeyboardInterrupt(said)
         self.look()
 
     def steps(self, stop) -> None:
