@@ -186,11 +186,11 @@ def test_latents_are_made_once(second, monkeypatch, capsys):
     capsys.readouterr()
     other = copy.deepcopy(second.autoencoder)
     other.kl.post_quant_conv.bias += 1          # a decoder that was trained on
-    assert np.array_equal(latents.cached_latents(other, drawn), again) and not capsys.readouterr().out
+    assert np.array_equal(latents.cached_latents(other, drawn), again) and not capsys.readouterr().err
     other.kl.quant_conv.bias += 1
     latents.cached_latents(other, drawn)
     latents.cached_latents(second.autoencoder, made_up(3, 2, 128))
-    assert capsys.readouterr().out.splitlines() == ["latents of 8 of 8 pictures", "latents of 6 of 6 pictures"]
+    assert capsys.readouterr().err.splitlines() == ["latents of 8 of 8 pictures", "latents of 6 of 6 pictures"]
 
 
 def test_little_noise_weighs_little(second):

@@ -164,7 +164,7 @@ def test_all_that_is_asked_for_is_in_the_table(monkeypatch, asked):
         found = scoring.score("aging", quick)
         assert made["numbers"] == list(range(count))
         assert found["confusion"] == {"ages": ALL, "counts": (np.eye(6) * 2 * count).tolist()}
-        assert any(bar["name"].startswith("biometric term") for bar in found["bars"]) is not quick
+        assert any(bar["name"].startswith("contrastive term") for bar in found["bars"]) is not quick
     names = [bar["name"] for bar in found["bars"]]
     for way in ("before teaching", "plain DreamBooth", "biometric term", "contrastive term", "both terms",
                 "real pictures at these ages", "real pictures through the autoencoder"):

@@ -5,6 +5,7 @@ generator and the networks that look at its pictures. Here every image is accept
 steps have a hard limit, and what comes back is the best picture seen, with the three numbers that were read off it.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
@@ -13,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.data import affine
 from core.errors import VectorError
 from core.metrics import cosine
 from core.pipelines.checks import number, whole
@@ -264,8 +264,8 @@ def views(images: Tensor) -> Iterator[Tensor]:
     """Pictures (N, 3, H, W) as they are, then larger and smaller, shifted and turned by a little."""
     yield images
     for zoom, shift, turn in VIEWS:
-        one = images.new_ones(1)
-        moved = affine(one, zoom * one, turn * one, images.new_tensor([[shift, -shift]]))                # (1, 2, 3)
+        cos, sin = math.cos(math.radians(turn)) / zoom, math.sin(math.radians(turn)) / zoom
+        moved = images.new_tensor([[cos, sin, shift], [-sin, cos, -shift]])                              # (2, 3)
         grid = F.affine_grid(moved.expand(len(images), 2, 3), list(images.shape), align_corners=False)
         yield F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
