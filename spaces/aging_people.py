@@ -56,7 +56,7 @@ class People:
     """The picker by name. `mine` are the visitor's own, `at` is the number of the one picked."""
 
     def __init__(self, notice: gr.HTML) -> None:
-        self.notice, self.at, self.prompt, self.turn = notice, gr.State(0), None, None      # the last two: see `listen`
+        self.notice, self.at = notice, gr.State(0)
         self.mine = gr.State((), time_to_live=KEPT, delete_callback=forget)
         self.gallery = widgets.small_gallery("Who", "aging-people", "named")
         self.whose = gr.HTML(elem_id="aging-whose", elem_classes="plain whose")

@@ -152,6 +152,7 @@ class Tab:
             yield {**self.ended(result, words), **self.compared(result, chosen)}
         except Exception as error:
             understood = error if isinstance(error, FacetError) else widgets.unforeseen(error)
+            # not of `result`: what failed may be what makes it ready for download
             yield {**self.ended(None, ""), self.notice: widgets.sentence(understood)}
 
     def halt(self, turn: str, request: gr.Request) -> Change:

@@ -30,8 +30,8 @@ INNOCENT = ["photo of a person as elderly, smiling", "Sussex, Essex and Middlese
             "luster, cluster, illustrious", "blood orange", "a killer smile", "bleeding edge", "10 a.m.", "u.s.a.",
             "photo of a wzx person, sks, ams, ukj", "a b c d", "corps, orchid", "impala", "with red hair and lipstick",
             "an old scrapbook", "skyscraper", "Grapevine", "shiitake", "mississippi", "Uranus", "shuttlecock",
-            "wearing no hat", "30 years old in a bikini",
-            "dressed in a suit", "100 candles", "5 o'clock shadow", "e-mail", "", "…"]
+            "wearing no hat", "30 years old in a bikini", "dressed in a suit", "100 candles",
+            "5 o'clock shadow", "e-mail", "", "…"]
 
 
 @pytest.mark.parametrize("prompt", SEXUAL)

@@ -108,8 +108,7 @@ def test_tensors_that_are_no_lora_are_refused(file):
     good, key = load_file(file), LAYERS[0] + DOWN
     wide = good[LAYERS[0] + UP].flatten(1)[..., None, None].repeat(1, 1, 3, 3)
     for change in ({key: None}, {key: torch.full_like(good[key], torch.inf)}, {"text_encoder.x": torch.zeros(1)},
-                   {key: good[key][:1].clone()}, {LAYERS[0] + UP: wide},
-                   {key: good[key].long()}):
+                   {key: good[key][:1].clone()}, {LAYERS[0] + UP: wide}, {key: good[key].long()}):
         tensors = {name: value for name, value in (good | change).items() if value is not None}
         with pytest.raises(CheckpointError, match="does not hold what an adapter must"):
             subjects.read(damaged(file, tensors))

@@ -125,9 +125,8 @@ class Aging(Files, Teaching):
     def strip(self, wish: Wish) -> Iterator[Aged]:
         """The six ages in one batch, all from one seed: the prompt asks for each in turn, its other words kept.
 
-        Raises SettingsError like `draw`, also when the words must not be drawn at one of the ages.
-
-        The one that the page opens with is drawn once and kept, unless the caller chose where pictures go.
+        The one that the page opens with is drawn once and kept, unless the caller chose where pictures go. Raises
+        SettingsError like `draw`, also when the words must not be drawn at one of the ages.
         """
         wish = self._possible(replace(wish, count=1))
         return iter(self._opening) if self._temporary and self._opens(wish) else self._strip(wish)

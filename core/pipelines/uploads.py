@@ -31,10 +31,7 @@ class Uploads:
 
     def received(self, paths: Sequence[str | Path]) -> list[str]:
         """Copies of uploads under their own names: two people's uploads of one file may be one file, a copy is not."""
-        copies = []
-        for path in map(Path, paths):
-            copies.append(shutil.copy(path, self._passing_folder() / path.name))
-        return [str(copy) for copy in copies]
+        return [str(shutil.copy(path, self._passing_folder() / Path(path).name)) for path in paths]
 
     def checked(self, paths: Sequence[str | Path]) -> list[Checked]:
         """Uploads looked at one by one, in their order: the aligned face of each, or what is wrong with it."""

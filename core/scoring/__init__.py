@@ -224,7 +224,8 @@ def score_recogniser(quick: bool = False, files: Sequence[Path] = ()) -> list[Ba
     if not files:
         raise SettingsError("No recogniser ships, so there is none to score.",
                             "Train one, then name the file that it wrote:  --weights RUN/recogniser-drawn.safetensors")
-    networks = [hub.load(str(file)) if str(file) in recognisers() else hub.opened(file, "iresnet") for file in files]
+    known = {row.name for row in hub.rows() if row.network == "iresnet"}       # what ships, what others have published
+    networks = [hub.load(str(file)) if str(file) in known else hub.opened(file, "iresnet") for file in files]
     names = [Path(file).stem for file in files]
     drawn = data.drawn_set("test", *(QUICK if quick else FULL))
     bars, means = [], []
@@ -237,11 +238,6 @@ def score_recogniser(quick: bool = False, files: Sequence[Path] = ()) -> list[Ba
     if len(means) == 2:
         bars.append(bar("mean over the six kinds, second minus first", means[1] - means[0], f">= {SHORT}"))
     return bars
-
-
-def recognisers() -> list[str]:
-    """The names of checkpoints that make vectors of faces: what ships, and what others have published."""
-    return [row.name for row in hub.rows() if row.network == "iresnet"]
 
 
 def score_aging(quick: bool = False) -> dict:

@@ -1,0 +1,112 @@
+"""Steering, the pipeline's part of AttrOP: pictures that remember how they were reached, and the command line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from core import images, pipelines
+from core.commands.run import SIMILARITY, run
+from core.errors import SettingsError
+from core.pipelines import steering
+from core.pipelines.results import Source, last
+
+
+@pytest.fixture(scope="module")
+def system():
+    return pipelines.load("vectors")
+
+
+@pytest.fixture(scope="module")
+def source():
+    return Source("drawn", np.random.default_rng(3).standard_normal(512).astype(np.float32), person=7, label="seven")
+
+
+@pytest.fixture(scope="module")
+def path(system, source):
+    return list(system.steer([source], yaw=40, quality=0.9, limit=2, seed=5))
+
+
+def test_every_step_is_a_result(path):
+    assert [result.iteration for result in path] == [0, 1, 2]
+    for result in path:
+        assert len(result.images) == result.total == len(result.yaw) == len(result.quality) == 1
+        assert (result.limit, result.seeds) == (2, (5,))
+        assert set(result.missed[0]) >= {"quality"}
+
+
+def test_a_steered_picture_remembers_its_numbers(path, source):
+    kept = images.settings_of(path[-1].images[0])
+    assert kept == path[-1].settings[0]
+    assert (kept["yaw_target"], kept["quality_target"], kept["limit"]) == (40, 0.9, 2)
+    assert kept["yaw"] == pytest.approx(path[-1].yaw[0], abs=0.01)
+    assert kept["quality"] == pytest.approx(path[-1].quality[0], abs=1e-3)
+    assert kept["similarity"] == pytest.approx(path[-1].similarity[0], abs=1e-3)
+    assert tuple(kept["missed"]) == path[-1].missed[0]
+    assert 0 <= kept["iterations"] <= 2
+    assert (kept["origin"], kept["origin_person"], kept["judge"]) == ("drawn", 7, "judge-tiny")
+    assert len(kept["judge_sha256"]) == 64
+    assert "yaw40" in Path(path[-1].images[0]).name
+
+
+def test_a_steered_picture_is_drawn_again_from_its_file(system, path):
+    kept = system.settings_of(path[-1].images[0])
+    assert (kept.source.kind, kept.sigma, kept.seed) == ("vector", 0, 5)
+    assert np.array_equal(kept.source.vector, path[-1].vectors[0])
+    again = last(system.variations(kept.source, kept.sigma, 1, kept.seed))
+    apart = np.asarray(Image.open(again.images[0])).astype(int) - np.asarray(Image.open(path[-1].images[0]))
+    assert abs(apart).max() <= 1
+
+
+def test_steering_turns_towards_what_is_asked(system, source):
+    """Opposite wishes move the same face apart."""
+    left, right = (last(system.steer([source], yaw=yaw, limit=3, similarity=-1)) for yaw in (-60, 60))
+    assert left.yaw[0] < right.yaw[0]
+
+
+def test_variations_of_a_source_can_be_steered(system, source):
+    """They begin apart, and are both held to the source."""
+    result = next(system.steer([source, source], yaw=10, limit=0, seed=8, sigma=0.5))
+    assert result.seeds == (8, 9)
+    assert len(set(result.images)) == 2
+    assert not np.array_equal(result.vectors[0], result.vectors[1])
+    assert result.settings[0]["origin_sigma"] == 0.5
+
+
+@pytest.mark.parametrize("asked", [{}, {"yaw": 100}, {"yaw": float("nan")}, {"quality": 1.5}, {"yaw": 5, "limit": 201},
+                                   {"yaw": 5, "limit": -1}, {"yaw": 5, "sigma": 2}, {"yaw": 5, "seed": -2},
+                                   {"yaw": 5, "similarity": 3}])
+def test_impossible_wishes_are_refused(system, source, asked):
+    with pytest.raises(SettingsError):
+        system.steer([source], **asked)
+
+
+def test_somebody_must_be_steered(system, source):
+    for sources in ([], [source] * 65):
+        with pytest.raises(SettingsError, match="number of faces"):
+            system.steer(sources, yaw=5)
+
+
+def test_the_command_line_knows_the_pipelines_number():
+    assert SIMILARITY == steering.SIMILARITY
+
+
+def test_the_command_line_steers(tmp_path, source):
+    np.save(tmp_path / "face.npy", source.vector)
+    done = CliRunner().invoke(run, ["vectors", str(tmp_path / "face.npy"), "--source", "vector", "--count", "1",
+                                    "--yaw", "40", "--limit", "1", "--seed", "4", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "step 1 of 1" in done.output
+    assert "missed" in done.output
+    assert len(list((tmp_path / "out").glob("facet-vector-seed4-*yaw40.png"))) == 1
+    assert np.load(tmp_path / "out" / "facet-vectors.npy").shape == (512,)
+
+
+def test_the_command_line_steers_new_people(tmp_path):
+    done = CliRunner().invoke(run, ["vectors", "--count", "2", "--quality", "0", "--seed", "4", "--similarity", "-1",
+                                    "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "2 of 2 as asked" in done.output
+    assert len(list(tmp_path.glob("facet-people-*quality0.png"))) == 2
