@@ -133,7 +133,7 @@ def load(choice: str = "tiny", device: "str | torch.device | None" = None, dtype
 
 @dataclass(frozen=True)
 class Step:
-    """Where denoising is. latents: (N, 4, h, w) after this step. estimate: of the clean ones, to be looked at."""
+    """Where denoising is. latents: (N, C, h, w) after this step. estimate: of the clean ones, to be looked at."""
 
     index: int
     total: int
@@ -154,17 +154,17 @@ def scheduler(solver: str, steps: int, device: "str | torch.device" = "cpu") -> 
 
 
 def denoise(unet: nn.Module, states: Tensor, silent: Tensor, seeds: Sequence[int], solver: str = "dpm",
-            steps: int = 20, guidance: float = 5.0) -> Iterator[Step]:
+            steps: int = 20, guidance: float = 6.0) -> Iterator[Step]:
     """From noise to latents, the noise of each row from its own seed (classifier-free guidance, Ho & Salimans 2022).
 
     unet: (latents, time, states) -> noise. states: (N, T, C) of the prompts. silent: (1, T, C) or (N, T, C), of the
     empty or negative prompt, from which guidance leads away. Yields after every step; closing it stops.
     """
-    size, device, dtype = unet.config.size, states.device, states.dtype
+    shape, device, dtype = (unet.config.channels, unet.config.size, unet.config.size), states.device, states.dtype
     solve, alone = scheduler(solver, steps, device), guidance == 1
     both = states if alone else torch.cat([silent.expand_as(states), states])
     draws = generators(seeds)       # one per picture: it draws the noise to begin with, and what a solver may add
-    noise = torch.stack([torch.randn(4, size, size, generator=draw) for draw in draws])
+    noise = torch.stack([torch.randn(shape, generator=draw) for draw in draws])
     x = noise.to(device, dtype) * solve.init_noise_sigma
     for index, time in enumerate(solve.timesteps):
         with torch.no_grad():
@@ -180,7 +180,7 @@ def denoise(unet: nn.Module, states: Tensor, silent: Tensor, seeds: Sequence[int
 
 
 def clean(noisy: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
-    """ẑ₀, the latents (N, 4, h, w) in noisy ones when the noise in them is `noise`. alpha: ᾱ, a number or (N, 1, 1, 1).
+    """ẑ₀, the latents (N, C, h, w) in noisy ones whose noise is `noise`. alpha: ᾱ, a number or (N, 1, 1, 1).
 
     Ho et al. 2020, equation 15.
     """
@@ -190,7 +190,7 @@ def clean(noisy: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
 # --------------------------------------------------------------------------------------------- the captioned set
 
 def prior() -> tuple[Tensor, list[str]]:
-    """Latents (M, 4, 16, 16) float32 of drawn training people for the tiny networks, and a caption for each."""
+    """Latents (M, C, 16, 16) float32 of drawn training people for the tiny networks, and a caption for each."""
     from safetensors import safe_open
 
     with safe_open(hub.file(PRIOR), "pt") as stored:

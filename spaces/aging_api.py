@@ -65,7 +65,7 @@ def table(label: str) -> Any:
 
 @GPU
 def age(prompt: str = PROMPT, person: str = "1", adapter: str | None = None, negative: str = "", steps: float = 20,
-        solver: str = "dpm", guidance: float = 5, seed: float = -1, floor: float = 0,
+        solver: str = "dpm", guidance: float = 6, seed: float = -1, floor: float = 0,
         count: float = 1) -> Iterator[Answer]:
     """Somebody at the age, and in the look, that a prompt asks for.
 
@@ -80,7 +80,7 @@ def age(prompt: str = PROMPT, person: str = "1", adapter: str | None = None, neg
 
 @GPU
 def ages(prompt: str = PROMPT, person: str = "1", adapter: str | None = None, negative: str = "", steps: float = 20,
-         solver: str = "dpm", guidance: float = 5, seed: float = -1, floor: float = 0) -> Iterator[Answer]:
+         solver: str = "dpm", guidance: float = 6, seed: float = -1, floor: float = 0) -> Iterator[Answer]:
     """Somebody at all six ages, from one seed; the age in the prompt is replaced, its other words are kept.
 
     The parameters are those of age; so is what is returned.

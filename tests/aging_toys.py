@@ -68,7 +68,7 @@ def with_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
                                             ("subject", TINY.subject))):
         hub.save(toy(network, SMALL, seed), name, network=network, preset="small", recipe="", about="a toy")
     captions = [f"photo of a person as {age}" for age in ("child", "old", "elderly")]
-    latent.write_prior(torch.randn(3, 4, 16, 16), captions, latent.PRIOR, manifest.CHECKPOINTS, "")
+    latent.write_prior(torch.randn(3, 8, 16, 16), captions, latent.PRIOR, manifest.CHECKPOINTS, "")
 
 
 def published(network: str, seed: int = 0) -> bytes:

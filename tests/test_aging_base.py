@@ -16,7 +16,7 @@ from core.hub import manifest
 from core.latent import denoise
 from core.models import build
 from core.training import aging, autoencoder, diffusion, latents
-from core.training.loop import onward
+from core.training.loop import _batches, onward
 
 AUTOENCODER = "aging-autoencoder-tiny"
 
@@ -117,13 +117,13 @@ def test_latents_get_a_standard_spread_and_pictures_stay():
     torch.manual_seed(0)
     network, image = build("autoencoder", "tiny").eval(), torch.rand(3, 3, 128, 128) * 2 - 1
     with torch.no_grad():
-        network.kl.quant_conv.bias += torch.linspace(-2, 2, 8)
+        network.kl.quant_conv.bias += torch.linspace(-2, 2, 16)
         before, coded = network(image), network.encode(image)
         after = (made := autoencoder.standardised(network, coded))(image)
         found = made.encode(image)
     assert torch.allclose(before[0], after[0], atol=1e-4) and torch.equal(network.encode(image), coded)
-    assert torch.allclose(found.mean((0, 2, 3)), torch.zeros(4), atol=1e-4)
-    assert torch.allclose(found.std((0, 2, 3)), torch.ones(4), atol=1e-4)
+    assert torch.allclose(found.mean((0, 2, 3)), torch.zeros(8), atol=1e-4)
+    assert torch.allclose(found.std((0, 2, 3)), torch.ones(8), atol=1e-4)
     spread = coded.std((0, 2, 3))[:, None, None]
     assert torch.allclose(after[2].mul(0.5).exp(), before[2].mul(0.5).exp() / spread, atol=1e-4)    # the noise too
 
@@ -154,7 +154,7 @@ def test_batches_can_be_entered_anywhere_and_hold_both_sides(second):
     entered = next(second.batches(3, (0, 1), None))
     assert all(torch.equal(entered[name], batches[3][name]) for name in ("latents", "tokens"))
     epoch = torch.cat([batch["latents"] for batch in batches[:4]])
-    everything = torch.from_numpy(second.latents.reshape(16, 4, 16, 16).astype(np.float32))
+    everything = torch.from_numpy(second.latents.reshape(16, 8, 16, 16).astype(np.float32))
     assert torch.equal(epoch.sum((1, 2, 3)).sort().values, everything.sum((1, 2, 3)).sort().values)
     assert batches[0]["tokens"].shape == (4, words.LENGTH) and torch.equal(entered["latents"], batches[3]["latents"])
     shared = next(second.batches(1, (1, 2), None))
@@ -177,7 +177,7 @@ def test_latents_are_made_once(second, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(latents, "latents_of", None)
         again = latents.cached_latents(second.autoencoder, drawn)
-    assert again.shape == (8, 2, 4, 16, 16) and again.dtype == np.float16 and np.array_equal(again, second.latents)
+    assert again.shape == (8, 2, 8, 16, 16) and again.dtype == np.float16 and np.array_equal(again, second.latents)
     image = data.rows_of(drawn, np.arange(8))["image"]
     for side, picture in enumerate((image, image.flip(3))):
         with torch.no_grad():
@@ -210,8 +210,8 @@ def test_the_denoiser_is_checked_shown_and_shipped(second, place, monkeypatch):
     assert [path.stem for path in paths] == ["aging-unet-tiny", "aging-text-tiny", "aging-subject-tiny",
                                              "aging-prior-tiny"]
     states = hub.load("aging-text-tiny", "cpu")(words.tokens(["photo of a person as old"]))
-    found = hub.load("aging-unet-tiny", "cpu")(torch.randn(1, 4, 16, 16), torch.tensor([9]), states)
-    assert found.shape == (1, 4, 16, 16) and found.isfinite().all()
+    found = hub.load("aging-unet-tiny", "cpu")(torch.randn(1, 8, 16, 16), torch.tensor([9]), states)
+    assert found.shape == (1, 8, 16, 16) and found.isfinite().all()
 
 
 @pytest.mark.parametrize("solver", ["dpm", "unipc", "ddim", "lcm"])
@@ -271,6 +271,14 @@ def test_the_captioned_set_has_every_age_and_nobody_twice(second, place):
     assert len(kept) == len(captions) <= 4 and len({caption.split(" as ")[1].split(",")[0] for caption in captions}) > 2
     assert all(any(torch.equal(latent, torch.from_numpy(own).float()) for own in second.latents[:, 0])
                for latent in kept)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_other_processes_make_the_same_batches_ready(second, workers):
+    wanted = second.batches(2, (1, 2), None)
+    made = _batches(second, 2, (1, 2), torch.device("cpu"), workers)
+    for one, other, _ in zip(wanted, made, range(5), strict=False):
+        assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def test_without_an_autoencoder_nothing_is_drawn(place, monkeypatch):

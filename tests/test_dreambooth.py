@@ -410,7 +410,7 @@ def test_the_presets_are_those_of_the_paper_and_of_a_small_gpu():
 def test_stable_diffusions_presets_teach_a_toy_of_its_shape(name):
     latent = toy_latent("sd14", dtype=torch.bfloat16 if name == "sd-lora" else torch.float32)
     preset = replace(PRESETS[name], steps=2, rank=PRESETS[name].rank and 2)
-    taught = Teacher(latent, pictures(3, 64), "wzx", preset, toy_embedder(), captioned(8))
+    taught = Teacher(latent, pictures(3, 64), "wzx", preset, toy_embedder(), captioned(8, 4))
     before = {key: p.detach().clone() for key, p in taught.learning().items()}
     assert taught.spoken is None and "spoken" not in before
     assert all(p.dtype == torch.float32 for p in before.values())

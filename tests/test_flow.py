@@ -38,7 +38,7 @@ MAY = {
     "core.scoring": {"core.pipelines", "core.models", "core.hub", "core.data", "core.metrics", "core.images",
                      "core.sampling", "core.faces", "core.kernels", "core.words", "core.latent", "core.subjects",
                      "core.training"},
-    "core.bench": {"core.models", "core.hub", "core.sampling"},
+    "core.bench": {"core.models", "core.hub", "core.sampling", "core.words", "core.latent", "core.training"},
     "core.commands": {"core.faces", "core.images", "core.hub", "core.pipelines", "core.training", "core.scoring",
                       "core.kernels", "core.data", "core.sampling", "core.models", "core.photos", "core.bench",
                       "core.words", "core.latent", "core.subjects"},

@@ -48,7 +48,7 @@ def given(network: str, preset: str = "tiny"):
     if network == "text":
         return (torch.randint(config.vocabulary, (2, config.length), generator=draw),)
     states = torch.randn(2, 7, config.text, generator=draw)
-    return torch.randn(2, 4, config.size, config.size, generator=draw), torch.tensor([5, 800]), states
+    return torch.randn(2, config.channels, config.size, config.size, generator=draw), torch.tensor([5, 800]), states
 
 
 def said(model, arguments) -> torch.Tensor:

@@ -25,7 +25,7 @@ def example(network, batch=2):
     if network in ("vec2face", "subject"):
         return torch.randn(batch, 512, generator=generator)
     if network == "unet":
-        return torch.randn(batch, 4, 16, 16, generator=generator)
+        return torch.randn(batch, 8, 16, 16, generator=generator)
     if network == "text":
         return torch.randint(253, (batch, 32), generator=generator)
     size = SIZES.get(network, 112)
@@ -85,7 +85,7 @@ def test_mixed_precision_and_channels_last_train_as_well(network, preset):
         with torch.autocast("cpu", torch.bfloat16):
             narrow = answer(model, network, x)
     for a, b in zip(wide, narrow, strict=True):
-        assert (a - b.float()).abs().mean() <= 0.05 * max(0.05, a.abs().mean().item())
+        assert (a - b.float()).abs().mean() <= 0.06 * max(0.05, a.abs().mean().item())
 
 
 def test_unknown_names_are_answered_with_the_known_ones():

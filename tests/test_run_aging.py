@@ -182,7 +182,7 @@ def few(monkeypatch, system) -> None:
     preset = replace(dreambooth.PRESETS["tiny"], steps=2, precision="no", rank=2)
     monkeypatch.setitem(dreambooth.PRESETS, "tiny", preset)
     said = [words.PROMPT.format(age) for age in words.GROUPS]
-    monkeypatch.setattr(latent, "prior", lambda: (torch.randn(6, 4, 16, 16), said))
+    monkeypatch.setattr(latent, "prior", lambda: (torch.randn(6, 8, 16, 16), said))
 
 
 def test_a_folder_becomes_an_adapter_and_the_adapter_pictures(few, album, tmp_path, capsys):
@@ -241,6 +241,6 @@ def test_others_of_a_folder_stand_beside(album, tmp_path):
     assert captions == ["photo of a person as child", *["photo of a person as old"] * 2]
     with torch.no_grad():
         expected = base.autoencoder.encode(images.to_tensor(Image.open(album / "1.png")))[0]
-    assert latents.shape == (3, 4, 16, 16) and torch.allclose(latents[2], expected, atol=1e-4)
+    assert latents.shape == (3, 8, 16, 16) and torch.allclose(latents[2], expected, atol=1e-4)
     with pytest.raises(SettingsError, match=r"no pictures of others(.|\n)*child, teenager"):
         captioned(base, album)

@@ -271,7 +271,7 @@ def test_a_person_is_taught_from_the_usual_pictures_alone(toy, monkeypatch):
         return np.random.default_rng(0).integers(0, 255, (1, 10, 32, 32, 3), np.uint8)
 
     monkeypatch.setattr(people, "pictures", pictures)
-    monkeypatch.setattr(latent, "prior", lambda: (torch.randn(2, 4, 4, 4), ["photo of a person as old"] * 2))
+    monkeypatch.setattr(latent, "prior", lambda: (torch.randn(2, 8, 4, 4), ["photo of a person as old"] * 2))
     embedder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(512))
     monkeypatch.setattr(hub, "load", lambda name: {"embedder-tiny": embedder, "judge-tiny": Reader("judge")}[name])
     monkeypatch.setitem(dreambooth.PRESETS, "tiny",

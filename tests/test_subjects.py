@@ -129,7 +129,7 @@ def test_numbers_that_are_not_finite_are_not_written(latent, tmp_path):
 def answer(unet) -> torch.Tensor:
     torch.manual_seed(1)
     with torch.no_grad():
-        return unet(torch.randn(2, 4, 4, 4), torch.tensor([3, 700]), torch.randn(2, words.LENGTH, 16))
+        return unet(torch.randn(2, 8, 4, 4), torch.tensor([3, 700]), torch.randn(2, words.LENGTH, 16))
 
 
 def test_the_denoiser_that_is_given_stays_and_shares(latent):

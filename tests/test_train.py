@@ -11,7 +11,8 @@ from core.training.embedder import PRESETS
 LEARNT = "train vectors --preset tiny --minutes 30"
 
 
-@pytest.mark.parametrize("places", ["", " --out runs/a --ship checkpoints", " --out=/home/me/a --ship=b --resume"])
+@pytest.mark.parametrize("places", ["", " --out runs/a --ship checkpoints", " --out=/home/me/a --ship=b --resume",
+                                    " --workers 4"])
 def test_a_recipe_names_no_place_on_this_machine(places):
     assert recorded(f"{LEARNT}{places}".split()) == f"python -m core {LEARNT}"
     assert recorded(f"train{places} vectors --seed 3".split()) == "python -m core train vectors --seed 3"

@@ -314,7 +314,7 @@ def test_the_command_trains_and_ships(tmp_path, monkeypatch):
     monkeypatch.setattr(landmarks, "recipe", recipe)
     train("landmarks", out=tmp_path / "run", ship=tmp_path / "shipped", steps=1, minutes=1, threads=1, people=7)
     assert (tmp_path / "shipped" / "landmarks-tiny.safetensors").is_file() and (tmp_path / "run" / "state").is_dir()
-    assert asked == {"preset": "tiny", "people": 7, "looks": None, "seed": None}
+    assert asked == {"preset": "tiny", "people": 7}
 
 
 @pytest.fixture
@@ -378,6 +378,32 @@ def test_vectors_ships_the_generator_and_its_people(generator_recipe, tmp_path):
     row = hub.row("vectors-people-tiny")
     people = People.from_dict(stored.read(hub.file(row.name), row))
     assert people.mean.shape == (512,) and people.draw([1, 2]).shape == (2, 512)
+
+
+def test_vectors_goes_on_from_what_ships(generator_recipe, tmp_path):
+    """On pictures drawn larger, and without touching where people lie: the embedder is the same."""
+    from core import hub
+
+    for network in generator_recipe.networks.values():
+        network.eval()
+    vectors.finish(generator_recipe, generator_recipe.networks, tmp_path / "checkpoints", "recipe")
+    larger = made_up(4, 4, 128)
+    recipe = vectors.VectorsRecipe(replace(vectors.PRESETS["onward"], batch=2), larger, larger, device="cpu")
+    begun = {name: value.clone() for name, value in recipe.networks["generator"].generator.state_dict().items()}
+    shipped = hub.load("vectors-tiny", "cpu").state_dict()
+    recipe.begin()
+    assert all(torch.equal(value, shipped[name]) and torch.equal(value, begun[name])
+               for name, value in recipe.networks["generator"].generator.state_dict().items())
+    batch = next(recipe.batches(0, (0, 1), None))
+    assert batch["image"].shape == (2, 3, 112, 112)
+    assert {"identity", "perceptual"} <= set(next(recipe.updates(recipe.networks, batch, 0.0))[2])   # from the start
+    with torch.no_grad():
+        for p in recipe.networks["generator"].parameters():
+            p.add_(1.0)
+    (path,) = vectors.finish(recipe, recipe.networks, tmp_path, "")     # no people: the embedder is the same
+    made = hub.opened(path, "vec2face").state_dict()
+    assert all(torch.allclose(made[name], shipped[name] + 0.6, atol=4e-3) for name in dict(recipe.networks[
+        "generator"].generator.named_parameters()))                      # where the preset's blend lies
 
 
 def test_two_processes_train_one_network(tmp_path):

@@ -39,10 +39,10 @@ def pictures(count: int, size: int = SIZE) -> Tensor:
     return nn.functional.interpolate(rough, size, mode="bicubic").clamp(-1, 1)
 
 
-def captioned(size: int = 4) -> tuple[Tensor, list[str]]:
+def captioned(size: int = 4, channels: int = 8) -> tuple[Tensor, list[str]]:
     """Twelve latents, two per age."""
     captions = [words.PROMPT.format(group) for group in words.GROUPS] * 2
-    return torch.randn(12, 4, size, size, generator=torch.Generator().manual_seed(9)), captions
+    return torch.randn(12, channels, size, size, generator=torch.Generator().manual_seed(9)), captions
 
 
 def everything(*modules: nn.Module | None) -> list[Tensor]:

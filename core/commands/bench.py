@@ -6,8 +6,9 @@ from typer import Argument, Option
 
 
 def bench(
-    system: Annotated[Literal["vectors", "people"] | None, Argument(
-        help="vectors: its network against the plain equations. people: new ones, by the thousand.",
+    system: Annotated[Literal["vectors", "people", "aging"] | None, Argument(
+        help="vectors: its network against the plain equations. people: new ones, by the thousand. aging: lessons and "
+             "pictures with networks as large as Stable Diffusion's, for a GPU.",
         show_default=False)] = None,
     pictures: Annotated[int, Option(min=1, max=10_000, help="How many pictures to time.")] = 32,
     preset: Annotated[Literal["tiny", "base"] | None, Option(help="One size only.", show_default=False)] = None,
@@ -30,6 +31,8 @@ def bench(
         machine(pictures)
     elif system == "people":
         crowds(most)
+    elif system == "aging":
+        large()
     else:
         compare((preset,) if preset else ("tiny", "base"), seconds)
 
@@ -81,6 +84,21 @@ def crowds(most: int) -> None:
               f"{people.growth(before, row)}", flush=True)
         before = row
     print(people.shipped(people.COUNTS[0]))
+
+
+def large() -> None:
+    """Teaching and drawing with networks of Stable Diffusion's shape, printed line by line."""
+    import torch
+
+    from core import hub
+    from core.bench import aging
+
+    device = hub.default_device()
+    print(f"Stable Diffusion 1.4 in shape, random weights, {aging.SIDE} pixels, on "
+          f"{torch.cuda.get_device_name() if torch.device(device).type == 'cuda' else device}")
+    for row in aging.costs(device):
+        memory = "" if row.memory is None else f"  {row.memory / 1e9:5.1f} GB"
+        print(f"{row.what:34} {row.seconds:8.3f} s{memory}", flush=True)
 
 
 def seconds_each(calls) -> float:

@@ -32,6 +32,11 @@ def train(
     seed: Annotated[int | None, Option(min=0, help="Another seed than the preset's.", show_default=False)] = None,
     people: Annotated[int | None, Option(min=2, help="Drawn people; else the preset's.", show_default=False)] = None,
     looks: Annotated[int | None, Option(min=2, help="Pictures per person.", show_default=False)] = None,
+    batch: Annotated[int | None, Option(min=2, help="Pictures a step; a GPU has room for many more than the preset's.",
+                                        show_default=False)] = None,
+    rate: Annotated[float | None, Option(min=1e-9, help="Peak learning rate; larger batches bear a higher one.",
+                                         show_default=False)] = None,
+    workers: Annotated[int, Option(min=0, help="Processes that make batches ready, for a GPU not to wait.")] = 0,
     precision: Annotated[Literal["auto", "bf16", "no"], Option(help="Mixed precision; auto uses it on GPUs. On a CPU "
                                                                "bf16 is quicker with AMX, else many times slower.")
                          ] = "auto",
@@ -76,14 +81,15 @@ def train(
     module = import_module(f"core.training.{recipe}")
     given = checked(recipe, preset, data, module.PRESETS)
     out = out or Path("runs") / "-".join((recipe, preset, *map(folder_name, given.values())))
-    made = module.recipe(preset, people=people, looks=looks, seed=seed, **given)
+    asked = {"people": people, "looks": looks, "seed": seed, "batch": batch, "rate": rate}
+    made = module.recipe(preset, **given, **{option: value for option, value in asked.items() if value is not None})
     if onward:
         from_shipped(made)
     if compiled:
         for network in made.networks.values():
             network.compile()
     settings = Settings(out=out, minutes=minutes, steps=steps, threads=threads, seed=made.preset.seed, resume=resume,
-                        precision=precision)
+                        workers=workers, precision=precision)
     networks = fit(made, settings)
     if not PartialState().is_main_process:
         return
@@ -127,7 +133,7 @@ def recorded(arguments: list[str]) -> str:
     kept, words = [], iter(arguments)
     for word in words:
         option, equals, value = word.partition("=")
-        if option in ("--out", "--ship", "--data"):
+        if option in ("--out", "--ship", "--data", "--workers"):
             value = value if equals else next(words, "")
             kept += ["--data", folder_name(value)] if option == "--data" else []
         elif word != "--resume":

@@ -1,4 +1,4 @@
-"""The latent autoencoder: a picture -> an eighth of its size in four channels, and back.
+"""The latent autoencoder: a picture -> an eighth of its size in a few channels, and back.
 
 diffusers' AutoencoderKL, as in Rombach et al., *High-Resolution Image Synthesis with Latent Diffusion Models*, CVPR
 2022. The tiny latents have mean 0 and spread 1 in every channel by their own weights, so their scale is 1.
@@ -19,12 +19,13 @@ class AutoencoderConfig:
     widths: tuple[int, int, int, int]    # channels at the picture's size, a half, a quarter and an eighth of it
     depth: int                           # residual blocks per size on the way in; one more on the way out
     groups: int                          # of the group norms; each width is a multiple
+    channels: int                        # of the latents
     scale: float                         # what latents are multiplied with before the diffusion sees them
 
 
 PRESETS = {
-    "tiny": AutoencoderConfig(size=128, widths=(16, 32, 64, 128),    depth=1, groups=8,  scale=1.0),
-    "sd14": AutoencoderConfig(size=512, widths=(128, 256, 512, 512), depth=2, groups=32, scale=0.18215),
+    "tiny": AutoencoderConfig(size=128, widths=(16, 32, 64, 128),    depth=1, groups=8,  channels=8, scale=1.0),
+    "sd14": AutoencoderConfig(size=512, widths=(128, 256, 512, 512), depth=2, groups=32, channels=4, scale=0.18215),
 }
 
 UNUSED: frozenset[str] = frozenset()
@@ -49,14 +50,14 @@ class Autoencoder(nn.Module):
         levels = len(config.widths)
         self.kl = AutoencoderKL(
             sample_size=config.size, block_out_channels=config.widths, layers_per_block=config.depth,
-            latent_channels=4, norm_num_groups=config.groups, scaling_factor=config.scale,
+            latent_channels=config.channels, norm_num_groups=config.groups, scaling_factor=config.scale,
             down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels)
         self.kl.set_attn_processor(AttnProcessor())
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """image: (N, 3, H, W) in [-1, 1], H and W multiples of 8.
 
-        Returns the picture again, not clipped, and mean and log variance of its unscaled latents, (N, 4, H / 8, W / 8).
+        Returns the picture again, not clipped, and mean and log variance of its unscaled latents, (N, C, H / 8, W / 8).
         In training the picture is made from latents drawn so, in eval mode from their mean.
         """
         found = self.kl.encode(image).latent_dist
@@ -64,9 +65,9 @@ class Autoencoder(nn.Module):
         return self.kl.decode(latents).sample, found.mean, found.logvar
 
     def encode(self, image: Tensor) -> Tensor:
-        """image: (N, 3, H, W) in [-1, 1] -> the mean of its latents, scaled: (N, 4, H / 8, W / 8)."""
+        """image: (N, 3, H, W) in [-1, 1] -> the mean of its latents, scaled: (N, C, H / 8, W / 8)."""
         return self.kl.encode(image).latent_dist.mean * self.config.scale
 
     def decode(self, latents: Tensor) -> Tensor:
-        """latents: (N, 4, h, w), scaled -> (N, 3, 8 h, 8 w), in [-1, 1] but for some overshoot."""
+        """latents: (N, C, h, w), scaled -> (N, 3, 8 h, 8 w), in [-1, 1] but for some overshoot."""
         return self.kl.decode(latents / self.config.scale).sample

@@ -18,6 +18,7 @@ class UNetConfig:
     """Sizes of the denoiser: latents in, noise of the same shape out."""
 
     size: int                    # of the latents it was made for
+    channels: int                # of the latents
     widths: tuple[int, ...]      # channels at the latents' size, a half of it, a quarter…
     attends: tuple[bool, ...]    # whether blocks of this size look at the prompt, and at themselves
     depth: int                   # residual blocks per size on the way down; one more on the way up
@@ -27,10 +28,10 @@ class UNetConfig:
 
 
 PRESETS = {
-    "tiny": UNetConfig(size=16, widths=(64, 96, 128), attends=(False, True, True), depth=1, heads=4, text=128,
-                       groups=16),
-    "sd14": UNetConfig(size=64, widths=(320, 640, 1280, 1280), attends=(True, True, True, False), depth=2, heads=8,
-                       text=768, groups=32),
+    "tiny": UNetConfig(size=16, channels=8, widths=(64, 96, 128), attends=(False, True, True), depth=1, heads=4,
+                       text=128, groups=16),
+    "sd14": UNetConfig(size=64, channels=4, widths=(320, 640, 1280, 1280), attends=(True, True, True, False), depth=2,
+                       heads=8, text=768, groups=32),
 }
 
 UNUSED: frozenset[str] = frozenset()
@@ -53,14 +54,15 @@ class UNet(nn.Module):
         down = tuple("CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in config.attends)
         up = tuple("CrossAttnUpBlock2D" if attends else "UpBlock2D" for attends in reversed(config.attends))
         self.unet = UNet2DConditionModel(
-            sample_size=config.size, in_channels=4, out_channels=4, block_out_channels=config.widths,
-            down_block_types=down, up_block_types=up, layers_per_block=config.depth, cross_attention_dim=config.text,
-            attention_head_dim=config.heads, norm_num_groups=config.groups)   # diffusers means their number
+            sample_size=config.size, in_channels=config.channels, out_channels=config.channels,
+            block_out_channels=config.widths, down_block_types=down, up_block_types=up, layers_per_block=config.depth,
+            cross_attention_dim=config.text, norm_num_groups=config.groups,
+            attention_head_dim=config.heads)   # diffusers means their number
         self.unet.set_attn_processor(AttnProcessor())
 
     def forward(self, latents: Tensor, time: Tensor, states: Tensor) -> Tensor:
-        """latents: (N, 4, H, W), noisy. time: (N,) whole numbers in [0, 1000), 0 the least noise.
+        """latents: (N, C, H, W), noisy. time: (N,) whole numbers in [0, 1000), 0 the least noise.
 
-        states: (N, T, text) of the prompts. Returns the noise, (N, 4, H, W).
+        states: (N, T, text) of the prompts. Returns the noise, (N, C, H, W).
         """
         return self.unet(latents, time, states).sample

@@ -245,7 +245,7 @@ class Aging(Files, Teaching):
         return tuple(files.save(pictures, kept, folder, lambda one: f"step{one['preview']:03d}-{one['row']:02d}.png"))
 
     def _pictures(self, latents: "Tensor") -> list[Image.Image]:
-        """Latents (N, 4, h, w) -> N pictures. Half precision may overflow on the way: then it is done in single."""
+        """Latents (N, C, h, w) -> N pictures. Half precision may overflow on the way: then it is done in single."""
         import torch
 
         from core import images

@@ -41,7 +41,7 @@ class Wish:
     subject: "Subject | None" = None
     steps: int = 20
     solver: str = "dpm"
-    guidance: float = 5.0
+    guidance: float = 6.0
     seed: int | None = None
     count: int = 1
     floor: float = 0.0

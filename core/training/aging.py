@@ -19,15 +19,14 @@ from core.training.loop import Recipe
 PRESETS = {
     "autoencoder": autoencoder.Preset("tiny", seed=11),
     "unet": diffusion.Preset("tiny", seed=12),
-    "decoder": autoencoder.Preset("tiny", seed=13, rate=5e-4, perceptual=0.5, start="aging-autoencoder-tiny"),
+    "decoder": autoencoder.Preset("tiny", seed=13, rate=5e-4, start="aging-autoencoder-tiny"),
 }
 SIZE = 128  # pixels
 CHECKED = (64, 4)  # validation people × looks
 
 
-def recipe(preset: str, people: int | None = None, looks: int | None = None, seed: int | None = None) -> Recipe:
+def recipe(preset: str, **asked: float) -> Recipe:
     """The recipe of a stage, its faces drawn if they are not yet. CheckpointError if the stage before it is missing."""
-    asked = {name: value for name, value in dict(people=people, looks=looks, seed=seed).items() if value is not None}
     chosen = replace(PRESETS[preset], **asked)
     if isinstance(chosen, autoencoder.Preset):
         return autoencoder.AutoencoderRecipe(chosen, *pictures(chosen.people, chosen.looks))

@@ -19,7 +19,7 @@ KINDS = {".png", ".jpg", ".jpeg", ".webp"}
 
 
 def captioned(base: Latent, folder: Path) -> tuple[Tensor, list[str]]:
-    """Latents (M, 4, h, w) float32 on the CPU, and a caption for each.
+    """Latents (M, C, h, w) float32 on the CPU, and a caption for each.
 
     folder: pictures in sub-folders called child, teenager and so on; they are cut square in the middle, so a face is
     best when it fills the picture. Raises SettingsError for a folder without any.

@@ -5,7 +5,8 @@ person by such a token, whose embedding is then what that network makes of the p
 embedder. So the denoiser learns what a token may change, and what is left to the words.
 
 Time: estimated at 2 hours on two CPU cores for ages one recognises (one core makes 40 pictures a second), after some 10
-minutes for the latents. Memory: estimated at 2 GB. Seed: the preset's.
+minutes for the latents; 4 minutes on an H200, which makes 2,400 a second in batches of 256 beside another run. Memory:
+estimated at 2 GB. Seed: the preset's.
 Data: latents of drawn faces and of their mirror images, made once and cached, with captions drawn anew at every step.
 Loss: squared error of the noise, weighted by min-SNR (Hang et al., ICCV 2023); see `snr_weights`.
 """
@@ -82,7 +83,7 @@ class DiffusionRecipe(Recipe):
         self.optimizers = {"loss": adamw(list(self.networks.values()), preset.rate, decay=0.01)}
 
     def batches(self, start, shard, device):
-        """"latents" (B, 4, h, w), "tokens" (B, T), "faces" (B, 512): each picture and mirror image once per epoch."""
+        """"latents" (B, C, h, w), "tokens" (B, T), "faces" (B, 512): each picture and mirror image once per epoch."""
         count, seed = 2 * len(self.latents), self.preset.seed
         per_epoch = max(count // self.batch, 1)
         step = start * shard[1] + shard[0]
@@ -116,7 +117,7 @@ class DiffusionRecipe(Recipe):
         yield "loss", loss, {"plain": error.detach().mean()}
 
     def error(self, networks, latents: Tensor, noise: Tensor, time: Tensor, states: Tensor) -> Tensor:
-        """Squared error of the noise found in noisy latents (N, 4, h, w) at times (N,): (N,), 1 for nothing found."""
+        """Squared error of the noise found in noisy latents (N, C, h, w) at times (N,): (N,), 1 for nothing found."""
         noisy = self.noise.add_noise(latents, noise, time)
         found = networks["unet"](noisy, time, states)
         return (found.float() - noise).square().mean((1, 2, 3))

@@ -28,11 +28,11 @@ from core.hub.files import replacing
 from core.latent import Latent, clean
 from core.models.unet import UNet
 from core.subjects import PORTRAIT, Subject, merged
-from core.training.autoencoder import recognisable
 from core.training.diffusion import snr_weights
 from core.training.dreambooth_losses import biometric, contrastive
 from core.training.dreambooth_material import TIMES, Batch, gathered
 from core.training.dreambooth_student import alphas, autocast, frugal, student
+from core.training.losses import recognisable
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 EVERYTHING = (*ATTENTION, "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "conv1", "conv2", "conv_shortcut",
@@ -74,11 +74,10 @@ class Preset:
     seed: int = 0
 
 
-# Memory and time of each, by estimate where nothing else is said:
-#   tiny      1 GB. A step took 0.4 s of one CPU core, measured on a busy machine: 80 s a person, about a minute on two.
-#   paper     26 GB of a GPU (the denoiser twice, gradients and AdamW's two moments: 17 GB in float32); 20 minutes on an
-#             A100.
-#   sd-lora   10 GB of a GPU, 5 of them weights in float32; 7 minutes on an A100.
+# Memory and time of each; those of the large networks by `python -m core bench aging` on an H200, with random weights:
+#   tiny      1 GB. A step takes 0.4 to 0.7 s of one CPU core: 80 to 140 s a person.
+#   paper     22.2 GB at the peak, 0.63 s a step: 8.5 minutes.
+#   sd-lora   6.8 GB at the peak, 0.40 s a step: 5.5 minutes.
 # The tiny rate was tried on a validation person of 60, on a base half trained, 120 steps: at 3e-3 hair, glasses and
 # then the ages went astray. Prompts that say the age are not in the paper, where the plain one is taught: with that
 # alone, a teenager was judged 43 after teaching (exact ages 33 % instead of 75 %), with the age always said 24 to 30.
@@ -109,7 +108,7 @@ class Teacher:
                  judge: nn.Module | None = None) -> None:
         """images: (N, 3, S, S) in [-1, 1], aligned faces of one person, S = latent.size. embedder: frozen, 112 pixels.
 
-        prior: latents (M, 4, h, w) of other people, and a caption of each. base_sha256: of the denoiser's file. judge:
+        prior: latents (M, C, h, w) of other people, and a caption of each. base_sha256: of the denoiser's file. judge:
         says how old the person is in each picture, for a preset that has it said; without one no prompt says it.
         Nothing that is given gets changed. Raises SettingsError for what can't be taught.
         """
@@ -190,7 +189,7 @@ class Teacher:
         noisy = alpha.sqrt() * batch.latents + (1 - alpha).sqrt() * batch.noise
         found = self.student(noisy.to(self.latent.dtype), batch.time, self._heard(batch)).float()
         error = self.weights[batch.time] * (found - batch.noise).square().mean((1, 2, 3))   # (B + P,)
-        estimate = clean(noisy[:count], found[:count], alpha[:count])                       # ẑ₀, (B, 4, h, w)
+        estimate = clean(noisy[:count], found[:count], alpha[:count])                       # ẑ₀, (B, C, h, w)
         terms = {"noise": error[:count].mean()}
         if chosen.prior:
             terms["prior"] = error[count:].mean()

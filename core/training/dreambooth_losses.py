@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.training.autoencoder import recognisable
+from core.training.losses import recognisable
 
 
 def contrastive(clean: Tensor, found: Tensor, picture: Tensor, others: Tensor, temperature: float) -> Tensor:
     """NT-Xent of SimCLR (Chen et al., ICML 2020) over latents; each pair is the clean one and its estimate ẑ₀.
 
-    clean, found: (N, 4, h, w). picture: (N,), the number of the picture that each shows: two of one picture, say it and
-    its mirror image, are not held against each other. others: (M, 4, h, w), more latents to be unlike of, M ≥ 0.
+    clean, found: (N, C, h, w). picture: (N,), the number of the picture that each shows: two of one picture, say it and
+    its mirror image, are not held against each other. others: (M, C, h, w), more latents to be unlike of, M ≥ 0.
     Every one of the 2 N is to be nearer to its partner than to the rest: cross-entropy of cosines over `temperature`.
     """
     both = F.normalize(torch.cat([clean, found]).flatten(1).float(), dim=1)          # (2 N, D)
@@ -31,7 +31,7 @@ def contrastive(clean: Tensor, found: Tensor, picture: Tensor, others: Tensor, t
 def biometric(embedder: nn.Module, decode: Callable[[Tensor], Tensor], found: Tensor, wanted: Tensor) -> Tensor:
     """L1 distance between the face vectors of the real pictures, wanted (N, 512), and of the estimates' pictures.
 
-    found: ẑ₀, (N, 4, h, w). decode: latents -> pictures (N, 3, S, S) in [-1, 1]. Returns their mean, 0 for N = 0.
+    found: ẑ₀, (N, C, h, w). decode: latents -> pictures (N, 3, S, S) in [-1, 1]. Returns their mean, 0 for N = 0.
     """
     if len(found) == 0:
         return found.sum()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from core.data import look_seed
 from core.latent import Latent
 from core.models.unet import NOISE
-from core.training.autoencoder import recognisable
+from core.training.losses import recognisable
 
 TIMES = NOISE["num_train_timesteps"]
 
@@ -18,22 +18,22 @@ TIMES = NOISE["num_train_timesteps"]
 class Batch:
     """One step's: first B pictures of the person, then P captioned ones of others."""
 
-    latents: Tensor     # (B + P, 4, h, w)
+    latents: Tensor     # (B + P, C, h, w)
     noise: Tensor       # the same shape
     time: Tensor        # (B + P,), spread evenly over all times, among the person's and among the others'
     rows: Tensor        # (B,) which of the person's latents; of different pictures while there are enough
     captions: Tensor    # (P,) which of the captions
-    negatives: Tensor   # (M, 4, h, w) more latents that are not these pictures'
+    negatives: Tensor   # (M, C, h, w) more latents that are not these pictures'
 
 
 @dataclass(frozen=True)
 class Material:
     """All that is the same at every step. Rows are a person's pictures and then, if they count, their mirror images."""
 
-    latents: Tensor     # (R, 4, h, w)
+    latents: Tensor     # (R, C, h, w)
     vectors: Tensor     # (R, 512)
     picture: Tensor     # (R,) which picture a row shows
-    others: Tensor      # (M, 4, h, w), the captioned set; M may be 0
+    others: Tensor      # (M, C, h, w), the captioned set; M may be 0
     caption: Tensor     # (M,) its captions
     states: Tensor      # (captions, T, C)
 

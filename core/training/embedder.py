@@ -82,9 +82,8 @@ class EmbedderRecipe(Recipe):
         return {"verification": verified(networks["embedder"], self.held_out)}
 
 
-def recipe(preset: str, people: int | None = None, looks: int | None = None, seed: int | None = None) -> EmbedderRecipe:
+def recipe(preset: str, **asked: float) -> EmbedderRecipe:
     """The recipe of a preset, its faces drawn if they are not yet."""
-    asked = {name: value for name, value in dict(people=people, looks=looks, seed=seed).items() if value is not None}
     chosen = replace(PRESETS[preset], **asked)
     drawn = data.drawn_set("train", chosen.people, chosen.looks)
     return EmbedderRecipe(chosen, drawn, data.drawn_set("validation", *CHECKED))

@@ -77,9 +77,8 @@ class JudgeRecipe(Recipe):
         }
 
 
-def recipe(preset: str, people: int | None = None, looks: int | None = None, seed: int | None = None) -> JudgeRecipe:
+def recipe(preset: str, **asked: float) -> JudgeRecipe:
     """The recipe of a preset, its faces drawn if they are not yet. looks: of the aligned view."""
-    asked = {name: value for name, value in dict(people=people, looks=looks, seed=seed).items() if value is not None}
     chosen = replace(PRESETS[preset], **asked)
     portrait_looks = min(chosen.portrait_looks, chosen.looks)
     views = {

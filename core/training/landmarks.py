@@ -6,6 +6,7 @@ Loss: smooth L1 of the points in parts of the picture, and cross-entropy of the 
 """
 
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 import torch
@@ -53,8 +54,10 @@ class LandmarksRecipe(Recipe):
 
     def batches(self, start, shard, device):
         seed = self.preset.seed
-        for step, batch in enumerate(data.batches(self.drawn, self.batch, seed, device, None, start, shard), start):
-            generator = torch.Generator().manual_seed(data.look_seed("scene", step, shard[0], seed))
+        steps = count(start * shard[1] + shard[0], shard[1])
+        batches = data.batches(self.drawn, self.batch, seed, device, None, start, shard)
+        for step, batch in zip(steps, batches, strict=False):
+            generator = torch.Generator().manual_seed(data.look_seed("scene", step, 0, seed))
             yield scenes(batch["image"], batch["points"], self.preset.absent, generator)
 
     def updates(self, networks, batch, progress):
@@ -89,10 +92,8 @@ class LandmarksRecipe(Recipe):
         return grid([_dotted(*each) for each in zip(to_pil(scene["image"]), points, presence, strict=True)], columns=8)
 
 
-def recipe(preset: str, people: int | None = None, looks: int | None = None,
-           seed: int | None = None) -> LandmarksRecipe:
+def recipe(preset: str, **asked: float) -> LandmarksRecipe:
     """The recipe of a preset, its portraits drawn if they are not yet (the judges use the same)."""
-    asked = {name: value for name, value in dict(people=people, looks=looks, seed=seed).items() if value is not None}
     chosen = replace(PRESETS[preset], **asked)
     drawn = data.drawn_set("train", chosen.people, chosen.looks, view="portrait", seed=1)
     return LandmarksRecipe(chosen, drawn, data.drawn_set("validation", *CHECKED, view="portrait", seed=1))

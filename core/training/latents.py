@@ -13,7 +13,8 @@ from core.faces import VERSION
 from core.hub.files import locked, replacing
 from core.models.autoencoder import Autoencoder
 from core.models.subject import mean_face
-from core.training.autoencoder import latents_of, recognisable
+from core.training.autoencoder import latents_of
+from core.training.losses import recognisable
 
 BLOCK = 1024  # pictures between two lines of progress
 
@@ -55,7 +56,7 @@ def cached_vectors(embedder: str, drawn: data.DrawnSet) -> np.ndarray:
 
 
 def cached_latents(autoencoder: Autoencoder, drawn: data.DrawnSet) -> np.ndarray:
-    """The latents of a set's pictures and of their mirror images, (N, 2, 4, h, w) float16, made once, kept on disk.
+    """The latents of a set's pictures and of their mirror images, (N, 2, C, h, w) float16, made once, kept on disk.
 
     The encoder's weights, with the pictures' truths, name what is kept; a decoder that was trained on changes nothing.
     """

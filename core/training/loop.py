@@ -19,6 +19,7 @@ from types import MappingProxyType
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import IterableDataset, get_worker_info
 
 from core.errors import SettingsError
 
@@ -40,6 +41,7 @@ class Settings:
     warmup: int = 100  # steps over which the learning rate rises to its peak
     floor: float = 0.01  # the learning rate at the end, in parts of the peak
     clip: float = 5.0  # largest norm of the gradient
+    workers: int = 0  # processes that make batches ready; a GPU would wait for one that does it between steps
     precision: str = "auto"  # "bf16", "no", or "auto": bf16 on a GPU that has it. CPUs with bf16 units gain 1.7 times
     average: float = 0.999  # decay of the moving average of the weights
     log_every: int = 20  # steps
@@ -64,7 +66,10 @@ class Recipe:
         """What comes before the first step; not called when a run is resumed."""
 
     def batches(self, start: int, shard: tuple[int, int], device) -> Iterator[dict]:
-        """Endless batches, the first of them that of step `start`, for process `shard` = (index, count)."""
+        """Endless batches for process `shard` = (index, count), the first that of its step `start`.
+
+        Counted over all processes these are batches start · count + index, and every `count`-th after it.
+        """
         raise NotImplementedError
 
     def updates(self, networks: dict, batch: dict, progress: float) -> Iterator[tuple[str, torch.Tensor, dict]]:
@@ -160,7 +165,7 @@ class _Run:
     def steps(self, stop) -> None:
         """Steps until the run is over or `stop()` says so, with a look and a save every few minutes."""
         shard = (self.accelerator.process_index, self.accelerator.num_processes)
-        batches = self.recipe.batches(self.clock.step, shard, self.accelerator.device)
+        batches = _batches(self.recipe, self.clock.step, shard, self.accelerator.device, self.settings.workers)
         saved = checked = logged = self.clock.spent
         self.clock.seen = time.monotonic()
         while self.clock.progress < 1.0 and not stop():
@@ -248,6 +253,33 @@ class _Run:
         plain = {name: self.accelerator.unwrap_model(network) for name, network in self.networks.items()}
         chosen = plain | {name: average.module for name, average in self.averages.items()}
         return {name: network.eval() for name, network in chosen.items()}
+
+
+def _batches(recipe: Recipe, start: int, shard: tuple[int, int], device, workers: int) -> Iterator[dict]:
+    """A recipe's batches; made ready by so many other processes, in the same order, unless that is 0."""
+    if not workers:
+        yield from recipe.batches(start, shard, device)
+        return
+    from torch.utils.data import DataLoader
+
+    ready = DataLoader(_Share(recipe, start, shard), batch_size=None, num_workers=workers, prefetch_factor=4,
+                       multiprocessing_context="fork", pin_memory=device.type == "cuda")
+    for batch in ready:
+        yield {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+
+
+@dataclass
+class _Share(IterableDataset):
+    """The batches that one of several processes makes ready: every so many of those of a shard."""
+
+    recipe: Recipe
+    start: int
+    shard: tuple[int, int]
+
+    def __iter__(self) -> Iterator[dict]:
+        (index, count), worker = self.shard, get_worker_info()
+        first = (self.start + worker.id) * count + index
+        return self.recipe.batches(0, (first, count * worker.num_workers), None)
 
 
 def rate_at(step: int, progress: float, settings: Settings) -> float:

@@ -69,17 +69,15 @@ class RecogniserRecipe(Recipe):
         return {"verification": verified(networks["recogniser"], self.held_out)}
 
 
-def recipe(preset: str, people: int | None = None, looks: int | None = None, seed: int | None = None,
-           data: str = DRAWN) -> RecogniserRecipe:
+def recipe(preset: str, data: str = DRAWN, **asked: float) -> RecogniserRecipe:
     """The recipe of a preset on `data`: drawn faces, drawn if they are not yet, or the pictures of a folder.
 
     Raises SettingsError for people or looks asked of a folder, FacetError for a folder without enough pictures.
     """
-    numbers = {name: value for name, value in dict(people=people, looks=looks).items() if value is not None}
-    chosen = replace(PRESETS[preset], **numbers, **({} if seed is None else {"seed": seed}))
+    chosen = replace(PRESETS[preset], **asked)
     if data == DRAWN:
         faces = sets.drawn_set("train", chosen.people, chosen.looks)
-    elif numbers:
+    elif asked.keys() & {"people", "looks"}:
         raise SettingsError(f"{data} holds as many people and pictures as it holds.",
                             "Leave --people and --looks out; they are for drawn faces.")
     else:

@@ -1,0 +1,32 @@
+"""What teaching and drawing cost with networks of Stable Diffusion's shape: here with toys of that shape."""
+
+import torch
+
+from core.bench import aging
+from core.commands.bench import large
+
+TOYS = {"autoencoder": dict(size=64, widths=(32, 32, 64, 64)),
+        "unet": dict(size=8, widths=(32, 64, 64, 64), text=48),
+        "text": dict(vocabulary=253, width=48, depth=2, heads=3)}
+
+
+def test_everything_is_measured(monkeypatch, capsys):
+    from core.models import build
+
+    small = dict(widths=(16, 16, 16, 16), depths=(1, 1, 1, 1))
+    monkeypatch.setattr(aging, "build", lambda name, preset, **changes: build(
+        name, "tiny" if name == "iresnet" else preset, **(small if name == "iresnet" else changes)))
+    monkeypatch.setattr(aging, "SHOWN", {"dpm": (2, 5.0), "lcm": (1, 1.0)})
+    whole = aging.costs
+    monkeypatch.setattr(aging, "costs", lambda device: whole("cpu", steps=1, toys=TOYS))
+    large()
+    title, *lines = capsys.readouterr().out.splitlines()
+    assert "random weights" in title and [line.split("  ")[0] for line in lines] == [
+        "sd-lora: a step of teaching", "paper: a step of teaching", "a picture by dpm in 2 steps",
+        "a picture by lcm in 1 steps"]
+    assert all(float(line.split()[-2]) > 0 for line in lines)
+
+
+def test_the_prompts_are_as_long_as_the_published_ones():
+    numbers = aging.padded(["photo of a person as old", ""])
+    assert numbers.shape == (2, 77) and torch.equal(numbers[:, -1], numbers[1, 1].expand(2))
