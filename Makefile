@@ -13,13 +13,13 @@ PIP  := $(PY) -m pip install --disable-pip-version-check
 demo: $(VENV)/.app
 	$(PY) app.py $(ARGS)
 
-# Two at a time where a test is content with one core; the browser has the machine to itself, since its tests tell time.
+# Two at a time; what tells time has the machine to itself afterwards.
 test: $(VENV)/.tests
 ifdef ARGS
 	$(PY) -m pytest $(ARGS)
 else
-	$(PY) -m pytest -m "not browser" --numprocesses 2 --dist loadfile
-	$(PY) -m pytest -m browser
+	$(PY) -m pytest -m "not clock" --numprocesses 2 --dist loadfile
+	$(PY) -m pytest -m clock
 endif
 
 lint: $(VENV)/.tests

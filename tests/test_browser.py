@@ -103,6 +103,7 @@ def waited(browser: Browser, address: str) -> tuple[float, float]:
     return tuple(took)
 
 
+@pytest.mark.clock
 def test_the_first_visitor_ever_sees_a_face_within_two_seconds(browser):
     """Of an app that was started that moment; the machine may be busy, and one of three starts must do."""
     took = []
@@ -116,6 +117,7 @@ def test_the_first_visitor_ever_sees_a_face_within_two_seconds(browser):
     pytest.fail(f"Seconds to the first face, to all twelve, and how many times slower the machine was: {took}")
 
 
+@pytest.mark.clock
 def test_later_visitors_see_their_faces_at_once(browser, address):
     assert min(waited(browser, address)[1] / slowdown() for _ in range(3)) < 1.5
 
