@@ -197,7 +197,7 @@ def test_the_recogniser_sees_the_estimate_upright(monkeypatch):
     """
     latent = replace(toy_latent(), size=112, autoencoder=Lossless(), subject=None)
     preset = replace(TOY, little=1.0, seen=4)
-    taught = Teacher(latent, drawn(4), "wzx", preset, hub.load("embedder-tiny", "cpu"), captioned(112))
+    taught = Teacher(latent, drawn(4), "wzx", preset, hub.load("embedder-tiny", "cpu"), captioned(112, 4))
     batch = first_batch(taught)
     assert (batch.rows >= 4).any() and (batch.rows < 4).any()
     taught.student = lambda noisy, time, states: batch.noise
@@ -343,8 +343,8 @@ def test_stopping_keeps_what_was_learned(tmp_path):
 
 @torch.no_grad()
 def drawn_by(unet, states: Tensor) -> Tensor:
-    size = unet.config.size
-    noise = torch.randn(1, 4, size, size, generator=torch.Generator().manual_seed(4))
+    channels, size = unet.config.channels, unet.config.size
+    noise = torch.randn(1, channels, size, size, generator=torch.Generator().manual_seed(4))
     return unet(noise.to(states.dtype), torch.tensor([500]), states).float()
 
 
