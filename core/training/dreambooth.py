@@ -80,7 +80,7 @@ class Preset:
 #   sd-lora   6.8 GB at the peak, 0.40 s a step: 5.5 minutes.
 # The tiny rate was tried on five validation people: 1.5e-3 brought an FNMR of 0.089 and exact ages of 0.642, 1e-3 0.115
 # and 0.667. At 3e-3, on one of 60 years and a base half trained, hair, glasses and then the ages went astray.
-# Prompts that say the age are not in the paper, where the plain one is taught: with that alone, a teenager was judged 43
+# Prompts that say the age are not in the paper, where the plain one is taught: by that alone a teenager was judged 43
 # after teaching (exact ages 33 % instead of 75 %), with the age always said 24 to 30.
 # The contrastive term is left out where latents are this small: on five validation people it raised the FNMR from
 # 0.153 to 0.167 and lowered exact ages from 0.675 to 0.667.
