@@ -13,7 +13,7 @@ PIP  := $(PY) -m pip install --disable-pip-version-check
 demo: $(VENV)/.app
 	$(PY) app.py $(ARGS)
 
-# Two at a time; what tells time has the machine to itself afterwards.
+# Two at a time; how soon the page shows a face is timed afterwards, with the machine to itself.
 test: $(VENV)/.tests
 ifdef ARGS
 	$(PY) -m pytest $(ARGS)

@@ -23,7 +23,7 @@ def endpoints() -> None:
     """Register them; each gets components of its own, as an API takes its types from components."""
     asked = (text("Prompt", PROMPT), text("Number or name of a person who ships; 0 is nobody", "1"),
              file("Adapter of a person, instead"), text("Negative prompt", ""), number("Steps, 1 to 150", 20),
-             text("Solver: dpm, unipc, ddim, lcm", "dpm"), number("Guidance, 1 to 30", 5),
+             text("Solver: dpm, unipc, ddim, lcm", "dpm"), number("Guidance, 1 to 30", 6),
              number("-1 takes a new seed", -1), number("Drop pictures below this quality, 0 to 1", 0))
     drawings = (gallery("PNG files with their settings inside"), table("What made them"), table("How far it is"),
                 file("Everything (ZIP), at the end"))

@@ -10,6 +10,7 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from core import faces, hub, subjects
+from core.pipelines.aging_results import Wish
 
 ENDPOINTS = {"/age", "/ages", "/check_pictures", "/teach_person", "/persons", "/adapter_facts", "/aged_settings_of",
              "/about_aging"}
@@ -46,6 +47,15 @@ def test_every_action_is_named_typed_and_explained(client):
         for parameter in api[name]["parameters"]:
             assert parameter["parameter_name"].isidentifier(), name
             assert parameter["python_type"]["type"] in {"float", "filepath", "str", "list[filepath]"}, name
+
+
+@pytest.mark.parametrize("name", ["/age", "/ages"])
+def test_programs_get_what_the_page_begins_with(client, name):
+    """An endpoint takes its defaults from components of its own, which know nothing of the page's."""
+    parameters = client.view_api(return_format="dict")["named_endpoints"][name]["parameters"]
+    defaults = {each["parameter_name"]: each["parameter_default"] for each in parameters}
+    assert {key: defaults[key] for key in ("steps", "solver", "guidance")} == {
+        key: getattr(Wish("a person"), key) for key in ("steps", "solver", "guidance")}
 
 
 def test_somebody_at_an_age_comes_with_settings_and_a_zip(client):

@@ -1,4 +1,4 @@
-"""On a CUDA device: recipes train there, and what is drawn and taught there is what a CPU draws and is taught."""
+"""On a CUDA device: recipes train there, people are taught there, and what is drawn is what a CPU draws."""
 
 from dataclasses import replace
 

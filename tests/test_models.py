@@ -85,7 +85,8 @@ def test_mixed_precision_and_channels_last_train_as_well(network, preset):
         with torch.autocast("cpu", torch.bfloat16):
             narrow = answer(model, network, x)
     for a, b in zip(wide, narrow, strict=True):
-        assert (a - b.float()).abs().mean() <= 0.06 * max(0.05, a.abs().mean().item())
+        most = 0.06 if network == "autoencoder" else 0.05      # it has the most layers
+        assert (a - b.float()).abs().mean() <= most * max(0.05, a.abs().mean().item())
 
 
 def test_unknown_names_are_answered_with_the_known_ones():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from core.commands.train import checked, folder_of, recorded
+from core.commands.train import checked, folder_of, none_of, recorded
 from core.errors import SettingsError
 from core.training.embedder import PRESETS
 
@@ -45,6 +45,12 @@ def test_only_aging_teaches_a_person():
         folder_of("vectors", Path("album"))
     with pytest.raises(SettingsError, match="Name a folder"):
         folder_of("aging", None)
+
+
+def test_teaching_takes_nothing_that_it_would_not_heed():
+    none_of(set(), 0)
+    with pytest.raises(SettingsError, match=r"without --batch and --rate and --workers(.|\n)*Leave --batch"):
+        none_of({"rate", "batch"}, 2)
 
 
 def test_a_switch_without_its_value_ends_well():

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -285,6 +286,13 @@ def test_scenes_keep_the_points_on_the_face():
     assert (scene["points"][there].abs() < 1).all()
 
 
+def test_scenes_are_the_same_however_many_processes_share_them():
+    recipe = landmarks.LandmarksRecipe(replace(landmarks.PRESETS["tiny"], batch=8), made_up(), made_up(8, 4))
+    fourth = list(islice(recipe.batches(0, (0, 1), None), 4))[3]
+    shared = next(recipe.batches(1, (1, 2), None))
+    assert all(torch.equal(value, shared[name]) for name, value in fourth.items())
+
+
 def test_landmarks_take_a_step():
     recipe = landmarks.LandmarksRecipe(replace(landmarks.PRESETS["tiny"], batch=8), made_up(), made_up(8, 4))
     assert stepped(recipe, 0.0) == ["loss"]
@@ -312,9 +320,10 @@ def test_the_command_trains_and_ships(tmp_path, monkeypatch):
         return landmarks.LandmarksRecipe(replace(landmarks.PRESETS[preset], batch=8), made_up(), made_up(8, 4))
 
     monkeypatch.setattr(landmarks, "recipe", recipe)
-    train("landmarks", out=tmp_path / "run", ship=tmp_path / "shipped", steps=1, minutes=1, threads=1, people=7)
+    train("landmarks", out=tmp_path / "run", ship=tmp_path / "shipped", steps=1, minutes=1, threads=1, people=7,
+          batch=5, rate=1e-4)
     assert (tmp_path / "shipped" / "landmarks-tiny.safetensors").is_file() and (tmp_path / "run" / "state").is_dir()
-    assert asked == {"preset": "tiny", "people": 7}
+    assert asked == {"preset": "tiny", "people": 7, "batch": 5, "rate": 1e-4}
 
 
 @pytest.fixture

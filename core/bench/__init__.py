@@ -1,1 +1,2 @@
-"""What speed costs and brings: the networks as they ship against plain transcriptions of their equations."""
+"""What speed costs and brings: the networks as they ship against plain transcriptions of their equations, and large
+ones on a GPU."""

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from typer import Argument, Option
 
+from core.errors import SettingsError
+
 
 def bench(
     system: Annotated[Literal["vectors", "people", "aging"] | None, Argument(
@@ -20,7 +22,8 @@ def bench(
     """Time this machine: drawn faces a second, and milliseconds per picture of `vectors`, alone and in batches.
 
     `bench vectors` times the network against a plain transcription of its equations at equal output, and, where there
-    is a CUDA device, float32 against bfloat16 as one CUDA graph. `bench people` times sampling people at a threshold
+    is a CUDA device, float32 against bfloat16 as one CUDA graph. `bench aging` times lessons and pictures with networks
+    as large as Stable Diffusion's, on a GPU. `bench people` times sampling people at a threshold
     of 0.3, and says how time and memory grow from one number of them to ten times as many.
     """
     import torch
@@ -94,6 +97,9 @@ def large() -> None:
     from core.bench import aging
 
     device = hub.default_device()
+    if torch.device(device).type == "cpu":
+        raise SettingsError("Networks as large as Stable Diffusion's are measured on a GPU.",
+                            "Here there is:  python -m core bench vectors")
     print(f"Stable Diffusion 1.4 in shape, random weights, {aging.SIDE} pixels, on "
           f"{torch.cuda.get_device_name() if torch.device(device).type == 'cuda' else device}")
     for row in aging.costs(device):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,7 +20,8 @@ def train(
     recipe: Annotated[Recipe, Argument(help="What to train.")],
     preset: Annotated[str, Option(help="Size and seed: tiny, or tiny-check, the twin that only scores. Of aging its "
                                        "stages, autoencoder, unet, decoder and people; with --images how a person is "
-                                       "taught: tiny, paper or sd-lora.")] = "tiny",
+                                       "taught: tiny, paper or sd-lora. Of vectors also onward, "
+                                       "from the weights that ship.")] = "tiny",
     out: Annotated[Path | None, Option(help="Folder of the run: log, sheets, state; else "
                                             "runs/<recipe>-<preset>[-<data>].", show_default=False)] = None,
     data: Annotated[str | None, Option(help="What a recogniser learns from: drawn, the default, or a folder with a "
@@ -34,7 +36,7 @@ def train(
     looks: Annotated[int | None, Option(min=2, help="Pictures per person.", show_default=False)] = None,
     batch: Annotated[int | None, Option(min=2, help="Pictures a step; a GPU has room for many more than the preset's.",
                                         show_default=False)] = None,
-    rate: Annotated[float | None, Option(min=1e-9, help="Peak learning rate; larger batches bear a higher one.",
+    rate: Annotated[float | None, Option(min=1e-9, help="Peak learning rate, but for a discriminator's.",
                                          show_default=False)] = None,
     workers: Annotated[int, Option(min=0, help="Processes that make batches ready, for a GPU not to wait.")] = 0,
     precision: Annotated[Literal["auto", "bf16", "no"], Option(help="Mixed precision; auto uses it on GPUs. On a CPU "
@@ -61,12 +63,16 @@ def train(
 
     if threads:
         torch.set_num_threads(threads)
+    asked = {"people": people, "looks": looks, "seed": seed, "batch": batch, "rate": rate}
+    asked = {option: value for option, value in asked.items() if value is not None}
     if images is not None or name or others:
+        none_of(asked.keys() - {"seed"}, workers)
         from core.commands.teach import teach
 
         teach(folder_of(recipe, images), token, name, preset, out, others, steps, seed, resume)
         return
     if (recipe, preset) == PEOPLE:
+        none_of(asked.keys(), workers)
         from core.training.people import teach as teach_people
 
         wrote(teach_people(ship or out or Path("runs") / "aging-people", recorded(sys.argv[1:])))
@@ -81,8 +87,7 @@ def train(
     module = import_module(f"core.training.{recipe}")
     given = checked(recipe, preset, data, module.PRESETS)
     out = out or Path("runs") / "-".join((recipe, preset, *map(folder_name, given.values())))
-    asked = {"people": people, "looks": looks, "seed": seed, "batch": batch, "rate": rate}
-    made = module.recipe(preset, **given, **{option: value for option, value in asked.items() if value is not None})
+    made = module.recipe(preset, **given, **asked)
     if onward:
         from_shipped(made)
     if compiled:
@@ -94,6 +99,14 @@ def train(
     if not PartialState().is_main_process:
         return
     wrote(module.finish(made, networks, ship or out, recorded(sys.argv[1:])))
+
+
+def none_of(options: Collection[str], workers: int) -> None:
+    """Refuse what has no part in teaching a person. Raises SettingsError."""
+    given = [f"--{option}" for option in (*sorted(options), *(["workers"] if workers else []))]
+    if given:
+        raise SettingsError(f"A person is taught as the preset says, without {' and '.join(given)}.",
+                            f"Leave {' and '.join(given)} out.")
 
 
 def wrote(paths: list[Path]) -> None:

@@ -123,8 +123,10 @@ class AutoencoderRecipe(Recipe):
         if chosen.start is None:
             rows = np.linspace(0, len(self.drawn) - 1, min(MEASURED, len(self.drawn))).astype(int)
             network = standardised(network, latents_of(network, self.drawn, rows))
-        about = (f"AutoencoderKL: a drawn face of 128 x 128 pixels in 16 x 16 x 8 numbers; {chosen.people} people × "
-                 f"{chosen.looks} looks, seed {chosen.seed}.")
+        size, channels = network.config.size, network.config.channels
+        onward = "" if chosen.start is None else f"its decoder on from {hub.row(chosen.start).sha256[:12]}, "
+        about = (f"AutoencoderKL: a drawn face of {size} x {size} pixels in {size // 8} x {size // 8} x {channels} "
+                 f"numbers; {onward}{chosen.people} people × {chosen.looks} looks, seed {chosen.seed}.")
         return [hub.save(network, chosen.name, network="autoencoder", preset=chosen.network, recipe=command,
                          about=about, folder=folder)]
 

@@ -91,7 +91,7 @@ def onward(recipe: Recipe) -> None:
 
     if not recipe.shipped:
         raise SettingsError("This recipe begins anew: parts of its networks are not among the checkpoints.",
-                            "Leave --onward out.")
+                            "Leave --onward out; vectors has a preset for it:  --preset onward")
     for name, checkpoint in recipe.shipped.items():
         recipe.networks[name].load_state_dict(hub.load(checkpoint, "cpu").state_dict())
 
@@ -262,8 +262,9 @@ def _batches(recipe: Recipe, start: int, shard: tuple[int, int], device, workers
         return
     from torch.utils.data import DataLoader
 
+    # a generator of its own: the process's one, which resuming restores, must not depend on how many workers there are
     ready = DataLoader(_Share(recipe, start, shard), batch_size=None, num_workers=workers, prefetch_factor=4,
-                       multiprocessing_context="fork", pin_memory=device.type == "cuda")
+                       multiprocessing_context="fork", generator=torch.Generator(), pin_memory=device.type == "cuda")
     for batch in ready:
         yield {name: value.to(device, non_blocking=True) for name, value in batch.items()}
 

@@ -216,14 +216,16 @@ def finish(recipe: VectorsRecipe, networks: dict, folder: Path, command: str) ->
     chosen, generator = recipe.preset, networks["generator"].generator
     if chosen.start is not None:
         generator = blended(hub.load(chosen.start, "cpu"), generator, chosen.blend)
-    about = (f"Vec2Face: 512 numbers to a drawn face of 112 x 112 pixels; trained on {chosen.people} drawn people × "
-             f"{chosen.looks} looks, seed {chosen.seed}.")
+    onward = "" if chosen.start is None else f" on from {chosen.start} {hub.row(chosen.start).sha256[:12]}"
+    about = (f"Vec2Face: 512 numbers to a drawn face of 112 x 112 pixels; trained{onward} on {chosen.people} drawn "
+             f"people × {chosen.looks} looks, seed {chosen.seed}.")
     path = hub.save(generator, chosen.name, network="vec2face", preset=chosen.network,
                     recipe=command, about=about, folder=folder)
     if chosen.start is not None:        # the embedder is the same, and so are they
         return [path]
     rows = range_of(recipe.drawn, FITTED)
-    people = People.fit(data.outputs(recipe.steering[0], recipe.drawn.take(rows)))
+    pictures = recognisable(data.rows_of(recipe.drawn, rows)["image"])
+    people = People.fit(data.outputs(recipe.steering[0], pictures))
     return [path, save_people(people, chosen.people_name, folder, command)]
 
 

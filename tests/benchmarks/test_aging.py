@@ -1,9 +1,12 @@
 """What teaching and drawing cost with networks of Stable Diffusion's shape: here with toys of that shape."""
 
+import pytest
 import torch
 
+from core import hub
 from core.bench import aging
 from core.commands.bench import large
+from core.errors import SettingsError
 
 TOYS = {"autoencoder": dict(size=64, widths=(32, 32, 64, 64)),
         "unet": dict(size=8, widths=(32, 64, 64, 64), text=48),
@@ -17,6 +20,7 @@ def test_everything_is_measured(monkeypatch, capsys):
     monkeypatch.setattr(aging, "build", lambda name, preset, **changes: build(
         name, "tiny" if name == "iresnet" else preset, **(small if name == "iresnet" else changes)))
     monkeypatch.setattr(aging, "SHOWN", {"dpm": (2, 5.0), "lcm": (1, 1.0)})
+    monkeypatch.setattr(hub, "default_device", lambda: "mps")       # any but the CPU, where it is refused
     whole = aging.costs
     monkeypatch.setattr(aging, "costs", lambda device: whole("cpu", steps=1, toys=TOYS))
     large()
@@ -30,3 +34,9 @@ def test_everything_is_measured(monkeypatch, capsys):
 def test_the_prompts_are_as_long_as_the_published_ones():
     numbers = aging.padded(["photo of a person as old", ""])
     assert numbers.shape == (2, 77) and torch.equal(numbers[:, -1], numbers[1, 1].expand(2))
+
+
+def test_a_cpu_is_spared(monkeypatch):
+    monkeypatch.setattr(hub, "default_device", lambda: "cpu")
+    with pytest.raises(SettingsError, match=r"on a GPU(.|\n)*bench vectors"):
+        large()
