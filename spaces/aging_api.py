@@ -22,8 +22,8 @@ PROMPT = "photo of a wzx person as elderly"
 def endpoints() -> None:
     """Register them; each gets components of its own, as an API takes its types from components."""
     asked = (text("Prompt", PROMPT), text("Number or name of a person who ships; 0 is nobody", "1"),
-             file("Adapter of a person, instead"), text("Negative prompt", ""), number("Steps, 1 to 150", 20),
-             text("Solver: dpm, unipc, ddim, lcm", "dpm"), number("Guidance, 1 to 30", 6),
+             file("Adapter of a person, instead"), text("Negative prompt", ""), number("Steps, 1 to 150", Wish.steps),
+             text("Solver: dpm, unipc, ddim, lcm", Wish.solver), number("Guidance, 1 to 30", Wish.guidance),
              number("-1 takes a new seed", -1), number("Drop pictures below this quality, 0 to 1", 0))
     drawings = (gallery("PNG files with their settings inside"), table("What made them"), table("How far it is"),
                 file("Everything (ZIP), at the end"))
@@ -64,9 +64,9 @@ def table(label: str) -> Any:
 
 
 @GPU
-def age(prompt: str = PROMPT, person: str = "1", adapter: str | None = None, negative: str = "", steps: float = 20,
-        solver: str = "dpm", guidance: float = 6, seed: float = -1, floor: float = 0,
-        count: float = 1) -> Iterator[Answer]:
+def age(prompt: str = PROMPT, person: str = "1", adapter: str | None = None, negative: str = "",
+        steps: float = Wish.steps, solver: str = Wish.solver, guidance: float = Wish.guidance,
+        seed: float = -1, floor: float = 0, count: float = 1) -> Iterator[Answer]:
     """Somebody at the age, and in the look, that a prompt asks for.
 
     prompt: ages are child, teenager, youngadults, middleaged, elderly, old. person: 1 to 4, or a name; 0 is nobody in
@@ -79,8 +79,9 @@ def age(prompt: str = PROMPT, person: str = "1", adapter: str | None = None, neg
 
 
 @GPU
-def ages(prompt: str = PROMPT, person: str = "1", adapter: str | None = None, negative: str = "", steps: float = 20,
-         solver: str = "dpm", guidance: float = 6, seed: float = -1, floor: float = 0) -> Iterator[Answer]:
+def ages(prompt: str = PROMPT, person: str = "1", adapter: str | None = None, negative: str = "",
+         steps: float = Wish.steps, solver: str = Wish.solver, guidance: float = Wish.guidance,
+         seed: float = -1, floor: float = 0) -> Iterator[Answer]:
     """Somebody at all six ages, from one seed; the age in the prompt is replaced, its other words are kept.
 
     The parameters are those of age; so is what is returned.

@@ -14,7 +14,8 @@ NAMES = {"child": "Child", "teenager": "Teenager", "youngadults": "Young adult",
 ALL = "all"
 CHOICES = [*((name, age) for age, name in NAMES.items()), ("All six ages", ALL)]
 SPANS = prompts.SPANS
-FIRST = {"steps": 20, "solver": "dpm", "guidance": 6.0, "count": 4, "floor": 0.0, "seed": OPENING}
+FIRST = {"steps": Wish.steps, "solver": Wish.solver, "guidance": Wish.guidance, "count": 4, "floor": Wish.floor,
+         "seed": OPENING}
 SETTINGS = ("prompt", "negative", "steps", "solver", "guidance", "seed", "count", "floor")      # widgets of a Wish
 TRY = "Add words to the prompt: smiling, with glasses, bearded, with long hair, looking left …"
 

@@ -23,8 +23,8 @@ def bench(
 
     `bench vectors` times the network against a plain transcription of its equations at equal output, and, where there
     is a CUDA device, float32 against bfloat16 as one CUDA graph. `bench aging` times lessons and pictures with networks
-    as large as Stable Diffusion's, on a GPU. `bench people` times sampling people at a threshold
-    of 0.3, and says how time and memory grow from one number of them to ten times as many.
+    as large as Stable Diffusion's, on a GPU. `bench people` times sampling people at a threshold of 0.3, and says how
+    time and memory grow from one number of them to ten times as many.
     """
     import torch
 

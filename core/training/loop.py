@@ -19,7 +19,7 @@ from types import MappingProxyType
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from core.errors import SettingsError
 
@@ -260,8 +260,6 @@ def _batches(recipe: Recipe, start: int, shard: tuple[int, int], device, workers
     if not workers:
         yield from recipe.batches(start, shard, device)
         return
-    from torch.utils.data import DataLoader
-
     # a generator of its own: the process's one, which resuming restores, must not depend on how many workers there are
     ready = DataLoader(_Share(recipe, start, shard), batch_size=None, num_workers=workers, prefetch_factor=4,
                        multiprocessing_context="fork", generator=torch.Generator(), pin_memory=device.type == "cuda")

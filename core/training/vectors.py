@@ -213,10 +213,10 @@ def range_of(drawn: data.DrawnSet, count: int):
 
 def finish(recipe: VectorsRecipe, networks: dict, folder: Path, command: str) -> list[Path]:
     """Write the generator, and unless it was trained on, where people lie among the vectors; returns the paths."""
-    chosen, generator = recipe.preset, networks["generator"].generator
+    chosen, generator, onward = recipe.preset, networks["generator"].generator, ""
     if chosen.start is not None:
         generator = blended(hub.load(chosen.start, "cpu"), generator, chosen.blend)
-    onward = "" if chosen.start is None else f" on from {chosen.start} {hub.row(chosen.start).sha256[:12]}"
+        onward = f" on from {chosen.start} {hub.row(chosen.start).sha256[:12]}"
     about = (f"Vec2Face: 512 numbers to a drawn face of 112 x 112 pixels; trained{onward} on {chosen.people} drawn "
              f"people × {chosen.looks} looks, seed {chosen.seed}.")
     path = hub.save(generator, chosen.name, network="vec2face", preset=chosen.network,

@@ -1,16 +1,17 @@
 """What teaching and drawing cost with networks of Stable Diffusion's shape: here with toys of that shape."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
+from aging_toys import TOY
 
 from core import hub
 from core.bench import aging
 from core.commands.bench import large
 from core.errors import SettingsError
 
-TOYS = {"autoencoder": dict(size=64, widths=(32, 32, 64, 64)),
-        "unet": dict(size=8, widths=(32, 64, 64, 64), text=48),
-        "text": dict(vocabulary=253, width=48, depth=2, heads=3)}
+TOYS = {network: asdict(config) for network, config in TOY.items()}
 
 
 def test_everything_is_measured(monkeypatch, capsys):
