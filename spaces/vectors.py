@@ -136,14 +136,16 @@ class Tab:
             if LINE.stopped(job(mine, turn)):
                 yield self.ended(None, "Stopped")
                 return
-            marked = {"selected_index": 0}      # once, early: the page takes it for a click
+            marked = True       # once, early: the page takes it for a click
             work = LINE.turn(mine, "Somebody's faces are being drawn", EXPECTED, make(wish), far(began),
                              job(mine, turn))
             for result in work:
-                yield {self.shown: result, self.gallery: gr.update(value=tiles(result), **marked),
+                faces = tiles(result)
+                yield {self.shown: result,
+                       self.gallery: gr.update(value=faces, selected_index=0) if marked else faces,
                        **({self.seed: result.seeds[0]} if action in ("vary", "steer") else {}),
                        self.status: widgets.progress(*how_far(result), counted(result, kind))}
-                marked = {}
+                marked = False
                 if LINE.stopped(job(mine, turn)):
                     work.close()
                     yield self.ended(result, stopped_at(result))

@@ -272,6 +272,5 @@ def another(kept: Restored, chosen: Chosen) -> str:
 
 def tiles(sources: tuple[Source, ...], first: bool = True, **changes: Any) -> Any:
     """A gallery of where faces come from; `first` marks the first as picked."""
-    marked = {"selected_index": 0} if first else {}
-    return gr.update(value=[(source.picture, source.label) for source in sources], **marked, **changes)
-
+    faces = [(source.picture, source.label) for source in sources]
+    return gr.update(value=faces, selected_index=0, **changes) if first else faces

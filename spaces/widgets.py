@@ -1,5 +1,6 @@
 """What tabs share: the page's look, seed row, galleries, running and stopping, sentences to act on, endpoints."""
 
+import contextlib
 import functools
 import html
 import inspect
@@ -167,12 +168,38 @@ def computed_by(about: dict[str, str]) -> str:
                   "gradio": gr.__version__})
 
 
+ONCE = (gr.State, gr.Timer, gr.components.FormComponent)    # what others may change while a handler still yields
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def private(triggers: Any, task: Callable | None, inputs: dict[str, Any], outputs: list, **options: Any) -> Any:
     """A listener of the page's own, its inputs passed by name; the public ways in are endpoints."""
+    task = lasting(task) if inspect.isgeneratorfunction(task) else task
     return gr.on(triggers, task, inputs_kwargs=inputs, outputs=outputs, **QUIET, **options)
+
+
+def lasting(task: Callable[..., Iterator[Change]]) -> Callable[..., Iterator[Change]]:
+    """A handler whose every yield says again what earlier ones said of a widget that it leaves out.
+
+    Gradio sends differences, and the page works them into one object per widget, also while earlier yields still wait
+    there to be shown: what a later yield leaves out is gone from those too, and a slow machine never shows it. What
+    is in `ONCE` is said once; such values arrive whole.
+    """
+    @functools.wraps(task)
+    def repeating(*args: Any, **kwargs: Any) -> Iterator[Change]:
+        said: Change = {}
+        with contextlib.closing(task(*args, **kwargs)) as changes:
+            for change in changes:
+                said |= {widget: value for widget, value in change.items() if not skipped(value)}
+                yield change | {widget: dict(value) if isinstance(value, dict) else value for widget, value in
+                                said.items()}       # gradio empties the updates it is given
+                said = {widget: value for widget, value in said.items() if not isinstance(widget, ONCE)}
+    return repeating
+
+
+def skipped(value: Any) -> bool:
+    """Whether it stands for no change."""
+    return isinstance(value, dict) and value == gr.skip()
 
 
 def endpoint(task: Callable, inputs: list, outputs: list, **options: Any) -> None:

@@ -1,5 +1,6 @@
 """app.py: its options, its page, and how soon it answers."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import unquote
 
+import gradio as gr
 import pytest
 from app_server import ROOT, serving, slowdown
 
@@ -54,6 +56,44 @@ def test_listeners_are_public_by_name_or_private(page):
 def test_the_look_comes_from_nowhere_else():
     text = widgets.STYLE.read_text() + unquote(widgets.HEAD) + widgets.MARK
     assert set(re.findall(r"https?://[^\s'\"<>)]+", text)) == {"http://www.w3.org/2000/svg"}
+
+
+def test_what_a_handler_said_is_said_again_until_it_says_something_else():
+    """A page that is behind would not show it otherwise; see `lasting`."""
+    gallery, words, picture = gr.Gallery(render=False), gr.HTML(render=False), gr.Image(render=False)
+    seed, kept, clock = gr.Number(render=False), gr.State(render=False), gr.Timer(render=False)
+    closed = []
+
+    def handler():
+        try:
+            yield {gallery: gr.update(value=["a"], visible=True), seed: 3, kept: "x", clock: gr.update(active=False)}
+            yield {words: "…", picture: gr.skip()}
+            yield {gallery: gr.skip(), words: "done", picture: "p.png"}
+            yield {gallery: ["a", "b"]}
+            yield {words: "never"}
+        finally:
+            closed.append(True)
+
+    changes, seen = widgets.lasting(handler)(), []
+    for _ in range(4):
+        change = next(changes)
+        seen.append({widget: dict(value) if isinstance(value, dict) else value for widget, value in change.items()})
+        for value in change.values():
+            value.clear() if isinstance(value, dict) else None      # as gradio does
+    changes.close()
+    shows = gr.update(value=["a"], visible=True)
+    assert seen == [{gallery: shows, seed: 3, kept: "x", clock: gr.update(active=False)},
+                    {gallery: shows, words: "…", picture: gr.skip()},
+                    {gallery: shows, words: "done", picture: "p.png"},
+                    {gallery: ["a", "b"], words: "done", picture: "p.png"}]
+    assert closed == [True]
+
+
+def test_every_handler_that_yields_is_such_a_one(page):
+    private = [fn.fn for fn in page.fns.values() if fn.api_visibility == "private"]
+    yielding = [task for task in private if inspect.isgeneratorfunction(task)]
+    assert len(yielding) >= 4
+    assert {fn.__code__ for fn in yielding} == {widgets.lasting(lambda: iter(())).__code__}
 
 
 def test_a_sentence_can_not_carry_markup():

@@ -130,6 +130,14 @@ def test_it_opens_with_twelve_people(page):
     expect(page.locator(".honest").first).to_contain_text("only ever seen drawn faces")
 
 
+def test_a_slow_machine_sees_every_face_too(browser, address):
+    """Everything has arrived before the page has shown the first of it: nothing may be lost between."""
+    with visiting(browser, address) as page:
+        page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": 8})
+        page.reload()
+        done(page, faces=12)
+
+
 def test_surprise_me_and_same_again(page):
     page.locator("#generate").click()
     page.wait_for_function("document.querySelector('#gallery .caption-label').innerText.split('\\n')[1] != 'seed 1'")
@@ -137,8 +145,9 @@ def test_surprise_me_and_same_again(page):
     before = seeds(page)
     assert page.locator("#seed input").input_value() == before[0].removeprefix("seed ")
     page.get_by_label("Same again").check(force=True)
+    page.evaluate("document.querySelector('#status .progress').id = 'before'")
     page.locator("#generate").click()
-    page.wait_for_timeout(500)
+    expect(page.locator("#before")).to_have_count(0)        # something was said since
     done(page, faces=12)
     assert seeds(page) == before
 
