@@ -75,6 +75,18 @@ class Latent:
             return self.text(tokens)
         return self.text(tokens, spoken.to(self.device), self.rare_at(tokens))
 
+    def silent(self, negative: str, ageless: list[str], spoken: Tensor | None = None, emphasis: float = 0.0) -> Tensor:
+        """What guidance leads away from: the states of the empty or negative prompt, (1, T, C); or (N, T, C), those of
+        N prompts without their age mixed in, `emphasis` of the whole, so that more of the guidance goes into the age.
+
+        ageless: the N prompts; an empty one, whose prompt names no age, is led away from the negative one alone.
+        """
+        away = self.states([negative])
+        if not emphasis or not any(ageless):
+            return away
+        shares = torch.tensor([[[emphasis if prompt else 0.0]] for prompt in ageless]).to(away)      # (N, 1, 1)
+        return torch.lerp(away.expand(len(ageless), -1, -1), self.states(ageless, spoken), shares)
+
     def spoken(self, faces: Tensor) -> Tensor | None:
         """Where the token of a person with these face vectors (K, 512) begins: (C,); None where `subject` is."""
         if self.subject is None:

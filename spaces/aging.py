@@ -167,7 +167,7 @@ class Tab:
     # ---------------------------------------------------------------------------------------------------- drawing
 
     def draw(self, mine: tuple[Own, ...], picked_at: int, active: str, age: str | None, prompt: str, negative: str,
-             steps: int, solver: str, guidance: float, seed: int | None, count: int, floor: float,
+             steps: int, solver: str, guidance: float, emphasis: float, seed: int | None, count: int, floor: float,
              turn: str, request: gr.Request) -> Iterator[Change]:
         """Show pictures as they come out of the noise; a notice instead when something is wrong."""
         began, shown, clicked, age = time.monotonic(), None, age, self.asking.reread(age, prompt)
@@ -179,7 +179,8 @@ class Tab:
             return
         try:
             subject, strip = picked(active, mine, picked_at), age == ALL
-            wish = wished(subject, age, prompt, negative, steps, solver, guidance, seed, count, floor).settled()
+            wish = wished(subject, age, prompt, negative, steps, solver, guidance, emphasis, seed, count,
+                          floor).settled()
             work = LINE.turn(who(request, "draw"), "Somebody's pictures are being drawn", EXPECTED,
                              make(active, wish, strip), any_left(began), turn)
             for result in work:
@@ -310,4 +311,5 @@ def told_of(shown: Shown, at: int) -> str:
     return f"<p class='prompt'>{widgets.safe(result.prompts[at])}</p>" + widgets.facts({
         "judged": measured(result.years[at], "{:.0f} years"), "similarity": measured(result.similarity[at], "{:.3f}"),
         "quality": measured(result.quality[at], "{:.2f}"), "seed": str(result.seeds[at]),
-        "solver": f"{kept.get('solver')}, {kept.get('steps')} steps", "guidance": f"{kept.get('guidance'):g}"})
+        "solver": f"{kept.get('solver')}, {kept.get('steps')} steps", "guidance": f"{kept.get('guidance'):g}",
+        "age emphasis": f"{kept.get('emphasis'):g}"})

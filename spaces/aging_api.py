@@ -24,7 +24,8 @@ def endpoints() -> None:
     asked = (text("Prompt", PROMPT), text("Number or name of a person who ships; 0 is nobody", "1"),
              file("Adapter of a person, instead"), text("Negative prompt", ""), number("Steps, 1 to 150", Wish.steps),
              text("Solver: dpm, unipc, ddim, lcm", Wish.solver), number("Guidance, 1 to 30", Wish.guidance),
-             number("-1 takes a new seed", -1), number("Drop pictures below this quality, 0 to 1", 0))
+             number("Age emphasis, 0 to 1", Wish.emphasis), number("-1 takes a new seed", -1),
+             number("Drop pictures below this quality, 0 to 1", 0))
     drawings = (gallery("PNG files with their settings inside"), table("What made them"), table("How far it is"),
                 file("Everything (ZIP), at the end"))
     pictures = files("Pictures of one person")
@@ -66,27 +67,28 @@ def table(label: str) -> Any:
 @GPU
 def age(prompt: str = PROMPT, person: str = "1", adapter: str | None = None, negative: str = "",
         steps: float = Wish.steps, solver: str = Wish.solver, guidance: float = Wish.guidance,
-        seed: float = -1, floor: float = 0, count: float = 1) -> Iterator[Answer]:
+        emphasis: float = Wish.emphasis, seed: float = -1, floor: float = 0, count: float = 1) -> Iterator[Answer]:
     """Somebody at the age, and in the look, that a prompt asks for.
 
     prompt: ages are child, teenager, youngadults, middleaged, elderly, old. person: 1 to 4, or a name; 0 is nobody in
-    particular. adapter: the file of a person who was taught, who is drawn instead. seed: the same seed is the same
-    picture, -1 takes a new one. floor: pictures of less quality are dropped, and said.
+    particular. adapter: the file of a person who was taught, who is drawn instead. emphasis: how much of the guidance
+    goes into the age alone. seed: the same seed is the same picture, -1 takes a new one. floor: pictures of less
+    quality are dropped, and said.
     Returns pictures (previews at first), what made each, how far it is, and with the last a ZIP of everything.
     """
-    wish = Wish(prompt, negative, whom(person, adapter), steps, solver, guidance, seed, count, floor)
+    wish = Wish(prompt, negative, whom(person, adapter), steps, solver, guidance, emphasis, seed, count, floor)
     yield from answers(pipelines.load("aging").draw(wish))
 
 
 @GPU
 def ages(prompt: str = PROMPT, person: str = "1", adapter: str | None = None, negative: str = "",
          steps: float = Wish.steps, solver: str = Wish.solver, guidance: float = Wish.guidance,
-         seed: float = -1, floor: float = 0) -> Iterator[Answer]:
+         emphasis: float = Wish.emphasis, seed: float = -1, floor: float = 0) -> Iterator[Answer]:
     """Somebody at all six ages, from one seed; the age in the prompt is replaced, its other words are kept.
 
     The parameters are those of age; so is what is returned.
     """
-    wish = Wish(prompt, negative, whom(person, adapter), steps, solver, guidance, seed, floor=floor)
+    wish = Wish(prompt, negative, whom(person, adapter), steps, solver, guidance, emphasis, seed, floor=floor)
     yield from answers(pipelines.load("aging").strip(wish))
 
 
@@ -129,14 +131,14 @@ def adapter_facts(adapter: str) -> dict[str, Any]:
 
 
 def aged_settings_of(picture: str) -> dict[str, Any]:
-    """What a PNG made here remembers: prompt, person, steps, solver, guidance, seed; {} for any other file."""
+    """What a PNG made here remembers: prompt, person, seed and how it was drawn; {} for any other file."""
     kept = pipelines.load("aging").settings_of(picture)
     if kept is None:
         return {}
     wish = kept.wish
     return {"prompt": wish.prompt, "negative": wish.negative, "person": kept.subject, "steps": wish.steps,
-            "solver": wish.solver, "guidance": wish.guidance, "seed": wish.seed, "floor": wish.floor,
-            "checkpoint": kept.checkpoint}
+            "solver": wish.solver, "guidance": wish.guidance, "emphasis": wish.emphasis, "seed": wish.seed,
+            "floor": wish.floor, "checkpoint": kept.checkpoint}
 
 
 def about_aging() -> dict[str, str]:

@@ -14,9 +14,9 @@ NAMES = {"child": "Child", "teenager": "Teenager", "youngadults": "Young adult",
 ALL = "all"
 CHOICES = [*((name, age) for age, name in NAMES.items()), ("All six ages", ALL)]
 SPANS = prompts.SPANS
-FIRST = {"steps": Wish.steps, "solver": Wish.solver, "guidance": Wish.guidance, "count": 4, "floor": Wish.floor,
-         "seed": OPENING}
-SETTINGS = ("prompt", "negative", "steps", "solver", "guidance", "seed", "count", "floor")      # widgets of a Wish
+FIRST = {"steps": Wish.steps, "solver": Wish.solver, "guidance": Wish.guidance, "emphasis": Wish.emphasis,
+         "count": 4, "floor": Wish.floor, "seed": OPENING}
+SETTINGS = ("prompt", "negative", "steps", "solver", "guidance", "emphasis", "seed", "count", "floor")  # of a Wish
 TRY = "Add words to the prompt: smiling, with glasses, bearded, with long hair, looking left …"
 
 
@@ -45,6 +45,9 @@ class Asking:
         self.steps = gr.Slider(1, STEPS, FIRST["steps"], step=1, label="Steps", elem_id="aging-steps")
         self.guidance = gr.Slider(1, GUIDANCE, FIRST["guidance"], step=0.5, label="Guidance", elem_id="aging-guidance",
                                   info="How strictly it follows the words; 1 is not at all.")
+        self.emphasis = gr.Slider(0, 1, FIRST["emphasis"], step=0.05, label="Age emphasis", elem_id="aging-emphasis",
+                                  info="How much of the guidance goes into the age alone; 0 as in the paper. More is "
+                                       "older and younger, and less like the person.")
         self.floor = gr.Slider(0, 1, FIRST["floor"], step=0.05, label="Drop pictures of less quality than",
                                elem_id="aging-floor", info="0 drops none; the paper's filter is 0.4.")
         with gr.Row(elem_classes="buttons"):
@@ -73,12 +76,12 @@ class Asking:
     @property
     def how(self) -> list:
         """The widgets that `preset` changes."""
-        return [self.solver, self.steps, self.guidance, self.count]
+        return [self.solver, self.steps, self.guidance, self.emphasis, self.count]
 
     def preset(self, values: dict[str, Any]) -> Change:
-        """Solver, steps, guidance and count as in a preset."""
+        """Solver, steps, guidance, emphasis and count as in a preset."""
         return {self.solver: values["solver"], self.steps: values["steps"], self.guidance: values["guidance"],
-                self.count: values.get("count", gr.skip())}
+                self.emphasis: values["emphasis"], self.count: values.get("count", gr.skip())}
 
     def suited(self, choice: Any) -> Change:
         """What a choice of checkpoints can do: whether it can draw in four steps."""
@@ -106,7 +109,7 @@ def solvers(quick: bool) -> list[tuple[str, str]]:
 
 
 def wished(subject: Any, age: str | None, prompt: str, negative: str, steps: int, solver: str, guidance: float,
-           seed: int | None, count: int, floor: float) -> Wish:
+           emphasis: float, seed: int | None, count: int, floor: float) -> Wish:
     """What the widgets say, as one wish."""
     return Wish(prompt=prompt, negative=negative, subject=subject, steps=steps, solver=solver, guidance=guidance,
-                seed=seed, count=1 if age == ALL else count, floor=floor)
+                emphasis=emphasis, seed=seed, count=1 if age == ALL else count, floor=floor)

@@ -51,7 +51,8 @@ def apart(a: str, b: str) -> int:
 @pytest.mark.parametrize("wrong", [
     dict(steps=float("nan")), dict(steps=True), dict(steps=0), dict(steps=1e30), dict(steps="20"), dict(steps=2.5),
     dict(count=0), dict(count=17), dict(count=True), dict(count=None), dict(guidance=float("nan")), dict(guidance=0.5),
-    dict(guidance=1e30), dict(guidance=True), dict(floor=-0.1), dict(floor=float("inf")), dict(floor=[1]),
+    dict(guidance=1e30), dict(guidance=True), dict(emphasis=1.1), dict(emphasis=None),
+    dict(floor=-0.1), dict(floor=float("inf")), dict(floor=[1]),
     dict(solver="euler"), dict(solver=["dpm"]), dict(solver=None), dict(seed=1e30), dict(seed=0.5), dict(seed=True),
     dict(seed=float("nan")), dict(seed="7"), dict(prompt=""), dict(prompt="  "), dict(prompt=None), dict(prompt=7),
     dict(prompt="a " * 300), dict(negative=None), dict(negative="a" * 401),
@@ -201,10 +202,35 @@ def test_the_floor_drops_pictures_and_says_which(system):
     assert sum(note.startswith("Dropped the picture of seed") for note in result.notes) == 2
 
 
+def test_emphasis_is_for_prompts_that_name_an_age(system):
+    wishes = [replace(OLD, prompt=prompt, emphasis=emphasis) for prompt in (OLD.prompt, "photo of a person")
+              for emphasis in (0.0, 0.8)]
+    without, much, nothing, neither = (last(system.draw(wish)).images[0] for wish in wishes)
+    assert apart(without, much) > 1 and apart(nothing, neither) == 0
+
+
+def test_guidance_leads_away_from_the_prompt_without_its_age(system):
+    base = system.latent
+    empty, short = base.states(["bald"]), base.states(["photo of a person, smiling"])
+    states, silent = system._states(["photo of a person as old, smiling", "photo of a person"], "bald", None, 0.25)
+    assert torch.equal(states, base.states(["photo of a person as old, smiling", "photo of a person"]))
+    assert torch.allclose(silent, torch.cat([0.75 * empty + 0.25 * short, empty]), atol=1e-5)
+    assert torch.equal(system._states(["photo of a person as old"], "bald", None, 0.0)[1], empty)
+
+
+def test_a_picture_from_before_there_was_emphasis_had_none(system, tmp_path):
+    result = last(system.draw(replace(OLD, emphasis=0.3)))
+    kept = dict(result.settings[0])
+    assert kept.pop("emphasis") == 0.3
+    path = images.save(Image.open(result.images[0]), kept, tmp_path)
+    assert system.settings_of(path).wish.emphasis == 0.0
+
+
 def test_a_picture_makes_itself_again(system):
-    result = last(system.draw(replace(OLD, count=2, guidance=3.0, solver="unipc", negative="bald", floor=0.01)))
+    asked = replace(OLD, count=2, guidance=3.0, emphasis=0.2, solver="unipc", negative="bald", floor=0.01)
+    result = last(system.draw(asked))
     restored = system.settings_of(result.images[1])
-    assert restored.wish == replace(OLD, seed=4, count=2, guidance=3.0, solver="unipc", negative="bald", floor=0.01)
+    assert restored.wish == replace(asked, seed=4)
     assert restored.checkpoint == "tiny"
     assert apart(last(system.draw(replace(restored.wish, count=1))).images[0], result.images[1]) <= 1
 

@@ -144,8 +144,9 @@ def test_the_papers_settings_and_what_overrules_them(monkeypatch, tmp_path):
     command("--paper", "--out", tmp_path, "--seed", "1")
     command("--paper", "--out", tmp_path, "--seed", "1", "--steps", "30", "--count", "2", "--negative", "hat")
     first, second = (wish for _, wish in fake.asked)
-    assert (first.solver, first.steps, first.guidance, first.count) == tuple(
-        PAPER[name] for name in ("solver", "steps", "guidance", "count")) == ("ddim", 100, 10.0, 8)
+    assert (first.solver, first.steps, first.guidance, first.emphasis, first.count) == tuple(
+        PAPER[name] for name in ("solver", "steps", "guidance", "emphasis", "count")) == (
+        "ddim", 100, 10.0, 0.0, 8)
     assert (second.solver, second.steps, second.count, second.negative) == ("ddim", 30, 2, "hat")
 
 

@@ -189,7 +189,7 @@ def test_ways_differ_in_the_terms_alone():
 
 
 def test_what_is_kept_is_named_by_all_that_made_it(monkeypatch):
-    monkeypatch.setattr(lessons, "default_sampler", lambda: lessons.Sampler("dpm", 20, 5.0))
+    monkeypatch.setattr(lessons, "default_sampler", lambda: lessons.Sampler("dpm", 20, 5.0, 0.5))
     hashes = {"aging-unet-tiny": "a"}
     monkeypatch.setattr(lessons, "made_by", lambda: hashes)
     names = {lessons.kept(way, number).name for way in lessons.WAYS for number in (0, 1)}
@@ -198,13 +198,13 @@ def test_what_is_kept_is_named_by_all_that_made_it(monkeypatch):
     assert lessons.kept(lessons.WAYS[0], 0).name not in names
     hashes["aging-unet-tiny"] = "a"
     assert lessons.kept(lessons.WAYS[0], 0).name in names
-    monkeypatch.setattr(lessons, "default_sampler", lambda: lessons.Sampler("dpm", 25, 5.0))
+    monkeypatch.setattr(lessons, "default_sampler", lambda: lessons.Sampler("dpm", 25, 5.0, 0.5))
     assert lessons.kept(lessons.WAYS[0], 0).name not in names
 
 
 def test_a_cut_run_goes_on(monkeypatch, tmp_path):
     monkeypatch.setenv("FACET_CACHE", str(tmp_path))
-    monkeypatch.setattr(lessons, "default_sampler", lambda: lessons.Sampler("dpm", 20, 5.0))
+    monkeypatch.setattr(lessons, "default_sampler", lambda: lessons.Sampler("dpm", 20, 5.0, 0.5))
     monkeypatch.setattr(lessons, "made_by", dict)
     monkeypatch.setattr(lessons, "drawn", lambda subject, seeds, sampler: np.full((24, 8, 8, 3), subject[1], np.uint8))
     taught = []
@@ -249,11 +249,12 @@ def test_a_person_is_drawn_age_by_age_from_the_same_seeds(toy):
 
     subject = Subject("a", "wzx", "tiny", "", {}, torch.randn(32), torch.randn(4, 512),
                       np.zeros((128, 128, 3), np.uint8))
-    sampler = lessons.Sampler("dpm", 2, 3.0)
+    sampler = lessons.Sampler("dpm", 2, 3.0, 0.5)
     found = lessons.drawn(subject, [5, 6], sampler)
     assert found.shape == (12, 32, 32, 3) and found.dtype == np.uint8
     prompt = f"{words.SUBJECT.format('wzx')} as {ALL[2]}"
-    alone = list(latent.denoise(toy.unet, toy.states([prompt], subject.spoken), toy.states([""]), [6], "dpm", 2, 3.0))
+    silent = (toy.states([""]) + toy.states([words.SUBJECT.format("wzx")], subject.spoken)) / 2
+    alone = list(latent.denoise(toy.unet, toy.states([prompt], subject.spoken), silent, [6], "dpm", 2, 3.0))
     with torch.no_grad():
         picture = toy.autoencoder.decode(alone[-1].latents)[0]
     expected = ((picture.clamp(-1, 1) + 1) * 127.5).round().permute(1, 2, 0)

@@ -187,8 +187,9 @@ class Aging(Files, Teaching):
         found = Aged(steps=wish.steps * len(parts), total=len(rows), notes=notes)
         adapter = fingerprint(wish.subject)
         unet, folder, passing = self._unet(wish, adapter), self._new_folder(), self._passing_folder()
+        spoken = None if wish.subject is None else wish.subject.spoken
         for number, part in enumerate(parts):
-            states, silent = self._states([drawn for _, drawn in rows[part]], negative, wish.subject)
+            states, silent = self._states([drawn for _, drawn in rows[part]], negative, spoken, wish.emphasis)
             told = time.monotonic()
             for step in latent.denoise(unet, states, silent, seeds[part], wish.solver, wish.steps, wish.guidance):
                 done, shows = number * wish.steps + step.index, step.index % max(1, step.total // PREVIEWS) == 0
@@ -201,13 +202,14 @@ class Aging(Files, Teaching):
             found = self._finished(replace(found, step=done, preview=()), wish, step.latents, about, folder)
             yield found
 
-    def _states(self, drawn: list[str], negative: str, subject: "Subject | None") -> "tuple[Tensor, Tensor]":
-        """States of the prompts (N, T, C) and of the negative one (1, T, C)."""
+    def _states(self, drawn: list[str], negative: str, spoken: "Tensor | None",
+                emphasis: float) -> "tuple[Tensor, Tensor]":
+        """States of the prompts (N, T, C), and of what guidance leads away from, (1, T, C) or (N, T, C)."""
         import torch
 
+        ageless = [short if (short := prompts.without_age(prompt)) != prompt else "" for prompt in drawn]
         with torch.no_grad():
-            return (self.latent.states(drawn, None if subject is None else subject.spoken),
-                    self.latent.states([negative]))
+            return self.latent.states(drawn, spoken), self.latent.silent(negative, ageless, spoken, emphasis)
 
     # -------------------------------------------------------------------------------------------- denoisers
 
@@ -313,7 +315,8 @@ class Aging(Files, Teaching):
         return {"system": "aging", **self.about, "prompt": asked, "drawn": drawn, "negative": wish.negative,
                 "subject": "" if person is None else person.name, "token": "" if person is None else person.token,
                 "adapter": adapter, "group": prompts.age_in(asked) or "", "steps": wish.steps, "solver": wish.solver,
-                "guidance": wish.guidance, "seed": seed, "count": wish.count, "at": at, "floor": wish.floor}
+                "guidance": wish.guidance, "emphasis": wish.emphasis, "seed": seed, "count": wish.count, "at": at,
+                "floor": wish.floor}
 
     def settings_of(self, path: str | Path) -> Restored | None:
         """What a picture made here remembers; None for other files. Strangers write files too: all is checked."""
@@ -322,11 +325,11 @@ class Aging(Files, Teaching):
         kept = images.settings_of(path)
         if not kept or kept.get("system") != "aging" or "preview" in kept:
             return None
-        asked = ("prompt", "negative", "steps", "solver", "guidance", "seed", "count", "floor")
+        asked = ("prompt", "negative", "steps", "solver", "guidance", "emphasis", "seed", "count", "floor")
         wanted = {name: kept[name] for name in asked if name in kept}
         adapter = str(kept.get("adapter", ""))[:64]
         person = next((each for each in self.subjects if adapter and fingerprint(each) == adapter), None)
-        wish = Wish(**{"prompt": "", **wanted}, subject=person).settled()
+        wish = Wish(**{"prompt": "", "emphasis": 0.0, **wanted}, subject=person).settled()     # older ones had none
         made_by = {choice.unet: choice.name for choice in checkpoints.choices("aging")}
         return Restored(wish, str(kept.get("subject", ""))[:60], adapter, made_by.get(str(kept.get("checkpoint"))))
 

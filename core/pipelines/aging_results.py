@@ -19,9 +19,9 @@ STEPS = 150             # of a solver, at most
 STEPS_LCM = 50          # of LCM: it was distilled from so many
 GUIDANCE = 30.0         # at most; 1 is none
 SOLVERS = {"dpm": "DPM-Solver++", "unipc": "UniPC", "ddim": "DDIM", "lcm": "LCM"}      # the first is the default
-PAPER = {"solver": "ddim", "steps": 100, "guidance": 10.0, "count": 8}      # Banerjee et al.: η = 0
+PAPER = {"solver": "ddim", "steps": 100, "guidance": 10.0, "emphasis": 0.0, "count": 8}      # Banerjee et al.: η = 0
 OPENING = 1     # seed of the strip that the page opens with: whoever ships first, everything else as it comes
-QUICK = {"solver": "lcm", "steps": 4, "guidance": 1.0}                      # with the LCM-LoRA
+QUICK = {"solver": "lcm", "steps": 4, "guidance": 1.0, "emphasis": 0.0}     # with the LCM-LoRA
 FEWEST_TAUGHT, MOST_TAUGHT = 5, 20      # pictures of a person who is taught
 MOST_STEPS = 800        # of teaching: a few minutes, while nobody else can draw
 
@@ -31,9 +31,10 @@ class Wish:
     """What somebody wants to see. Raises SettingsError for what can't be, or may not be.
 
     prompt: words; a subject's token is put in where it is missing. negative: words to lead away from. subject: who;
-    None is anybody. steps: 1 .. STEPS, of LCM 1 .. STEPS_LCM. solver: one of SOLVERS. guidance: 1 .. GUIDANCE. seed:
-    None or -1 takes a new one; the pictures after the first have the seeds after it. count: 1 .. MOST. floor: quality
-    in [0, 1] below which a picture is dropped.
+    None is anybody. steps: 1 .. STEPS, of LCM 1 .. STEPS_LCM. solver: one of SOLVERS. guidance: 1 .. GUIDANCE.
+    emphasis: 0 .. 1, how much of what guidance leads away from is the same prompt without its age; 0 as in the paper.
+    seed: None or -1 takes a new one; the pictures after the first have the seeds after it. count: 1 .. MOST. floor:
+    quality in [0, 1] below which a picture is dropped.
     """
 
     prompt: str
@@ -42,6 +43,7 @@ class Wish:
     steps: int = 20
     solver: str = "dpm"
     guidance: float = 6.0
+    emphasis: float = 0.5
     seed: int | None = None
     count: int = 1
     floor: float = 0.0
@@ -59,13 +61,14 @@ class Wish:
         whole(self.steps, "steps", 1, STEPS if self.solver != "lcm" else STEPS_LCM)
         whole(self.count, "count", 1, MOST)
         number(self.guidance, "guidance", 1, GUIDANCE)
+        number(self.emphasis, "age emphasis", 0, 1)
         number(self.floor, "quality floor", 0, 1)
         settle_seed(self.seed)
 
     def settled(self) -> "Wish":
         """The same with its seed chosen and its numbers of the right kind."""
         return replace(self, seed=settle_seed(self.seed), steps=int(self.steps), count=int(self.count),
-                       guidance=float(self.guidance), floor=float(self.floor))
+                       guidance=float(self.guidance), emphasis=float(self.emphasis), floor=float(self.floor))
 
 
 class Dropped(NamedTuple):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from core import words
 from core.errors import SettingsError
 from core.pipelines import checkpoints, prompts
-from core.pipelines.aging_results import MOST_STEPS, Checked, Taught
+from core.pipelines.aging_results import MOST_STEPS, Checked, Taught, Wish
 from core.pipelines.checks import whole
 from core.pipelines.uploads import Uploads, enough
 from core.pipelines.waiting import Job, Line, in_words
@@ -121,15 +121,12 @@ class Teaching(Uploads):
 
     def _shown(self, teacher: "Teacher") -> str | None:
         """The person as known now, at the ages SHOWN side by side: path of a PNG; None if nobody should see it."""
-        import torch
-
         from core import images, latent
 
         said = [words.OF_SUBJECT.format(teacher.token, age) for age in SHOWN]
         spoken = None if teacher.spoken is None else teacher.spoken.detach()
-        with torch.no_grad():
-            states, silent = self.latent.states(said, spoken), self.latent.states([""])
-        *_, step = latent.denoise(teacher.unet(), states, silent, [0] * len(said), steps=PREVIEW_STEPS)
+        states = self._states(said, "", spoken, Wish.emphasis)
+        *_, step = latent.denoise(teacher.unet(), *states, [0] * len(said), steps=PREVIEW_STEPS)
         pictures = self._pictures(step.latents)
         if any(self._flagged(pictures)):
             return None

@@ -61,6 +61,7 @@ class Sampler:
     solver: str
     steps: int
     guidance: float
+    emphasis: float
 
 
 def default_sampler() -> Sampler:
@@ -68,7 +69,7 @@ def default_sampler() -> Sampler:
     from core.pipelines.aging_results import Wish
 
     wish = Wish("a person")
-    return Sampler(wish.solver, wish.steps, wish.guidance)
+    return Sampler(wish.solver, wish.steps, wish.guidance, wish.emphasis)
 
 
 def preset_of(way: Way) -> "Preset":
@@ -115,9 +116,10 @@ def drawn(subject: "Subject", seeds: Sequence[int], sampler: Sampler) -> np.ndar
 
     base = latent.load(subject.base)
     unet, prompts = adapted(base.unet, subject), [subject.prompt(age) for age in words.GROUPS]
-    states, silent = base.states(prompts, subject.spoken), base.states([""])
-    steps = list(latent.denoise(unet, states.repeat_interleave(len(seeds), 0), silent, [*seeds] * len(prompts),
-                                **asdict(sampler)))
+    states = base.states(prompts, subject.spoken)
+    silent = base.silent("", [subject.prompt()] * len(prompts), subject.spoken, sampler.emphasis)
+    rows = (each.expand_as(states).repeat_interleave(len(seeds), 0) for each in (states, silent))
+    steps = list(latent.denoise(unet, *rows, [*seeds] * len(prompts), sampler.solver, sampler.steps, sampler.guidance))
     return np.concatenate([to_uint8(base.autoencoder.decode(part)) for part in steps[-1].latents.split(8)])
 
 
