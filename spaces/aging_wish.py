@@ -46,8 +46,8 @@ class Asking:
         self.guidance = gr.Slider(1, GUIDANCE, FIRST["guidance"], step=0.5, label="Guidance", elem_id="aging-guidance",
                                   info="How strictly it follows the words; 1 is not at all.")
         self.emphasis = gr.Slider(0, 1, FIRST["emphasis"], step=0.05, label="Age emphasis", elem_id="aging-emphasis",
-                                  info="How much of the guidance goes into the age alone; 0 as in the paper. More is "
-                                       "older and younger, and less like the person.")
+                                  info="How much of the guidance goes into the age alone. More makes old people older "
+                                       "and children younger, and all less like the person.")
         self.floor = gr.Slider(0, 1, FIRST["floor"], step=0.05, label="Drop pictures of less quality than",
                                elem_id="aging-floor", info="0 drops none; the paper's filter is 0.4.")
         with gr.Row(elem_classes="buttons"):

@@ -218,7 +218,7 @@ def test_guidance_leads_away_from_the_prompt_without_its_age(system):
     assert torch.equal(system._states(["photo of a person as old"], "bald", None, 0.0)[1], empty)
 
 
-def test_a_picture_from_before_there_was_emphasis_had_none(system, tmp_path):
+def test_a_picture_from_before_there_was_emphasis_comes_back_as_it_was(system, tmp_path):
     result = last(system.draw(replace(OLD, emphasis=0.3)))
     kept = dict(result.settings[0])
     assert kept.pop("emphasis") == 0.3

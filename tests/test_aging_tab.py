@@ -194,7 +194,7 @@ def test_networks_that_are_missing_are_said_on_the_page(monkeypatch):
         tab = aging.Tab()
     monkeypatch.setattr(pipelines, "load", missing)
     assert "aging-unet-tiny is missing." in tab.open(None, (), 0, "tiny")[tab.notice]
-    asked = ("old", "photo of a wzx person as old", "", 20, "dpm", 5.0, 1, 1, 0.0)
+    asked = ("old", "photo of a wzx person as old", "", 20, "dpm", 5.0, 0.0, 1, 1, 0.0)
     drawn = list(tab.draw((), 0, "tiny", *asked, "turn", request=None))
     assert "aging-unet-tiny is missing." in drawn[-1][tab.notice]
     assert drawn[-1][tab.asking.stop]["visible"] is False

@@ -31,8 +31,8 @@ def aging(
                                                                             show_default=False)] = None,
     guidance: Annotated[float | None, Option(min=1, max=30, help="How hard the prompt pulls.",
                                              show_default=False)] = None,
-    emphasis: Annotated[float | None, Option(min=0, max=1, help="How much of that goes into the age alone; 0 as in the "
-                                                                "paper.", show_default=False)] = None,
+    emphasis: Annotated[float | None, Option(min=0, max=1, help="How much of that goes into the age alone; none "
+                                                                "unless asked.", show_default=False)] = None,
     floor: Annotated[float, Option(min=0, max=1, help="Drop pictures that the judge finds worse than this.")] = 0.0,
     paper: Annotated[bool, Option("--paper", help="As the paper draws: DDIM, 100 steps, guidance 10, 8 "
                                                   "pictures.")] = False,

@@ -329,7 +329,7 @@ class Aging(Files, Teaching):
         wanted = {name: kept[name] for name in asked if name in kept}
         adapter = str(kept.get("adapter", ""))[:64]
         person = next((each for each in self.subjects if adapter and fingerprint(each) == adapter), None)
-        wish = Wish(**{"prompt": "", "emphasis": 0.0, **wanted}, subject=person).settled()     # older ones had none
+        wish = Wish(**{"prompt": "", **wanted}, subject=person).settled()
         made_by = {choice.unet: choice.name for choice in checkpoints.choices("aging")}
         return Restored(wish, str(kept.get("subject", ""))[:60], adapter, made_by.get(str(kept.get("checkpoint"))))
 

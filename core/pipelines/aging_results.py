@@ -32,7 +32,7 @@ class Wish:
 
     prompt: words; a subject's token is put in where it is missing. negative: words to lead away from. subject: who;
     None is anybody. steps: 1 .. STEPS, of LCM 1 .. STEPS_LCM. solver: one of SOLVERS. guidance: 1 .. GUIDANCE.
-    emphasis: 0 .. 1, how much of what guidance leads away from is the same prompt without its age; 0 as in the paper.
+    emphasis: 0 .. 1, how much of what guidance leads away from is the same prompt without its age; none in the paper.
     seed: None or -1 takes a new one; the pictures after the first have the seeds after it. count: 1 .. MOST. floor:
     quality in [0, 1] below which a picture is dropped.
     """
@@ -43,7 +43,7 @@ class Wish:
     steps: int = 20
     solver: str = "dpm"
     guidance: float = 6.0
-    emphasis: float = 0.5
+    emphasis: float = 0.0
     seed: int | None = None
     count: int = 1
     floor: float = 0.0
