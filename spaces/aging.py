@@ -312,4 +312,4 @@ def told_of(shown: Shown, at: int) -> str:
         "judged": measured(result.years[at], "{:.0f} years"), "similarity": measured(result.similarity[at], "{:.3f}"),
         "quality": measured(result.quality[at], "{:.2f}"), "seed": str(result.seeds[at]),
         "solver": f"{kept.get('solver')}, {kept.get('steps')} steps", "guidance": f"{kept.get('guidance'):g}",
-        "age emphasis": f"{kept.get('emphasis'):g}"})
+        **({"age emphasis": f"{kept['emphasis']:g}"} if kept.get("emphasis") else {})})

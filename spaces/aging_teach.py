@@ -92,7 +92,7 @@ class Teaching:
         taught = [self.notice, self.status, self.board, self.preview, self.curve, self.adapter, self.go, self.stop,
                   self.waiting.clock, self.learnt]
         begun = self.waiting.listen([self.go.click]).then(turned, outputs=self.job, **widgets.QUIET)
-        lesson = begun.then(widgets.lasting(self.teach), inputs_kwargs=asked, outputs=taught, **widgets.GPU_TURN,
+        lesson = begun.then(widgets.repeating(self.teach), inputs_kwargs=asked, outputs=taught, **widgets.GPU_TURN,
                             **widgets.QUIET)
         lesson.then(self.join, inputs_kwargs={"learnt": self.learnt, "active": active, "prompt": prompt, **mine},
                     outputs=[self.learnt, *people.changed, prompt, turn], **widgets.QUIET)

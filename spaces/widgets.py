@@ -168,17 +168,17 @@ def computed_by(about: dict[str, str]) -> str:
                   "gradio": gr.__version__})
 
 
-ONCE = (gr.State, gr.Timer, gr.components.FormComponent)    # what others may change while a handler still yields
+ONCE = (gr.State, gr.Timer, gr.HTML, gr.Markdown, gr.components.FormComponent)     # others change them meanwhile
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def private(triggers: Any, task: Callable | None, inputs: dict[str, Any], outputs: list, **options: Any) -> Any:
     """A listener of the page's own, its inputs passed by name; the public ways in are endpoints."""
-    task = lasting(task) if inspect.isgeneratorfunction(task) else task
+    task = repeating(task) if inspect.isgeneratorfunction(task) else task
     return gr.on(triggers, task, inputs_kwargs=inputs, outputs=outputs, **QUIET, **options)
 
 
-def lasting(task: Callable[..., Iterator[Change]]) -> Callable[..., Iterator[Change]]:
+def repeating(task: Callable[..., Iterator[Change]]) -> Callable[..., Iterator[Change]]:
     """A handler whose every yield says again what earlier ones said of a widget that it leaves out.
 
     Gradio sends differences, and the page works them into one object per widget, also while earlier yields still wait
@@ -186,7 +186,7 @@ def lasting(task: Callable[..., Iterator[Change]]) -> Callable[..., Iterator[Cha
     is in `ONCE` is said once; such values arrive whole.
     """
     @functools.wraps(task)
-    def repeating(*args: Any, **kwargs: Any) -> Iterator[Change]:
+    def again(*args: Any, **kwargs: Any) -> Iterator[Change]:
         said: Change = {}
         with contextlib.closing(task(*args, **kwargs)) as changes:
             for change in changes:
@@ -194,7 +194,7 @@ def lasting(task: Callable[..., Iterator[Change]]) -> Callable[..., Iterator[Cha
                 yield change | {widget: dict(value) if isinstance(value, dict) else value for widget, value in
                                 said.items()}       # gradio empties the updates it is given
                 said = {widget: value for widget, value in said.items() if not isinstance(widget, ONCE)}
-    return repeating
+    return again
 
 
 def skipped(value: Any) -> bool:

@@ -59,14 +59,14 @@ def test_the_look_comes_from_nowhere_else():
 
 
 def test_what_a_handler_said_is_said_again_until_it_says_something_else():
-    """A page that is behind would not show it otherwise; see `lasting`."""
-    gallery, words, picture = gr.Gallery(render=False), gr.HTML(render=False), gr.Image(render=False)
-    seed, kept, clock = gr.Number(render=False), gr.State(render=False), gr.Timer(render=False)
+    """A page that is behind would not show it otherwise; see `repeating`."""
+    gallery, words, picture = gr.Gallery(render=False), gr.Label(render=False), gr.Image(render=False)
+    seed, kept, notice = gr.Number(render=False), gr.State(render=False), gr.HTML(render=False)
     closed = []
 
     def handler():
         try:
-            yield {gallery: gr.update(value=["a"], visible=True), seed: 3, kept: "x", clock: gr.update(active=False)}
+            yield {gallery: gr.update(value=["a"], visible=True), seed: 3, kept: "x", notice: ""}
             yield {words: "…", picture: gr.skip()}
             yield {gallery: gr.skip(), words: "done", picture: "p.png"}
             yield {gallery: ["a", "b"]}
@@ -74,7 +74,7 @@ def test_what_a_handler_said_is_said_again_until_it_says_something_else():
         finally:
             closed.append(True)
 
-    changes, seen = widgets.lasting(handler)(), []
+    changes, seen = widgets.repeating(handler)(), []
     for _ in range(4):
         change = next(changes)
         seen.append({widget: dict(value) if isinstance(value, dict) else value for widget, value in change.items()})
@@ -82,7 +82,7 @@ def test_what_a_handler_said_is_said_again_until_it_says_something_else():
             value.clear() if isinstance(value, dict) else None      # as gradio does
     changes.close()
     shows = gr.update(value=["a"], visible=True)
-    assert seen == [{gallery: shows, seed: 3, kept: "x", clock: gr.update(active=False)},
+    assert seen == [{gallery: shows, seed: 3, kept: "x", notice: ""},
                     {gallery: shows, words: "…", picture: gr.skip()},
                     {gallery: shows, words: "done", picture: "p.png"},
                     {gallery: ["a", "b"], words: "done", picture: "p.png"}]
@@ -93,7 +93,7 @@ def test_every_handler_that_yields_is_such_a_one(page):
     private = [fn.fn for fn in page.fns.values() if fn.api_visibility == "private"]
     yielding = [task for task in private if inspect.isgeneratorfunction(task)]
     assert len(yielding) >= 4
-    assert {fn.__code__ for fn in yielding} == {widgets.lasting(lambda: iter(())).__code__}
+    assert {fn.__code__ for fn in yielding} == {widgets.repeating(lambda: iter(())).__code__}
 
 
 def test_a_sentence_can_not_carry_markup():
