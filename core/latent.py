@@ -75,7 +75,7 @@ class Latent:
             return self.text(tokens)
         return self.text(tokens, spoken.to(self.device), self.rare_at(tokens))
 
-    def silent(self, negative: str, ageless: list[str], spoken: Tensor | None = None, emphasis: float = 0.0) -> Tensor:
+    def silent(self, negative: str, ageless: list[str], spoken: Tensor | None, emphasis: float) -> Tensor:
         """What guidance leads away from: the states of the empty or negative prompt, (1, T, C); or (N, T, C), those of
         N prompts without their age mixed in, `emphasis` of the whole, so that more of the guidance goes into the age.
 

@@ -216,6 +216,7 @@ def test_guidance_leads_away_from_the_prompt_without_its_age(system):
     assert torch.equal(states, base.states(["photo of a person as old, smiling", "photo of a person"]))
     assert torch.allclose(silent, torch.cat([0.75 * empty + 0.25 * short, empty]), atol=1e-5)
     assert torch.equal(system._states(["photo of a person as old"], "bald", None, 0.0)[1], empty)
+    assert torch.equal(system._states(["photo of a person, "], "bald", None, 0.25)[1], empty)
 
 
 def test_a_picture_from_before_there_was_emphasis_comes_back_as_it_was(system, tmp_path):

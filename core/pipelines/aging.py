@@ -207,7 +207,7 @@ class Aging(Files, Teaching):
         """States of the prompts (N, T, C), and of what guidance leads away from, (1, T, C) or (N, T, C)."""
         import torch
 
-        ageless = [short if (short := prompts.without_age(prompt)) != prompt else "" for prompt in drawn]
+        ageless = [prompts.without_age(prompt) if prompts.age_in(prompt) else "" for prompt in drawn]
         with torch.no_grad():
             return self.latent.states(drawn, spoken), self.latent.silent(negative, ageless, spoken, emphasis)
 
