@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import pickle
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 
 import hub_place
 import pytest
@@ -327,7 +327,8 @@ def test_importing_the_hub_is_cheap():
 
 
 def test_errors_keep_sentence_and_step():
-    error = pickle.loads(pickle.dumps(CheckpointError("It is gone", "fetch it")))
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:
+        error = other.submit(CheckpointError, "It is gone", "fetch it").result()
     assert (error.message, error.next_step, str(error)) == ("It is gone", "fetch it", "It is gone\n  fetch it")
     assert isinstance(error, FacetError)
 
