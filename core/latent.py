@@ -21,7 +21,7 @@ from core import hub, words
 from core.errors import SettingsError
 from core.models.subject import mean_face
 from core.models.unet import NOISE
-from core.sampling import generators
+from core.sampling import GUIDANCE, generators
 
 if TYPE_CHECKING:
     from core.models.autoencoder import Autoencoder
@@ -68,12 +68,22 @@ class Latent:
         """Of the denoiser's numbers."""
         return next(self.unet.parameters()).dtype
 
-    def states(self, prompts: list[str], spoken: Tensor | None = None) -> Tensor:
-        """The states of prompts, (N, T, C). spoken: (C,) or (N, C), what a rare token in them stands for."""
+    def states(self, prompts: list[str], spoken: Tensor | None = None, ages: Sequence[float] | None = None) -> Tensor:
+        """The states of prompts, (N, T, C). spoken: (C,) or (N, C), what a rare token in them stands for.
+
+        ages: where the six ages of `words.GROUPS` lie for whom the token means, see `between`; None leaves the words as
+        they are. Prompts about others are not given any.
+        """
         tokens = self.tokens(prompts).to(self.device)
         if spoken is None:
             return self.text(tokens)
-        return self.text(tokens, spoken.to(self.device), self.rare_at(tokens))
+        spoken, at = spoken.to(self.device), self.rare_at(tokens)
+        if ages is None:
+            return self.text(tokens, spoken, at)
+        table, group = self.text.clip.embeddings.token_embedding.weight, words.ages_at(tokens)      # (…, C), (N, T)
+        said = between(table[words.age_tokens()], ages)[group.clamp(min=0)]                         # (N, T, C)
+        said = torch.where(at[..., None], spoken.to(table.dtype).expand(len(tokens), -1)[:, None], said)
+        return self.text(tokens, said, at | (group >= 0))
 
     def silent(self, negative: str, ageless: list[str], spoken: Tensor | None, emphasis: float) -> Tensor:
         """What guidance leads away from: the states of the empty or negative prompt, (1, T, C); or (N, T, C), those of
@@ -141,6 +151,18 @@ def load(choice: str = "tiny", device: "str | torch.device | None" = None, dtype
     return Latent(choice, autoencoder, unet, text, subject, row.size, row.tokens)
 
 
+def between(embeddings: Tensor, ages: Sequence[float]) -> Tensor:
+    """Words between the words: embeddings (K, C) of ages in years, from those of `words.GROUPS` (6, C).
+
+    A group's word stands for the middle of its years, see `words.MIDDLES`; between two middles lies a mixture of their
+    words, beyond the first and the last the line goes on.
+    """
+    years, middles = embeddings.new_tensor(ages), embeddings.new_tensor(words.MIDDLES)
+    left = (torch.searchsorted(middles, years) - 1).clamp(0, len(middles) - 2)                      # (K,)
+    share = (years - middles[left]) / (middles[left + 1] - middles[left])
+    return torch.lerp(embeddings[left], embeddings[left + 1], share[:, None])
+
+
 # ------------------------------------------------------------------------------------------------------- sampling
 
 @dataclass(frozen=True)
@@ -166,7 +188,7 @@ def scheduler(solver: str, steps: int, device: "str | torch.device" = "cpu") -> 
 
 
 def denoise(unet: nn.Module, states: Tensor, silent: Tensor, seeds: Sequence[int], solver: str = "dpm",
-            steps: int = 20, guidance: float = 6.0) -> Iterator[Step]:
+            steps: int = 20, guidance: float = GUIDANCE) -> Iterator[Step]:
     """From noise to latents, the noise of each row from its own seed (classifier-free guidance, Ho & Salimans 2022).
 
     unet: (latents, time, states) -> noise. states: (N, T, C) of the prompts. silent: (1, T, C) or (N, T, C), of the

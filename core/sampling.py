@@ -24,6 +24,7 @@ BLOCK = 2048      # people drawn and compared at once: bounds the memory, not th
 PATIENCE = 2048   # draws in a row that may bring nobody new
 MAX_SIGMA = 10.0
 MAX_OFFSET = 1000.0
+GUIDANCE = 7.5    # how hard a prompt pulls, unless asked otherwise; 1 is no more than it says
 
 
 # --------------------------------------------------------------------------------------------------------- seeds

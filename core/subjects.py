@@ -5,8 +5,8 @@
     adapted(unet, subject)      a denoiser that knows the person; the one given stays as it is
 
 The tensors in the file are the LoRA's alone, for other programs refuse a file with more. What else belongs to a person
-is in the file's header: token, class word, base, settings, and as base64 the token's vector, the face vectors and a
-portrait.
+is in the file's header: token, class word, base, settings, where the ages lie, and as base64 the token's vector, the
+face vectors and a portrait.
 """
 
 import base64
@@ -31,6 +31,7 @@ CLASS = "person"             # the word after the token: photo of a wzx person
 FORM = "facet subject 1"     # what a header says of itself
 PORTRAIT = (128, 128, 3)
 LONGEST = 60                 # letters of a name
+OLDEST = 120                 # years that a word can be made to mean
 DOWN, UP = ".lora_A.weight", ".lora_B.weight"
 WRONG = "choose a file that teaching a person here has made"
 OTHER = "use it with the checkpoint that it was taught on"
@@ -49,6 +50,7 @@ class Subject:
     faces: Tensor                   # (K, 512) face vectors of its pictures
     portrait: np.ndarray            # (128, 128, 3) uint8, one of its pictures
     settings: dict = field(default_factory=dict)    # of the teaching: steps, losses at the end, seed, pictures …
+    ages: tuple[float, ...] | None = None           # where the six ages lie for this person, see latent.between
 
     def prompt(self, words_after: str = "") -> str:
         """The words that mean this person: "photo of a wzx person", and "… as old" with `words_after` = "old"."""
@@ -85,6 +87,8 @@ def _header(subject: Subject) -> dict[str, str]:
              "portrait": _packed(subject.portrait.astype("u1"))}
     if subject.spoken is not None:
         facts["spoken"] = _packed(subject.spoken.detach().float().cpu().numpy().astype("<f4"))
+    if subject.ages is not None:
+        facts["ages"] = json.dumps(subject.ages)
     return facts
 
 
@@ -130,7 +134,18 @@ def _subject(facts: Mapping[str, str], weights: dict[str, Tensor]) -> Subject:
         raise ValueError("its settings are no table")
     portrait = _unpacked(facts["portrait"], "u1", PORTRAIT).numpy()
     return Subject(facts["name"][:LONGEST], facts["token"], facts["base"], facts["base_sha256"], weights, spoken,
-                   faces, portrait, settings)
+                   faces, portrait, settings, _ages(facts["ages"]) if "ages" in facts else None)
+
+
+def _ages(text: str) -> tuple[float, ...]:
+    """Where a header says that the ages lie. Raises ValueError, TypeError for what can't be."""
+    found = json.loads(text)
+    if not isinstance(found, list) or len(found) != len(words.GROUPS):
+        raise ValueError(f"its ages are not {len(words.GROUPS)} numbers")
+    ages = tuple(float(each) for each in found)
+    if not all(0 <= each <= OLDEST for each in ages):
+        raise ValueError(f"its ages are not all between 0 and {OLDEST} years")
+    return ages
 
 
 def _paired(weights: dict[str, Tensor]) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[1] / "checkpoints" / "aging-words"
 LENGTH = 32  # tokens of a prompt, with its start and end
 GROUPS = {"child": 15, "teenager": 30, "youngadults": 40, "middleaged": 50, "elderly": 65, "old": 200}  # name: below
+MIDDLES = (7.5, 22.5, 35.0, 45.0, 57.5, 77.5)  # of the groups, in years; nobody is drawn older than 90
 RARE = ("wzx", "sks", "ams", "ukj")  # tokens that stand for a person who is taught
 PROMPT = "photo of a person as {}"
 SUBJECT = "photo of a {} person"
@@ -151,6 +152,21 @@ def rare_at(numbers: "Tensor") -> "Tensor":
 
     rare = tokenizer().convert_tokens_to_ids([f"{word}</w>" for word in RARE])
     return torch.isin(numbers, torch.tensor(rare, device=numbers.device))
+
+
+def ages_at(numbers: "Tensor") -> "Tensor":
+    """Which of GROUPS, counted from 0, stands where in prompts (N, T); -1 for another token: (N, T) int64."""
+    import torch
+
+    found = torch.full_like(numbers, -1)
+    for group, number in enumerate(age_tokens()):
+        found[numbers == number] = group
+    return found
+
+
+def age_tokens() -> list[int]:
+    """The tokens of GROUPS, youngest first."""
+    return tokenizer().convert_tokens_to_ids([f"{word}</w>" for word in GROUPS])
 
 
 @cache

@@ -9,6 +9,7 @@ import gradio as gr
 
 from core import pipelines
 from core.errors import SettingsError
+from core.pipelines import prompts
 from core.pipelines.aging_results import Aged, Wish
 from spaces import GPU, widgets
 from spaces.line import LINE, any_left
@@ -114,7 +115,8 @@ def teach_person(pictures: list[str], name: str = "", token: str = "", steps: fl
     for taught in LINE.turn("a program", TAUGHT, 90.0, lessons, any_left(began)):
         far = {"step": taught.step, "steps": taught.steps, "seconds": round(taught.seconds, 1),
                "losses": {term: values[-1] for term, values in taught.losses.items() if values},
-               "token": taught.subject.token if taught.subject else "", "notes": list(taught.notes)}
+               "token": taught.subject.token if taught.subject else "", "looked": taught.looked,
+               "notes": list(taught.notes)}
         yield far, taught.preview, taught.adapter
 
 
@@ -164,7 +166,8 @@ def whom(person: str, adapter: str | None) -> Any:
 
 def facts_of(subject: Any) -> dict[str, Any]:
     """A person in words and numbers."""
-    return {"name": subject.name, "token": subject.token, "base": subject.base, "settings": dict(subject.settings)}
+    return {"name": subject.name, "token": subject.token, "base": subject.base, "settings": dict(subject.settings),
+            "ages": None if subject.ages is None else dict(zip(prompts.AGES, subject.ages, strict=True))}
 
 
 def answers(results: Iterator[Aged]) -> Iterator[Answer]:

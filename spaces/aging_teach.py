@@ -156,6 +156,8 @@ class Teaching:
         if not taught.losses:       # waiting, or getting ready
             return {self.status: widgets.progress(0, 1, " ".join(taught.notes))}
         words = f"Step {taught.step} of {taught.steps}, {lasting(any_left(began)(taught))} to go"
+        if taught.looked is not None:
+            return {self.status: widgets.progress(taught.looked, 1, "Looking where the six ages lie for this person")}
         losses = {LINES.get(name, name): values for name, values in taught.losses.items()}
         preview = {self.preview: gr.update(value=taught.preview, visible=True)} if taught.preview else {}
         return {self.board: gr.update(visible=True), self.status: widgets.progress(taught.step, taught.steps, words),
@@ -169,6 +171,7 @@ class Teaching:
         notes = "".join(map(widgets.remark, taught.notes))
         words = f"{taught.subject.name} is taught: {taught.step} of {taught.steps} steps in {taught.seconds:.0f} s"
         return {**self.ready(words), self.adapter: gr.update(value=adapter, visible=True), self.notice: notes,
+                self.preview: gr.update(value=taught.preview, visible=bool(taught.preview)),
                 self.learnt: Own(taught.subject, adapter)}
 
     def join(self, learnt: Own | None, mine: tuple[Own, ...], active: str, prompt: str) -> Change:

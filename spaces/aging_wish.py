@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from core.pipelines import prompts
-from core.pipelines.aging_results import GUIDANCE, LONGEST, MOST, OPENING, PAPER, QUICK, SOLVERS, STEPS, Wish
+from core.pipelines.aging_results import LONGEST, MOST, MOST_GUIDANCE, OPENING, PAPER, QUICK, SOLVERS, STEPS, Wish
 from spaces import widgets
 from spaces.widgets import Change, turned
 
@@ -43,7 +43,8 @@ class Asking:
         self.solver = gr.Dropdown(solvers(quick=False), value=FIRST["solver"],
                                   label="Solver", elem_id="aging-solver")
         self.steps = gr.Slider(1, STEPS, FIRST["steps"], step=1, label="Steps", elem_id="aging-steps")
-        self.guidance = gr.Slider(1, GUIDANCE, FIRST["guidance"], step=0.5, label="Guidance", elem_id="aging-guidance",
+        self.guidance = gr.Slider(1, MOST_GUIDANCE, FIRST["guidance"], step=0.5, label="Guidance",
+                                  elem_id="aging-guidance",
                                   info="How strictly it follows the words; 1 is not at all.")
         self.emphasis = gr.Slider(0, 1, FIRST["emphasis"], step=0.05, label="Age emphasis", elem_id="aging-emphasis",
                                   info="How much of the guidance goes into the age alone. More makes old people older "

@@ -143,7 +143,7 @@ def remark(text: str) -> str:
     return f'<div class="notice" role="status">{html.escape(text)}</div>'
 
 
-def progress(done: int, total: int, words: str) -> str:
+def progress(done: float, total: float, words: str) -> str:
     """How far the work is, in words and as a line."""
     share = 100 * done / max(1, total)
     return (f'<div class="progress" role="status"><p>{html.escape(words)}</p>'

@@ -16,6 +16,7 @@ from core.hub import manifest
 from core.models import NETWORKS, autoencoder, safety, subject, text, unet
 from core.pipelines import aging, checkpoints, teaching
 from core.pipelines.waiting import Line
+from core.training import dreambooth_ages
 
 REAL = manifest.CHECKPOINTS
 ROWS = {row.name: row for row in hub.rows()}        # of the real manifest
@@ -61,7 +62,8 @@ def checkout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def with_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ship toys as `aging-tiny`, with a captioned set of noise."""
+    """Ship toys as `aging-tiny`, with a captioned set of noise; it is looked in few places where ages lie."""
+    monkeypatch.setattr(dreambooth_ages, "PLACES", (5.0, 45.0, 90.0))
     for network, config in SMALL.items():
         monkeypatch.setitem(NETWORKS[network].presets, "small", config)
     for seed, (network, name) in enumerate((("autoencoder", TINY.autoencoder), ("unet", TINY.unet), ("text", TINY.text),

@@ -212,11 +212,12 @@ def test_emphasis_is_for_prompts_that_name_an_age(system):
 def test_guidance_leads_away_from_the_prompt_without_its_age(system):
     base = system.latent
     empty, short = base.states(["bald"]), base.states(["photo of a person, smiling"])
-    states, silent = system._states(["photo of a person as old, smiling", "photo of a person"], "bald", None, 0.25)
-    assert torch.equal(states, base.states(["photo of a person as old, smiling", "photo of a person"]))
+    said = ["photo of a person as old, smiling", "photo of a person"]
+    states, silent = system._states(said, "bald", None, None, 0.25)
+    assert torch.equal(states, base.states(said))
     assert torch.allclose(silent, torch.cat([0.75 * empty + 0.25 * short, empty]), atol=1e-5)
-    assert torch.equal(system._states(["photo of a person as old"], "bald", None, 0.0)[1], empty)
-    assert torch.equal(system._states(["photo of a person, "], "bald", None, 0.25)[1], empty)
+    assert torch.equal(system._states(["photo of a person as old"], "bald", None, None, 0.0)[1], empty)
+    assert torch.equal(system._states(["photo of a person, "], "bald", None, None, 0.25)[1], empty)
 
 
 def test_a_picture_from_before_there_was_emphasis_comes_back_as_it_was(system, tmp_path):
@@ -291,7 +292,17 @@ def test_a_taught_person_is_drawn_by_a_copy_that_is_kept(system, monkeypatch):
 def test_the_fingerprint_is_of_what_was_taught(system, ann):
     assert fingerprint(None) == "" and fingerprint(ann) == fingerprint(replace(ann, name="Eve"))
     assert len({fingerprint(each) for each in (ann, replace(ann, token="sks"), replace(ann, spoken=None),
-                                               person(system, scale=2.0))}) == 4
+                                               replace(ann, ages=(1.0,) * 6), person(system, scale=2.0))}) == 5
+
+
+def test_a_persons_ages_are_drawn_where_they_lie(system, ann):
+    """Somebody whose word for old lies where teenagers are looks the same in both."""
+    young = replace(ann, ages=(22.5,) * 6)
+    old, teenager = (replace(OLD, prompt=f"photo of a wzx person as {age}", subject=ann) for age in ("old", "teenager"))
+    leaning = last(system.draw(replace(old, subject=young)))
+    assert apart(leaning.images[0], last(system.draw(teenager)).images[0]) < 0.01
+    assert apart(leaning.images[0], last(system.draw(old)).images[0]) > 0.1
+    assert leaning.settings[0]["ages"] == young.ages
 
 
 def test_a_person_comes_back_from_the_file(system, ann):

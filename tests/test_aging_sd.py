@@ -130,7 +130,7 @@ def test_the_pictures_are_those_of_diffusers_own_pipeline(system, solver, guidan
     made = theirs("photo of a person as old", negative_prompt="blurred", num_inference_steps=6, height=64, width=64,
                   guidance_scale=guidance, generator=[torch.Generator().manual_seed(seed) for seed in (3, 4)],
                   num_images_per_prompt=2, output_type="np").images
-    states, silent = system._states(["photo of a person as old"] * 2, "blurred", None, 0.0)
+    states, silent = system._states(["photo of a person as old"] * 2, "blurred", None, None, 0.0)
     *_, step = latent.denoise(networks.unet, states, silent, [3, 4], solver, 6, guidance)
     ours = np.stack([np.asarray(picture) for picture in system._pictures(step.latents)])
     assert abs(ours - np.round(made * 255)).max() <= 1
@@ -236,7 +236,7 @@ def test_lcm_draws_in_four_steps_with_its_lora(system):
     result = last(system.draw(wish))
     assert result.steps == 4 and result.settings[0]["solver"] == "lcm"
     assert torch.equal(said(system.latent.unet), before)
-    states, silent = system._states(["photo of a person as old"], "", None, 0.0)
+    states, silent = system._states(["photo of a person as old"], "", None, None, 0.0)
     *_, step = latent.denoise(by_hand(kohya()), states, silent, [3], "lcm", 4, 1.0)
     wanted = np.asarray(system._pictures(step.latents)[0]).astype(int)
     assert abs(pixels(result.images[0]) - wanted).max() <= 1

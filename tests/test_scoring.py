@@ -36,12 +36,14 @@ def test_rounding_never_lifts_a_value_over_its_bar():
 def test_unknown_systems_are_refused():
     with pytest.raises(SettingsError, match="embedder, judge, vectors, aging"):
         scoring.score("portraits")
+    with pytest.raises(SettingsError, match="not scored in several ways"):
+        scoring.score("judge", short=True)
 
 
 @pytest.mark.parametrize("met", [True, False])
 def test_the_command_prints_json_and_exits_by_the_bars(monkeypatch, met):
     found = {"system": "judge", "bars": [{"name": "age", "value": 5.0, "goal": "<= 6", "met": met}]}
-    monkeypatch.setattr(scoring, "score", lambda system, quick, files: found)
+    monkeypatch.setattr(scoring, "score", lambda system, quick, files, short: found)
     import typer
 
     app = typer.Typer()

@@ -160,11 +160,12 @@ def test_all_that_is_asked_for_is_in_the_table(monkeypatch, asked):
     monkeypatch.setattr(people, "pictures", pictures)
     monkeypatch.setattr(lessons, "all_pictures", lambda ways, numbers, tell: made.update(numbers=numbers) or {
         way.name: coloured(np.array(numbers)[:, None], MIDDLES) for way in ways})
-    for quick, count in ((True, 3), (False, 20)):
-        found = scoring.score("aging", quick)
+    for quick, short, count in ((True, False, 3), (False, True, 20), (False, False, 20)):
+        found = scoring.score("aging", quick, short=short)
         assert made["numbers"] == list(range(count))
         assert found["confusion"] == {"ages": ALL, "counts": (np.eye(6) * 2 * count).tolist()}
-        assert any(bar["name"].startswith("contrastive term") for bar in found["bars"]) is not quick
+        assert any(bar["name"].startswith("contrastive term") for bar in found["bars"]) is not (quick or short)
+        assert any(bar["name"].startswith("plain DreamBooth") for bar in found["bars"])
     names = [bar["name"] for bar in found["bars"]]
     for way in ("before teaching", "plain DreamBooth", "biometric term", "contrastive term", "both terms",
                 "real pictures at these ages", "real pictures through the autoencoder"):
@@ -326,7 +327,7 @@ def test_the_confusion_table_as_a_picture():
 
 
 def run(monkeypatch, found: dict, *arguments: str):
-    monkeypatch.setattr(scoring, "score", lambda system, quick, files: found)
+    monkeypatch.setattr(scoring, "score", lambda system, quick, files, short: found)
     app = typer.Typer()
     app.command()(command.score)
     return CliRunner().invoke(app, ["aging", *arguments])

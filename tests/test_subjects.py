@@ -57,6 +57,13 @@ def test_a_person_without_a_vector_comes_back_so(latent, tmp_path):
     assert subjects.read(path, "sd14").spoken is None
 
 
+def test_where_the_ages_lie_comes_back(latent, file, tmp_path):
+    assert subjects.read(file).ages is None
+    ages = (5.0, 18.25, 30.0, 44.0, 60.0, 90.0)
+    path = subjects.write(made_up_subject(latent.unet, ages=ages), tmp_path / "file.safetensors")
+    assert subjects.read(path).ages == ages
+
+
 def test_only_the_lora_is_in_the_tensors_and_a_header_tells_the_rest(file):
     from safetensors import safe_open
 
@@ -98,7 +105,9 @@ def damaged(file: Path, tensors: dict | None = None, **facts: str | None) -> Pat
     {"token": "the"}, {"token": None}, {"settings": "{"}, {"settings": "[]"}, {"faces": "%%"}, {"faces": "AAAA"},
     {"portrait": "AAAA"}, {"spoken": "A"}, {"base": None}, {"facet": None}, {"facet": "another thing"},
     {"faces": subjects._packed(np.full((2, 512), np.nan, "<f2"))}, {"faces": ""}, {"settings": "[" * 100_000},
-    {"faces": subjects._packed(np.eye(2, 512, 1, "<f2") * [[1], [0]])}])
+    {"faces": subjects._packed(np.eye(2, 512, 1, "<f2") * [[1], [0]])}, {"ages": "[1, 2, 3]"}, {"ages": "{}"},
+    {"ages": "[1, 2, 3, 4, 5, NaN]"}, {"ages": "[-1, 2, 3, 4, 5, 6]"}, {"ages": "[1, 2, 3, 4, 5, 1e9]"},
+    {"ages": "[1, 2, 3, 4, 5, []]"}, {"ages": "[1, 2, 3, 4, 5, 6"}])
 def test_a_header_that_lies_is_refused(file, facts):
     with pytest.raises(CheckpointError, match=r"ada.safetensors"):
         subjects.read(damaged(file, **facts))

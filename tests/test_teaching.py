@@ -128,14 +128,19 @@ def test_a_token_that_can_not_be_had_is_refused(token, taken):
 
 def test_somebody_is_taught_and_drawn(system, uploads):
     news = list(system.teach(uploads, name="  Ann\nLee ", steps=8, seed=1, taken=("wzx",)))
-    assert [each.step for each in news] == [0, *range(1, 9)] and {each.steps for each in news} == {8}
-    assert [each.subject is None for each in news] == [True] * 5 + [False] * 4
+    assert [each.step for each in news] == [0, *range(1, 9), *[8] * 4] and {each.steps for each in news} == {8}
+    assert [each.subject is None for each in news] == [True] * 5 + [False] * 8
+    assert [each.looked for each in news] == [*[None] * 9, 1 / 3, 2 / 3, 1.0, 1.0]
+    assert {each.notes for each in news[1:-1]} == {(teaching.UNSEEN,)} and news[-1].notes == ()
+    assert all(each.subject.ages is None and each.adapter is None for each in news[5:-1])
     end = news[-1]
+    assert len(end.subject.ages) == 6 and list(end.subject.ages) == sorted(end.subject.ages)
     assert all(len(curve) == 8 and np.isfinite(curve).all() for curve in end.losses.values())
     assert {"noise", "prior", "biometric"} == set(end.losses) and len(news[3].losses["noise"]) == 3
     assert Image.open(end.preview).size == (3 * 128 + 2 * 4, 128) and system.settings_of(end.preview) is None
     back = system.subject_file(end.adapter)
     assert (back.name, back.token, back.base, len(back.faces)) == ("Ann Lee", "sks", "tiny", 5)
+    assert back.ages == end.subject.ages
     assert fingerprint(back) == fingerprint(end.subject)
     result = last(system.draw(replace(OLD, subject=back)))
     assert result.prompts == ("photo of a sks person as old",) and -1 <= result.similarity[0] <= 1

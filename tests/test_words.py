@@ -1,5 +1,7 @@
 """The vocabulary that ships, and captions that say what is so in words it holds."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -107,6 +109,18 @@ def test_what_is_hidden_is_not_said():
     by_name = dict(zip(NAMES, truth, strict=True))
     fitting = {phrase.text for phrase in words.PHRASES if phrase.fits(by_name)}
     assert {"bald", "smiling", "female"} <= fitting and not {"with black hair", "with short hair"} & fitting
+
+
+def test_ages_are_found_in_prompts():
+    found = words.ages_at(words.tokens(["photo of a wzx person as old, smiling", "photo of a person", "child, old"]))
+    assert found.shape == (3, words.LENGTH) and found[1].eq(-1).all()
+    assert found[0][found[0] >= 0].tolist() == [5] and found[2][found[2] >= 0].tolist() == [0, 5]
+    assert found[0].argmax() == 7       # after the start, and six words
+
+
+def test_a_groups_middle_is_in_the_middle():
+    edges = (0, *list(words.GROUPS.values())[:-1], ATTRIBUTES["age"].high)
+    assert list(words.MIDDLES) == [(low + high) / 2 for low, high in pairwise(edges)]
 
 
 def test_nearly_every_attribute_has_words():

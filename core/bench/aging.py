@@ -17,12 +17,13 @@ from torch import Tensor
 from core import words
 from core.latent import PUBLISHED, Latent, denoise
 from core.models import build
+from core.sampling import GUIDANCE
 from core.training.dreambooth import PRESETS, Teacher
 
 TAUGHT = ("sd-lora", "paper")       # presets of core/training/dreambooth.py
 PICTURES, OTHERS = 10, 12           # of the person, and in the captioned set
 SIDE = 512                          # pixels
-SHOWN = {"dpm": (20, 6.0), "ddim": (100, 10.0), "lcm": (4, 1.0)}    # solver: steps and guidance; the paper's is ddim
+SHOWN = {"dpm": (20, GUIDANCE), "ddim": (100, 10.0), "lcm": (4, 1.0)}   # solver: steps, guidance; the paper's is ddim
 
 
 @dataclass(frozen=True)

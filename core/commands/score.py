@@ -18,19 +18,21 @@ def score(
     weights: Annotated[list[Path] | None, Option(help="A recogniser that `train recogniser` wrote, or a checkpoint "
                                                       "such as hsface-10k; twice, to hold the second against the "
                                                       "first.", show_default=False)] = None,
+    short: Annotated[bool, Option("--short", help="Of aging: everybody, without the ways that use the contrastive "
+                                                  "term.")] = False,
     plot: Annotated[Path | None, Option(help="Of aging: draw the ages asked and judged into this PNG.",
                                         show_default=False)] = None,
 ) -> None:
     """Measure a system on test people against its bars; exit status 0 only when all are met.
 
-    Aging teaches twenty test people in four ways: up to two hours on two cores; with --quick three people in two ways,
-    up to ten minutes. A run that was cut off goes on where it was.
+    Aging teaches twenty test people in four ways: up to two hours on two cores. With --short in two, one hour; with
+    --quick three people in these two, up to ten minutes. A run that was cut off goes on where it was.
     """
     from core import scoring
 
     if plot and system != "aging":
         raise SettingsError(f"{system} has nothing to plot.", "Leave --plot out; it is for `score aging`.")
-    found = scoring.score(system, quick, weights or ())
+    found = scoring.score(system, quick, weights or (), short)
     print(json.dumps(found, ensure_ascii=False) if as_json else table(found))
     if plot:
         from core.scoring import confusion

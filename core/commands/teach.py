@@ -36,6 +36,8 @@ def teach(images: Path, token: str = "wzx", name: str | None = None, preset: str
     except KeyboardInterrupt:
         print(f"\nstopped after step {teacher.step}; --resume goes on from there", end="")
     path = subjects.write(teacher.subject(name), out / f"{stem}.safetensors")
+    if teacher.ages is not None:
+        print(f"\nthe ages lie at {', '.join(f'{age:.0f}' for age in teacher.ages)} years", end="")
     print(f"\nwrote {path} ({path.stat().st_size / 1e6:.1f} MB); to use it:\n"
           f"  python -m core run aging --subject {path} --ages all")
     return path
@@ -73,5 +75,8 @@ def usable(system: Any, paths: Sequence[Path]) -> "list[Checked]":
 
 def told(lesson: "Lesson") -> None:
     """A lesson on a line of the terminal."""
+    if lesson.looked is not None:
+        print(f"\rlooking where the ages lie: {lesson.looked:.0%}{' ' * 60}", end="", flush=True)
+        return
     terms = "  ".join(f"{name} {value:.3f}" for name, value in lesson.losses.items())
     print(f"\rstep {lesson.step} of {lesson.steps}  {terms}   ", end="", flush=True)

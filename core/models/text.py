@@ -56,12 +56,14 @@ class TextEncoder(nn.Module):
     def forward(self, tokens: Tensor, spoken: Tensor | None = None, at: Tensor | None = None) -> Tensor:
         """tokens: (N, T) whole numbers, T up to `length`. Returns their states (N, T, width), after the last norm.
 
-        spoken: (width,) or (N, width), takes the place of the tokens' own embeddings where `at` (N, T) says so.
+        spoken: (width,), (N, width) or (N, T, width), takes the place of the tokens' own embeddings where `at` (N, T)
+        says so.
         """
         if spoken is None:
             return self.clip(tokens).last_hidden_state
         own = self.clip.embeddings.token_embedding(tokens)                               # (N, T, width)
-        spoken = spoken.to(own.dtype).expand(len(tokens), -1)[:, None]                   # (N, 1, width)
+        spoken = spoken.to(own.dtype)
+        spoken = spoken if spoken.ndim == 3 else spoken.expand(len(tokens), -1)[:, None]  # (N, T or 1, width)
         x = self.clip.embeddings(inputs_embeds=torch.where(at[..., None], spoken, own))
         before = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
         x = self.clip.encoder(inputs_embeds=x, attention_mask=before[None, None], is_causal=True).last_hidden_state

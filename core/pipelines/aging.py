@@ -187,9 +187,9 @@ class Aging(Files, Teaching):
         found = Aged(steps=wish.steps * len(parts), total=len(rows), notes=notes)
         adapter = fingerprint(wish.subject)
         unet, folder, passing = self._unet(wish, adapter), self._new_folder(), self._passing_folder()
-        spoken = None if wish.subject is None else wish.subject.spoken
+        spoken, ages = (None, None) if wish.subject is None else (wish.subject.spoken, wish.subject.ages)
         for number, part in enumerate(parts):
-            states, silent = self._states([drawn for _, drawn in rows[part]], negative, spoken, wish.emphasis)
+            states, silent = self._states([drawn for _, drawn in rows[part]], negative, spoken, ages, wish.emphasis)
             told = time.monotonic()
             for step in latent.denoise(unet, states, silent, seeds[part], wish.solver, wish.steps, wish.guidance):
                 done, shows = number * wish.steps + step.index, step.index % max(1, step.total // PREVIEWS) == 0
@@ -202,14 +202,14 @@ class Aging(Files, Teaching):
             found = self._finished(replace(found, step=done, preview=()), wish, step.latents, about, folder)
             yield found
 
-    def _states(self, drawn: list[str], negative: str, spoken: "Tensor | None",
+    def _states(self, drawn: list[str], negative: str, spoken: "Tensor | None", ages: "Sequence[float] | None",
                 emphasis: float) -> "tuple[Tensor, Tensor]":
         """States of the prompts (N, T, C), and of what guidance leads away from, (1, T, C) or (N, T, C)."""
         import torch
 
         ageless = [prompts.without_age(prompt) if prompts.age_in(prompt) else "" for prompt in drawn]
         with torch.no_grad():
-            return self.latent.states(drawn, spoken), self.latent.silent(negative, ageless, spoken, emphasis)
+            return self.latent.states(drawn, spoken, ages), self.latent.silent(negative, ageless, spoken, emphasis)
 
     # -------------------------------------------------------------------------------------------- denoisers
 
@@ -312,8 +312,9 @@ class Aging(Files, Teaching):
     def _settings(self, wish: Wish, asked: str, drawn: str, seed: int, adapter: str, at: int) -> dict[str, Any]:
         """All that makes one picture."""
         person = wish.subject
-        return {"system": "aging", **self.about, "prompt": asked, "drawn": drawn, "negative": wish.negative,
-                "subject": "" if person is None else person.name, "token": "" if person is None else person.token,
+        who = {"subject": "", "token": "", "ages": None} if person is None else {
+            "subject": person.name, "token": person.token, "ages": person.ages}
+        return {"system": "aging", **self.about, "prompt": asked, "drawn": drawn, "negative": wish.negative, **who,
                 "adapter": adapter, "group": prompts.age_in(asked) or "", "steps": wish.steps, "solver": wish.solver,
                 "guidance": wish.guidance, "emphasis": wish.emphasis, "seed": seed, "count": wish.count, "at": at,
                 "floor": wish.floor}
@@ -384,4 +385,6 @@ def fingerprint(subject: "Subject | None") -> str:
     tensors = {**subject.weights, **({} if subject.spoken is None else {"spoken": subject.spoken})}
     for name in sorted(tensors):
         digest.update(name.encode() + tensors[name].detach().float().cpu().contiguous().numpy().tobytes())
+    if subject.ages is not None:
+        digest.update(f"ages{subject.ages}".encode())
     return digest.hexdigest()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from core.errors import SettingsError
 from core.pipelines import safety
 from core.pipelines.checks import number, whole
-from core.sampling import settle_seed
+from core.sampling import GUIDANCE, settle_seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +17,7 @@ LONGEST = 400           # letters of a prompt
 MOST = 16               # pictures of a wish
 STEPS = 150             # of a solver, at most
 STEPS_LCM = 50          # of LCM: it was distilled from so many
-GUIDANCE = 30.0         # at most; 1 is none
+MOST_GUIDANCE = 30.0    # 1 is none
 SOLVERS = {"dpm": "DPM-Solver++", "unipc": "UniPC", "ddim": "DDIM", "lcm": "LCM"}      # the first is the default
 PAPER = {"solver": "ddim", "steps": 100, "guidance": 10.0, "emphasis": 0.0, "count": 8}      # Banerjee et al.: η = 0
 OPENING = 1     # seed of the strip that the page opens with: whoever ships first, everything else as it comes
@@ -31,7 +31,7 @@ class Wish:
     """What somebody wants to see. Raises SettingsError for what can't be, or may not be.
 
     prompt: words; a subject's token is put in where it is missing. negative: words to lead away from. subject: who;
-    None is anybody. steps: 1 .. STEPS, of LCM 1 .. STEPS_LCM. solver: one of SOLVERS. guidance: 1 .. GUIDANCE.
+    None is anybody. steps: 1 .. STEPS, of LCM 1 .. STEPS_LCM. solver: one of SOLVERS. guidance: 1 .. MOST_GUIDANCE.
     emphasis: 0 .. 1, how much of what guidance leads away from is the same prompt without its age; none in the paper.
     seed: None or -1 takes a new one; the pictures after the first have the seeds after it. count: 1 .. MOST. floor:
     quality in [0, 1] below which a picture is dropped.
@@ -42,7 +42,7 @@ class Wish:
     subject: "Subject | None" = None
     steps: int = 20
     solver: str = "dpm"
-    guidance: float = 6.0
+    guidance: float = GUIDANCE
     emphasis: float = 0.0
     seed: int | None = None
     count: int = 1
@@ -60,7 +60,7 @@ class Wish:
                                 f"Choose from: {', '.join(SOLVERS)}.")
         whole(self.steps, "steps", 1, STEPS if self.solver != "lcm" else STEPS_LCM)
         whole(self.count, "count", 1, MOST)
-        number(self.guidance, "guidance", 1, GUIDANCE)
+        number(self.guidance, "guidance", 1, MOST_GUIDANCE)
         number(self.emphasis, "age emphasis", 0, 1)
         number(self.floor, "quality floor", 0, 1)
         settle_seed(self.seed)
@@ -133,6 +133,7 @@ class Taught:
 
     subject: the person as known now, to be used at once; None in the first steps and while waiting. adapter: path of
     the file, at the end. seconds: since teaching began. waiting: seconds until it begins, roughly; None once it has.
+    looked: after the steps, how far it is seen where the person's ages lie, 0 to 1; None before.
     """
 
     step: int = 0
@@ -144,6 +145,7 @@ class Taught:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     waiting: float | None = None
+    looked: float | None = None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ SHOWN = tuple(prompts.AGES[at] for at in (0, 2, 5))    # the ages it shows them 
 PREVIEW_STEPS = 8
 PRIOR = 4               # pictures of others at each age that a large network draws for itself
 LONGEST_NAME = 40
+UNSEEN = "It was not looked where the ages lie, so they may lean towards the age in the pictures."
 
 
 class Teaching(Uploads):
@@ -74,8 +75,13 @@ class Teaching(Uploads):
         yield Taught(steps=preset.steps, notes=("Getting ready.",))
         teacher = self.teacher(looked, token, preset)
         every, shows = max(1, preset.steps // TOLD), max(1, preset.steps // PREVIEWS)
+        notes = (UNSEEN,) if preset.looks else ()       # unless it comes that far
         now, curves, begun = Taught(steps=preset.steps), {}, time.monotonic()
         for lesson in teacher.lessons():
+            if lesson.looked is not None:
+                now = replace(now, looked=lesson.looked, seconds=time.monotonic() - begun)
+                yield now
+                continue
             for term, loss in lesson.losses.items():
                 curves.setdefault(term, []).append(loss)
             seconds = time.monotonic() - begun
@@ -84,10 +90,11 @@ class Teaching(Uploads):
                 subject = teacher.subject(name) if lesson.step >= min(FEW, lesson.steps) else None
                 shown = self._shown(teacher) if lesson.step % shows == 0 or lesson.step == lesson.steps else now.preview
                 now = Taught(lesson.step, lesson.steps, {term: [*losses] for term, losses in curves.items()}, shown,
-                             subject, seconds=seconds)
-                if lesson.step < lesson.steps:
-                    yield now
-        yield replace(now, adapter=self.adapter(now.subject))
+                             subject, seconds=seconds, notes=notes)
+                yield now
+        subject = teacher.subject(name)
+        preview = now.preview if subject.ages is None else self._shown(teacher)
+        yield replace(now, subject=subject, preview=preview, adapter=self.adapter(subject), notes=())
 
     def teacher(self, looked: Sequence[Checked], token: str, preset: "Preset",
                 others: "tuple[Tensor, Sequence[str]] | None" = None) -> "Teacher":
@@ -125,7 +132,7 @@ class Teaching(Uploads):
 
         said = [words.OF_SUBJECT.format(teacher.token, age) for age in SHOWN]
         spoken = None if teacher.spoken is None else teacher.spoken.detach()
-        states = self._states(said, "", spoken, Wish.emphasis)
+        states = self._states(said, "", spoken, teacher.ages, Wish.emphasis)
         *_, step = latent.denoise(teacher.unet(), *states, [0] * len(said), steps=PREVIEW_STEPS)
         pictures = self._pictures(step.latents)
         if any(self._flagged(pictures)):

@@ -41,19 +41,22 @@ class Bar:
     met: bool
 
 
-def score(system: str, quick: bool = False, files: Sequence[Path] = ()) -> dict:
+def score(system: str, quick: bool = False, files: Sequence[Path] = (), short: bool = False) -> dict:
     """Measure a system: {"system", "bars": [{"name", "value", "goal", "met"}]}, and of aging "confusion" besides.
 
     quick: on a few people only, to see that everything runs; its numbers say little. files: weights, for "recogniser"
-    alone, which ships none. Takes minutes on two cores, and some more the first time, while the test faces are drawn;
-    aging, which teaches its test people, up to two hours. Raises SettingsError for an unknown system, and for files
-    where none belong.
+    alone, which ships none. short: of aging alone, everybody, but without the ways that use the contrastive term. Takes
+    minutes on two cores, and some more the first time, while the test faces are drawn; aging, which teaches its test
+    people, up to two hours, in short one. Raises SettingsError for an unknown system, and for what is not for it.
     """
     if system not in SYSTEMS:
         raise SettingsError(f"there is no system called {system!r} to score", f"Choose from: {', '.join(SYSTEMS)}.")
     if files and system != "recogniser":
         raise SettingsError(f"{system} is scored as it ships.", "Leave --weights out; it is for `score recogniser`.")
-    found = SYSTEMS[system](quick, files) if files else SYSTEMS[system](quick)
+    if short and system != "aging":
+        raise SettingsError(f"{system} is not scored in several ways.", "Leave --short out; it is for `score aging`.")
+    more = (files,) if files else (True,) if short else ()
+    found = SYSTEMS[system](quick, *more)
     found = found if isinstance(found, dict) else {"bars": found}
     return {"system": system, **found, "bars": [asdict(bar) for bar in found["bars"]]}
 
@@ -240,11 +243,11 @@ def score_recogniser(quick: bool = False, files: Sequence[Path] = ()) -> list[Ba
     return bars
 
 
-def score_aging(quick: bool = False) -> dict:
+def score_aging(quick: bool = False, short: bool = False) -> dict:
     """Taught people at the six ages: bars and a confusion table; see `core.scoring.aging`."""
     from core.scoring import aging  # which builds on this module
 
-    return aging.scored(quick)
+    return aging.scored(quick, short)
 
 
 SYSTEMS = {"embedder": score_embedder, "judge": score_judge, "vectors": score_vectors, "aging": score_aging,

@@ -70,15 +70,18 @@ class Likeness:
         return metrics.fnmr_at_fmr(self.genuine[self.age == age], self.impostor, RATES[0])
 
 
-def scored(quick: bool = False) -> dict:
-    """{"bars": […], "confusion": {"ages": the six names, "counts": rows asked, columns judged}}."""
+def scored(quick: bool = False, short: bool = False) -> dict:
+    """{"bars": […], "confusion": {"ages": the six names, "counts": rows asked, columns judged}}.
+
+    quick: few people. quick or short: without the ways that use the contrastive term.
+    """
     lessons.made_by()       # or an error for what is missing, before anything is drawn
     count = people.FEW if quick else people.SUBJECTS
     numbers = list(range(count))
     strangers = list(range(people.SUBJECTS, people.SUBJECTS + people.STRANGERS))
     gallery = seen(people.pictures(people.usual, numbers + strangers, tell))     # subjects' first
     real = people.pictures(people.later, numbers, tell)
-    made = lessons.all_pictures(lessons.SHORT if quick else lessons.WAYS, numbers, tell)
+    made = lessons.all_pictures(lessons.SHORT if quick or short else lessons.WAYS, numbers, tell)
     ways = {name: compared(pictures, gallery) for name, pictures in made.items()}
     chosen = ways[lessons.DEFAULT]
     confusion = {"ages": NAMES, "counts": chosen.table.tolist()}

@@ -51,7 +51,7 @@ WAYS = (
     Way("contrastive term", {"biometric": 0.0, "contrastive": CONTRASTIVE}),
     Way("both terms", {"biometric": BIOMETRIC, "contrastive": CONTRASTIVE}),
 )
-SHORT = tuple(way for way in WAYS if way.name in ("before teaching", PLAIN, DEFAULT))   # when it should be quick
+SHORT = tuple(way for way in WAYS if not way.changes.get("contrastive"))     # what ships, and what it is held against
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def drawn(subject: "Subject", seeds: Sequence[int], sampler: Sampler) -> np.ndar
 
     base = latent.load(subject.base)
     unet, prompts = adapted(base.unet, subject), [subject.prompt(age) for age in words.GROUPS]
-    states = base.states(prompts, subject.spoken)
+    states = base.states(prompts, subject.spoken, subject.ages)
     silent = base.silent("", [subject.prompt()] * len(prompts), subject.spoken, sampler.emphasis)
     rows = (each.expand_as(states).repeat_interleave(len(seeds), 0) for each in (states, silent))
     steps = list(latent.denoise(unet, *rows, [*seeds] * len(prompts), sampler.solver, sampler.steps, sampler.guidance))

@@ -23,12 +23,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core import words
+from core.data import look_seed
 from core.errors import CheckpointError, SettingsError
 from core.hub.files import replacing
 from core.latent import Latent, clean
 from core.models.unet import UNet
+from core.sampling import SEEDS
 from core.subjects import PORTRAIT, Subject, merged
 from core.training.diffusion import snr_weights
+from core.training.dreambooth_ages import looking, placed
 from core.training.dreambooth_losses import biometric, contrastive
 from core.training.dreambooth_material import TIMES, Batch, gathered
 from core.training.dreambooth_student import alphas, autocast, frugal, student
@@ -71,6 +74,7 @@ class Preset:
     clip: float = 1.0                       # largest norm of the gradient
     mirrored: bool = True                   # mirror images are pictures too
     aged: float = 0.0                       # share of a step's pictures whose prompt says the age that a judge sees
+    looks: int = 0                          # pictures at each place when it is looked where the ages lie; 0: it isn't
     seed: int = 0
 
 
@@ -86,7 +90,7 @@ class Preset:
 # 0.153 to 0.167 and lowered exact ages from 0.675 to 0.667.
 PRESETS = {
     "tiny": Preset("tiny", steps=200, rate=1.5e-3, batch=8, others=8, rank=8, targets=EVERYTHING, precision="auto",
-                   annealed=True, warmup=10, snr=5.0, contrastive=0.0, token_rate=2e-3, aged=1.0),
+                   annealed=True, warmup=10, snr=5.0, contrastive=0.0, token_rate=2e-3, aged=1.0, looks=8),
     "paper": Preset("sd14", steps=800, rate=1e-6, checkpointing=True),
     "sd-lora": Preset("sd14", steps=800, rate=1e-4, rank=16, precision="bf16", checkpointing=True),
 }
@@ -94,11 +98,15 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Lesson:
-    """One step that was taken: its number, from 1, of how many, and the terms before they are weighted."""
+    """One step that was taken: its number, from 1, of how many, and the terms before they are weighted.
+
+    looked: after the last step, how far it is seen where the ages lie, 0 to 1; None before, and losses are empty then.
+    """
 
     step: int
     steps: int
     losses: dict[str, float]
+    looked: float | None = None
 
 
 class Teacher:
@@ -110,12 +118,13 @@ class Teacher:
         """images: (N, 3, S, S) in [-1, 1], aligned faces of one person, S = latent.size. embedder: frozen, 112 pixels.
 
         prior: latents (M, C, h, w) of other people, and a caption of each. base_sha256: of the denoiser's file. judge:
-        says how old the person is in each picture, for a preset that has it said; without one no prompt says it.
+        says how old the person is in each picture, for a preset that has it said, and in what was learned, for one that
+        looks where the ages lie; without one neither is done.
         Nothing that is given gets changed. Raises SettingsError for what can't be taught.
         """
         _teachable(latent, images, token, preset, prior)
         self.latent, self.preset, self.token, self.embedder = latent, preset, token, embedder
-        self.images, self.base_sha256 = images, base_sha256
+        self.images, self.base_sha256, self.judge = images, base_sha256, judge
         self.material = gathered(latent, embedder, images, preset.mirrored, prior)
         self.student = student(latent.unet, preset.rank, preset.targets, preset.seed)
         self.autoencoder = latent.autoencoder
@@ -127,11 +136,12 @@ class Teacher:
         self.spoken = latent.spoken(self.faces)
         if self.spoken is not None and preset.token_rate:
             self.spoken = nn.Parameter(self.spoken.float().clone())
-        self.prompts, self.said_of = self._prompts(judge)               # P of them, and which one a row's age takes
+        self.prompts, self.said_of = self._prompts()                    # P of them, and which one a row's age takes
         with torch.no_grad():
             self.said = latent.states(self.prompts, self.spoken)        # (P, T, C)
         self.optimizer = self._optimizer()
         self.step, self.losses = 0, {}
+        self.ages: tuple[float, ...] | None = None                      # where they lie, once it was looked
 
     @property
     def prompt(self) -> str:
@@ -139,11 +149,11 @@ class Teacher:
         return words.SUBJECT.format(self.token)
 
     @torch.no_grad()
-    def _prompts(self, judge: nn.Module | None) -> tuple[list[str], Tensor]:
+    def _prompts(self) -> tuple[list[str], Tensor]:
         """The plain prompt, and those that say an age; and for each row of the material (R,) the one that fits it."""
         groups = []
-        if judge is not None and self.preset.aged:
-            years = judge(recognisable(self.images.to(self.latent.device)))["age"].clamp(min=0)
+        if self.judge is not None and self.preset.aged:
+            years = self.judge(recognisable(self.images.to(self.latent.device)))["age"].clamp(min=0)
             groups = [words.group_of(float(each)) for each in years]
         known = list(dict.fromkeys(groups))
         which = [1 + known.index(group) for group in groups] or [0] * len(self.images)
@@ -170,7 +180,10 @@ class Teacher:
     # ------------------------------------------------------------------------------------------------- the steps
 
     def lessons(self) -> Iterator[Lesson]:
-        """Take the steps that are left, one at a time. Raises SettingsError when the loss is no number any more."""
+        """Take the steps that are left, one at a time, and look where the ages lie.
+
+        Raises SettingsError when the loss is no number any more.
+        """
         chosen = self.preset
         while self.step < chosen.steps:
             batch = self.material.batch(self.step, chosen.seed, chosen.batch, chosen.others if chosen.prior else 0,
@@ -182,6 +195,16 @@ class Teacher:
             losses = {name: float(term.detach()) for name, term in terms.items()}
             self.losses = {name: 0.9 * self.losses.get(name, loss) + 0.1 * loss for name, loss in losses.items()}
             yield Lesson(self.step, chosen.steps, losses)
+        if chosen.looks and self.judge is not None and self.spoken is not None and self.ages is None:
+            yield from self._looking()
+
+    def _looking(self) -> Iterator[Lesson]:
+        """See where the ages lie; they stay where the words are when this is left early."""
+        seeds = [look_seed("ages", self.preset.seed, number, 0) % SEEDS for number in range(self.preset.looks)]
+        for found in looking(self.latent, self.unet(), self.token, self.spoken.detach(), self.judge, seeds):
+            if found.share == 1:
+                self.ages = placed(found.years)
+            yield Lesson(self.step, self.preset.steps, {}, found.share)
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """The terms of the loss, before they are weighted; those that are switched off are left out."""
@@ -260,7 +283,7 @@ class Teacher:
         spoken = None if self.spoken is None else self.spoken.detach().float().cpu().clone()
         return Subject(name, self.token, self.latent.name, self.base_sha256,
                        {key: value.half() for key, value in self.changes().items()}, spoken, faces,
-                       _portrait(self.images, faces), json.loads(json.dumps(settings)))
+                       _portrait(self.images, faces), json.loads(json.dumps(settings)), self.ages)
 
     # -------------------------------------------------------------------------------------------------- resuming
 
@@ -308,7 +331,7 @@ def kept(teacher: Teacher, out: Path, resume: bool = False, every: int = 50) -> 
     try:
         for lesson in teacher.lessons():
             yield lesson
-            if lesson.step % every == 0:
+            if lesson.losses and lesson.step % every == 0:
                 teacher.save(out / "state.pt")
     finally:
         teacher.save(out / "state.pt")
