@@ -19,7 +19,7 @@ from spaces.aging_people import Own, People
 from spaces.line import LINE, Waiting, any_left, lasting, who
 from spaces.widgets import Change, told, turned, unchanged
 
-EXPECTED = 90.0         # seconds that teaching may take, for those who wait
+EXPECTED = 110.0        # seconds that teaching may take, for those who wait
 CHOSEN = "chosen for you"
 HOW = (f"{FEWEST_TAUGHT} to {MOST_TAUGHT} pictures of one person, in different light and poses, and best at one age. "
        "They are used for this alone, and deleted within three hours.")

@@ -1,5 +1,6 @@
 """What the tab `aging` says and draws without a browser: plots, the line of those who wait, whose a person is."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import gradio as gr
@@ -9,7 +10,8 @@ import pytest
 from core import pipelines
 from core.errors import CheckpointError, SettingsError
 from core.pipelines import prompts
-from core.pipelines.aging_results import Aged, Checked, Dropped
+from core.pipelines.aging_results import Aged, Checked, Dropped, Taught
+from core.pipelines.teaching import UNSEEN
 from spaces import aging, aging_people, aging_teach, charts, line
 from spaces.aging_people import Own
 from spaces.aging_wish import ALL, NAMES, Asking
@@ -142,6 +144,18 @@ def test_who_was_taught_joins_those_who_are_there_by_then(shipped):
     assert changed[people.mine] == (ben, anna) and changed[people.at] == 3 and changed[teaching.learnt] is None
     assert changed[people.prompt] == "photo of a wzx person"
     assert teaching.join(anna, (ben,), "sd14", "") == {teaching.learnt: None, people.mine: (ben, anna)}
+
+
+def test_it_is_said_when_it_is_looked_where_the_ages_lie_and_when_it_was_not(shipped):
+    with gr.Blocks():
+        teaching = aging.Tab().teaching
+    taught = Taught(8, 8, {"noise": [1.0] * 8}, "old.png", subject("Anna"), "a", looked=0.4)
+    shown = teaching.learning(taught, 0.0)
+    assert "where the six ages lie" in shown[teaching.status] and "--share:40.0%" in shown[teaching.status]
+    assert teaching.curve not in shown and teaching.preview not in shown
+    assert teaching.learned(taught, "tiny")[teaching.notice] == ""
+    stopped = teaching.learned(replace(taught, notes=(UNSEEN,), preview="new.png"), "tiny")
+    assert UNSEEN in stopped[teaching.notice] and stopped[teaching.preview]["value"] == "new.png"
 
 
 def test_an_adapter_file_that_grew_old_is_written_anew(shipped, tmp_path):

@@ -20,7 +20,7 @@ from core.pipelines import checkpoints, prompts
 from core.pipelines.aging import Aging
 from core.pipelines.aging_results import PAPER, Aged, Wish
 from core.pipelines.uploads import CROP
-from core.training import dreambooth
+from core.training import dreambooth, dreambooth_ages
 from core.training.captioned import captioned
 
 # ----------------------------------------------------------------------------------------------------------- toys
@@ -179,7 +179,8 @@ def album(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def few(monkeypatch, system) -> None:
-    """Two steps of teaching, beside a made-up captioned set."""
+    """Two steps of teaching, beside a made-up captioned set; few places where ages could lie."""
+    monkeypatch.setattr(dreambooth_ages, "PLACES", (5.0, 45.0, 90.0))
     preset = replace(dreambooth.PRESETS["tiny"], steps=2, precision="no", rank=2)
     monkeypatch.setitem(dreambooth.PRESETS, "tiny", preset)
     said = [words.PROMPT.format(age) for age in words.GROUPS]
@@ -190,6 +191,7 @@ def test_a_folder_becomes_an_adapter_and_the_adapter_pictures(few, album, tmp_pa
     train("aging", images=album, token="ams", out=tmp_path / "taught")
     told = capsys.readouterr().out
     assert "notes.txt: " in told and "step 2 of 2  noise " in told and "run aging --subject" in told
+    assert "looking where the ages lie: 100%" in told and "the ages lie at " in told
     found = subjects.read(tmp_path / "taught" / "Grace.safetensors", "tiny")
     assert (found.name, found.token, len(found.faces)) == ("Grace", "ams", 6)
     assert found.settings["taken"] == 2 and any(value.abs().max() > 0 for value in found.weights.values())
@@ -212,7 +214,7 @@ def test_stopping_keeps_what_was_learned_and_resuming_ends_the_same(few, album, 
     assert rest.settings["taken"] == 2
     expected = subjects.read(whole)
     assert all(torch.equal(expected.weights[key], value) for key, value in rest.weights.items())
-    assert torch.equal(expected.spoken, rest.spoken)
+    assert torch.equal(expected.spoken, rest.spoken) and expected.ages == rest.ages and half.ages is None
 
 
 def test_what_cannot_be_taught_is_said(few, album, tmp_path):

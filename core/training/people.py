@@ -65,7 +65,7 @@ def taught(name: str, person: Person, folder: Path, command: str, tell: Callable
                       hub.load("embedder-tiny", base.device), latent.prior(), row.sha256,
                       judge=hub.load("judge-tiny", base.device))
     for lesson in teacher.lessons():
-        if lesson.step % 50 == 0:
+        if lesson.losses and lesson.step % 50 == 0:
             tell(f"{person.name}: step {lesson.step} of {lesson.steps}")
     path = subjects.write(teacher.subject(person.name), Path(folder) / f"{name}.safetensors")
     about = (f"{person.name}, drawn person {person.number} of the test split, taught from {PICTURES} pictures; the "
