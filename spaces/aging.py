@@ -23,8 +23,9 @@ LEGEND = ("Under each picture: its age as **{judge}** judges it, its similarity 
           "**{embedder}** sees them (a cosine; 1 is the same), and its seed. Both had a part in the training, so they "
           "flatter; `python -m core score aging` asks others.")
 OURS = ("The networks that ship are small and have only ever seen **drawn** faces with captions: a photo comes back as "
-        "a drawn face with something of its look. A new person's rare token begins at what embedder-tiny sees in the "
-        "pictures, which is our addition to the paper; teaching goes on from there.")
+        "a drawn face with something of its look. Two things are our additions to the paper: a new person's rare token "
+        "begins at what embedder-tiny sees in the pictures, and after teaching, each age is put where judge-tiny sees "
+        "it in that person.")
 THEIRS = ("Stable Diffusion was trained by its authors on pictures from the web, under a licence with restrictions on "
           "use that bind you too. What it draws can look like somebody who exists; teach only people who agree. Years "
           "and similarity are read by our networks, which know drawn faces only, so they say little here.")
