@@ -165,7 +165,9 @@ def test_all_that_is_asked_for_is_in_the_table(monkeypatch, asked):
         assert made["numbers"] == list(range(count))
         assert found["confusion"] == {"ages": ALL, "counts": (np.eye(6) * 2 * count).tolist()}
         assert any(bar["name"].startswith("contrastive term") for bar in found["bars"]) is not (quick or short)
-        assert any(bar["name"].startswith("plain DreamBooth") for bar in found["bars"])
+        assert any(bar["name"].startswith("plain DreamBooth") for bar in found["bars"]) is not short
+        assert any(bar["name"].startswith("biometric term") for bar in found["bars"])
+        assert any("less than with plain" in bar["name"] for bar in found["bars"]) is not short
     names = [bar["name"] for bar in found["bars"]]
     for way in ("before teaching", "plain DreamBooth", "biometric term", "contrastive term", "both terms",
                 "real pictures at these ages", "real pictures through the autoencoder"):

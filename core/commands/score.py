@@ -18,15 +18,14 @@ def score(
     weights: Annotated[list[Path] | None, Option(help="A recogniser that `train recogniser` wrote, or a checkpoint "
                                                       "such as hsface-10k; twice, to hold the second against the "
                                                       "first.", show_default=False)] = None,
-    short: Annotated[bool, Option("--short", help="Of aging: everybody, without the ways that use the contrastive "
-                                                  "term.")] = False,
+    short: Annotated[bool, Option("--short", help="Of aging: everybody, taught in the way that ships alone.")] = False,
     plot: Annotated[Path | None, Option(help="Of aging: draw the ages asked and judged into this PNG.",
                                         show_default=False)] = None,
 ) -> None:
     """Measure a system on test people against its bars; exit status 0 only when all are met.
 
-    Aging teaches twenty test people in four ways: up to two hours on two cores. With --short in two, one hour; with
-    --quick three people in these two, up to ten minutes. A run that was cut off goes on where it was.
+    Aging teaches twenty test people in four ways: up to two hours on two cores. With --short in the way that ships:
+    half an hour. With --quick three people in two ways: up to ten minutes. A run that was cut off goes on where it was.
     """
     from core import scoring
 

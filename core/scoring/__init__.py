@@ -45,9 +45,9 @@ def score(system: str, quick: bool = False, files: Sequence[Path] = (), short: b
     """Measure a system: {"system", "bars": [{"name", "value", "goal", "met"}]}, and of aging "confusion" besides.
 
     quick: on a few people only, to see that everything runs; its numbers say little. files: weights, for "recogniser"
-    alone, which ships none. short: of aging alone, everybody, but without the ways that use the contrastive term. Takes
-    minutes on two cores, and some more the first time, while the test faces are drawn; aging, which teaches its test
-    people, up to two hours, in short one. Raises SettingsError for an unknown system, and for what is not for it.
+    alone, which ships none. short: of aging alone, everybody, but only taught in the way that ships. Takes minutes on
+    two cores, and some more the first time, while the test faces are drawn; aging, which teaches its test people, up to
+    two hours, in short half an hour. Raises SettingsError for an unknown system, and for what is not for it.
     """
     if system not in SYSTEMS:
         raise SettingsError(f"there is no system called {system!r} to score", f"Choose from: {', '.join(SYSTEMS)}.")

@@ -73,7 +73,7 @@ class Likeness:
 def scored(quick: bool = False, short: bool = False) -> dict:
     """{"bars": […], "confusion": {"ages": the six names, "counts": rows asked, columns judged}}.
 
-    quick: few people. quick or short: without the ways that use the contrastive term.
+    quick: few people, and no contrastive term. short: everybody, in the way that ships alone.
     """
     lessons.made_by()       # or an error for what is missing, before anything is drawn
     count = people.FEW if quick else people.SUBJECTS
@@ -81,7 +81,8 @@ def scored(quick: bool = False, short: bool = False) -> dict:
     strangers = list(range(people.SUBJECTS, people.SUBJECTS + people.STRANGERS))
     gallery = seen(people.pictures(people.usual, numbers + strangers, tell))     # subjects' first
     real = people.pictures(people.later, numbers, tell)
-    made = lessons.all_pictures(lessons.SHORT if quick or short else lessons.WAYS, numbers, tell)
+    taught = lessons.SHORT if quick else lessons.ALONE if short else lessons.WAYS
+    made = lessons.all_pictures(taught, numbers, tell)
     ways = {name: compared(pictures, gallery) for name, pictures in made.items()}
     chosen = ways[lessons.DEFAULT]
     confusion = {"ages": NAMES, "counts": chosen.table.tolist()}
@@ -101,8 +102,10 @@ def required(found: Likeness) -> list[Bar]:
 
 
 def told(ways: dict[str, Likeness]) -> list[Bar]:
-    """The ways side by side, and how much less is refused than with plain DreamBooth."""
+    """The ways side by side, and how much less is refused than with plain DreamBooth, where that is among them."""
     rows = [row for name, found in ways.items() for row in summary(name, found)]
+    if lessons.PLAIN not in ways:
+        return rows
     plain, chosen = ways[lessons.PLAIN], ways[lessons.DEFAULT]
     return rows + [reported(f"FNMR at FMR {rate} less than with {lessons.PLAIN}, relative",
                             reduced(plain.fnmr(rate), chosen.fnmr(rate))) for rate in RATES]

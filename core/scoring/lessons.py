@@ -52,6 +52,7 @@ WAYS = (
     Way("both terms", {"biometric": BIOMETRIC, "contrastive": CONTRASTIVE}),
 )
 SHORT = tuple(way for way in WAYS if not way.changes.get("contrastive"))     # what ships, and what it is held against
+ALONE = tuple(way for way in WAYS if way.name == DEFAULT)
 
 
 @dataclass(frozen=True)

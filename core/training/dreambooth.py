@@ -90,7 +90,7 @@ class Preset:
 # 0.153 to 0.167 and lowered exact ages from 0.675 to 0.667.
 PRESETS = {
     "tiny": Preset("tiny", steps=200, rate=1.5e-3, batch=8, others=8, rank=8, targets=EVERYTHING, precision="auto",
-                   annealed=True, warmup=10, snr=5.0, contrastive=0.0, token_rate=2e-3, aged=1.0, looks=8),
+                   annealed=True, warmup=10, snr=5.0, contrastive=0.0, token_rate=2e-3, aged=1.0, looks=16),
     "paper": Preset("sd14", steps=800, rate=1e-6, checkpointing=True),
     "sd-lora": Preset("sd14", steps=800, rate=1e-4, rank=16, precision="bf16", checkpointing=True),
 }
