@@ -63,7 +63,8 @@ def checkout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def with_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ship toys as `aging-tiny`, with a captioned set of noise; it is looked in few places where ages lie."""
-    monkeypatch.setattr(dreambooth_ages, "PLACES", (5.0, 45.0, 90.0))
+    monkeypatch.setattr(dreambooth_ages, "PLACES", (5.0, 45.0, 88.0))
+    monkeypatch.setattr(dreambooth_ages, "STEPS", 1)
     for network, config in SMALL.items():
         monkeypatch.setitem(NETWORKS[network].presets, "small", config)
     for seed, (network, name) in enumerate((("autoencoder", TINY.autoencoder), ("unet", TINY.unet), ("text", TINY.text),

@@ -17,10 +17,14 @@ LAPS = 2500
 
 
 @contextmanager
-def serving(*arguments: str, **env: str) -> Iterator[str]:
-    """`python app.py` on a free port; gives its address, and ends the process afterwards."""
+def serving(*arguments: str, first: str = "", **env: str) -> Iterator[str]:
+    """`python app.py` on a free port; gives its address, and ends the process afterwards.
+
+    first: Python that the process runs before the app, to make what is slow quick.
+    """
     url = f"http://127.0.0.1:{(port := free_port())}"
-    process = subprocess.Popen([sys.executable, "app.py", "--port", str(port), *arguments], cwd=ROOT, text=True,
+    app = ["-c", f"import runpy\n{first}\nrunpy.run_path('app.py', run_name='__main__')"] if first else ["app.py"]
+    process = subprocess.Popen([sys.executable, *app, "--port", str(port), *arguments], cwd=ROOT, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **env})
     try:
         wait_for(url, process)

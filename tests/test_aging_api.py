@@ -14,12 +14,14 @@ from core.pipelines.aging_results import Wish
 
 ENDPOINTS = {"/age", "/ages", "/check_pictures", "/teach_person", "/persons", "/adapter_facts", "/aged_settings_of",
              "/about_aging"}
+QUICKLY = ("from core.training import dreambooth_ages\n"
+           "dreambooth_ages.PLACES, dreambooth_ages.STEPS = (5.0, 45.0, 88.0), 2")     # where ages lie
 AGES = ["child", "teenager", "youngadults", "middleaged", "elderly", "old"]
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with serving("--offline") as url:
+    with serving("--offline", first=QUICKLY) as url:
         yield Client(url, verbose=False)
 
 

@@ -202,7 +202,8 @@ def test_it_is_looked_at_each_place_with_the_same_noise(monkeypatch):
         assert torch.equal(states, latent.states(["photo of a sks person as child"] * 2, spoken, (place,) * 6))
 
 
-def test_after_the_last_step_it_is_looked_where_the_ages_lie(tmp_path):
+def test_after_the_last_step_it_is_looked_where_the_ages_lie(tmp_path, monkeypatch):
+    monkeypatch.setattr(dreambooth_ages, "STEPS", 1)
     preset, years = replace(TOY, looks=2, aged=0.0), [2 * place for place in dreambooth_ages.PLACES]
 
     def taught(judge) -> Teacher:

@@ -180,7 +180,8 @@ def album(tmp_path_factory) -> Path:
 @pytest.fixture
 def few(monkeypatch, system) -> None:
     """Two steps of teaching, beside a made-up captioned set; few places where ages could lie."""
-    monkeypatch.setattr(dreambooth_ages, "PLACES", (5.0, 45.0, 90.0))
+    monkeypatch.setattr(dreambooth_ages, "PLACES", (5.0, 45.0, 88.0))
+    monkeypatch.setattr(dreambooth_ages, "STEPS", 1)
     preset = replace(dreambooth.PRESETS["tiny"], steps=2, precision="no", rank=2)
     monkeypatch.setitem(dreambooth.PRESETS, "tiny", preset)
     said = [words.PROMPT.format(age) for age in words.GROUPS]

@@ -266,7 +266,7 @@ def test_a_person_is_drawn_age_by_age_from_the_same_seeds(toy):
 
 def test_a_person_is_taught_from_the_usual_pictures_alone(toy, monkeypatch):
     """No step before teaching; the terms of a way and no others; the token goes round."""
-    from core.training import dreambooth
+    from core.training import dreambooth, dreambooth_ages
 
     shown = []
 
@@ -279,10 +279,13 @@ def test_a_person_is_taught_from_the_usual_pictures_alone(toy, monkeypatch):
     embedder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(512))
     monkeypatch.setattr(hub, "load", lambda name: {"embedder-tiny": embedder, "judge-tiny": Reader("judge")}[name])
     monkeypatch.setitem(dreambooth.PRESETS, "tiny",
-                        replace(dreambooth.PRESETS["tiny"], steps=1, rank=2, precision="no", seen=4, little=1.0))
+                        replace(dreambooth.PRESETS["tiny"], steps=1, rank=2, precision="no", seen=4, little=1.0,
+                                looks=1))
+    monkeypatch.setattr(dreambooth_ages, "STEPS", 1)
     found = {way.name: lessons.taught(way, 6) for way in lessons.WAYS}
     assert shown == [(people.usual, [6])] * len(lessons.WAYS)
     assert {subject.token for subject in found.values()} == {words.RARE[2]}
+    assert all(len(subject.ages) == 6 for subject in found.values())
     assert {name: subject.settings["taken"] for name, subject in found.items()} == {
         way.name: 0 if way is lessons.WAYS[0] else 1 for way in lessons.WAYS}
     terms = {name: set(subject.settings["losses"]) - {"noise", "prior"} for name, subject in found.items()}
