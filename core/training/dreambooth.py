@@ -79,7 +79,7 @@ class Preset:
 
 
 # Memory and time of each; those of the large networks by `python -m core bench aging` on an H200, with random weights:
-#   tiny      1 GB. A step takes 0.4 to 0.7 s of one CPU core, and looking where ages lie a minute: 90 s on two.
+#   tiny      1 GB. A step takes 0.4 to 0.7 s of one CPU core, and looking where ages lie a minute: 110 s in all on two.
 #   paper     22.2 GB at the peak, 0.63 s a step: 8.5 minutes.
 #   sd-lora   6.8 GB at the peak, 0.40 s a step: 5.5 minutes.
 # The tiny rate was tried on five validation people: 1.5e-3 brought an FNMR of 0.089 and exact ages of 0.642, 1e-3 0.115
