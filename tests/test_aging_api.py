@@ -9,7 +9,7 @@ from app_server import serving
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from core import faces, hub, subjects, words
+from core import faces, hub, subjects
 from core.pipelines.aging_results import Wish
 
 ENDPOINTS = {"/age", "/ages", "/check_pictures", "/teach_person", "/persons", "/adapter_facts", "/aged_settings_of",
@@ -100,7 +100,7 @@ def test_somebody_is_taught_and_drawn(client, files):
     assert preview.endswith(".png")
     assert (far["looked"], far["notes"]) == (1, [])
     kept = client.predict(handle_file(adapter), api_name="/adapter_facts")
-    assert kept["name"] == "Ben" and list(kept["ages"]) == list(words.GROUPS)
+    assert kept["name"] == "Ben" and list(kept["ages"]) == AGES
     _, facts, _, _ = client.predict(adapter=handle_file(adapter), steps=2, seed=1, api_name="/age")
     assert facts[0]["subject"] == "Ben"
 

@@ -1,11 +1,9 @@
 """Teaching a person, at toy size: what each term reaches, what stays as it was, stopping, resuming, the presets."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -14,10 +12,9 @@ from toy_latent import captioned, everything, pictures, toy_embedder, toy_latent
 
 from core import faces, hub, subjects, words
 from core.errors import CheckpointError, SettingsError
-from core.latent import Latent, between, denoise
-from core.training import dreambooth, dreambooth_ages
+from core.latent import Latent
+from core.training import dreambooth
 from core.training.dreambooth import ATTENTION, PRESETS, Preset, Teacher
-from core.training.dreambooth_ages import looking, placed
 from core.training.dreambooth_losses import biometric, contrastive
 from core.training.dreambooth_material import TIMES
 
@@ -138,98 +135,6 @@ def test_prompts_say_how_old_the_person_is_in_the_picture(share, said):
     wanted = taught.latent.states([*prompts[:said], *[plain] * (4 - said)], taught.spoken)
     assert torch.allclose(taught._heard(batch)[:4], wanted, atol=1e-6)
     assert teacher(replace(TOY, aged=share)).prompts == [plain]
-
-
-# --------------------------------------------------------------------------------------------- where the ages lie
-
-
-class Calendar(torch.nn.Module):
-    """A judge that sees so many years in the pictures of a call, one call after another."""
-
-    def __init__(self, years: Sequence[float]) -> None:
-        super().__init__()
-        self.years = iter(years)
-
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        assert image.shape[1:] == (3, 112, 112) and not image.requires_grad
-        return {"age": torch.full((len(image),), next(self.years))}
-
-
-def test_words_lie_between_the_words():
-    latent = toy_latent()
-    spoken, prompt = torch.randn(16), "photo of a wzx person as {}, smiling"
-    said = latent.states([prompt.format(age) for age in words.GROUPS], spoken)
-    assert torch.allclose(latent.states([prompt.format(age) for age in words.GROUPS], spoken, words.MIDDLES), said,
-                          atol=1e-6)
-    for group, middle in enumerate(words.MIDDLES):      # whichever word it is that lies there
-        assert torch.allclose(latent.states([prompt.format("child")], spoken, (middle,) * 6)[0], said[group], atol=1e-6)
-    embeddings = torch.randn(6, 16)
-    found = between(embeddings, (40.0, 22.5, 0.0, 97.5))
-    wanted = torch.stack([(embeddings[2] + embeddings[3]) / 2, embeddings[1], 1.5 * embeddings[0] - embeddings[1] / 2,
-                          2 * embeddings[5] - embeddings[4]])
-    assert torch.allclose(found, wanted, atol=1e-5)
-    plain = latent.states(["photo of a wzx person, smiling"], spoken)
-    assert torch.equal(latent.states(["photo of a wzx person, smiling"], spoken, (1.0,) * 6), plain)
-
-
-def test_each_age_is_put_where_most_pictures_are_of_its_years():
-    places = np.array(dreambooth_ages.PLACES)[:, None]
-    assert placed(places) == words.MIDDLES                                      # the words are right as they are
-    assert placed(np.full((len(places), 3), 33.0)) == words.MIDDLES             # nothing to choose between
-    older = placed(places + 12 + np.array([-2, 0, 2]))
-    assert np.allclose(older, [5, 10.5, 23, 33, 45.5, 77.5], atol=1.5)          # the old are as old as they should be
-    younger = placed(0.5 * places + np.array([-1, 1]))
-    assert np.allclose(younger[1:], [45, 70, 88, 88, 88], atol=3)               # as far as it goes
-    one_of_many = np.where(np.arange(9) == 0, 60.0, places)                     # always 60, the others as they should
-    assert np.allclose(placed(one_of_many)[:4], words.MIDDLES[:4], atol=2)
-    wavy = placed(places + np.where(np.arange(len(places)) % 2, 12, -12)[:, None])
-    assert list(wavy) == sorted(wavy) and np.allclose(wavy, words.MIDDLES, atol=14)
-
-
-def test_it_is_looked_at_each_place_with_the_same_noise(monkeypatch):
-    latent, spoken, asked = toy_latent(), torch.randn(16), []
-
-    def denoised(unet, states, silent, seeds, **settings):
-        asked.append((states, list(seeds)))
-        return denoise(unet, states, silent, seeds, **settings | {"steps": 1})
-
-    monkeypatch.setattr(dreambooth_ages, "denoise", denoised)
-    found = list(looking(latent, latent.unet, "sks", spoken, Calendar(dreambooth_ages.PLACES), [7, 8]))
-    assert [len(each.years) for each in found] == list(range(1, len(dreambooth_ages.PLACES) + 1))
-    assert found[-1].share == 1 and np.array_equal(found[-1].years, np.stack([dreambooth_ages.PLACES] * 2, 1))
-    for (states, seeds), place in zip(asked, dreambooth_ages.PLACES, strict=True):
-        assert seeds == [7, 8]
-        assert torch.equal(states, latent.states(["photo of a sks person as child"] * 2, spoken, (place,) * 6))
-
-
-def test_after_the_last_step_it_is_looked_where_the_ages_lie(tmp_path, monkeypatch):
-    monkeypatch.setattr(dreambooth_ages, "STEPS", 1)
-    preset, years = replace(TOY, looks=2, aged=0.0), [2 * place for place in dreambooth_ages.PLACES]
-
-    def taught(judge) -> Teacher:
-        return Teacher(toy_latent(), pictures(5), "wzx", preset, toy_embedder(), captioned(), judge=judge)
-
-    able = taught(Calendar(years))
-    lessons = list(able.lessons())
-    assert [lesson.looked for lesson in lessons[:TOY.steps]] == [None] * TOY.steps
-    looks = lessons[TOY.steps:]
-    assert [lesson.looked for lesson in looks] == [number / len(years) for number in range(1, len(years) + 1)]
-    assert all(lesson.step == TOY.steps and lesson.losses == {} for lesson in looks)
-    assert able.ages == placed(np.array(years)[:, None]) and able.subject("Ada").ages == able.ages
-    assert able.ages[1] < words.MIDDLES[1]
-    assert list(able.lessons()) == []
-    for judge, looked in ((None, preset), (Calendar(years), TOY)):
-        blind = Teacher(toy_latent(), pictures(5), "wzx", looked, toy_embedder(), captioned(), judge=judge)
-        assert len(list(blind.lessons())) == TOY.steps and blind.subject("Ada").ages is None
-    stopped = taught(Calendar(years))
-    lessons = stopped.lessons()
-    assert [next(lessons).looked for _ in range(TOY.steps + 2)][-1] == 2 / len(years)
-    lessons.close()
-    assert stopped.subject("Ada").ages is None
-    stopped.save(tmp_path / "state.pt")
-    resumed = taught(Calendar(years))
-    resumed.restore(tmp_path / "state.pt")
-    assert len(list(resumed.lessons())) == len(years) and resumed.ages == able.ages
 
 
 def test_the_tokens_vector_begins_where_the_face_vectors_put_it_and_is_learned():

@@ -55,8 +55,8 @@ def score(system: str, quick: bool = False, files: Sequence[Path] = (), short: b
         raise SettingsError(f"{system} is scored as it ships.", "Leave --weights out; it is for `score recogniser`.")
     if short and system != "aging":
         raise SettingsError(f"{system} is not scored in several ways.", "Leave --short out; it is for `score aging`.")
-    more = (files,) if files else (True,) if short else ()
-    found = SYSTEMS[system](quick, *more)
+    asked = {"files": files} if files else {"short": True} if short else {}
+    found = SYSTEMS[system](quick, **asked)
     found = found if isinstance(found, dict) else {"bars": found}
     return {"system": system, **found, "bars": [asdict(bar) for bar in found["bars"]]}
 
