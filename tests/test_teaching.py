@@ -174,8 +174,12 @@ def test_one_at_a_time_and_the_wait_is_told(system, uploads, monkeypatch):
     for _, news in zip(range(4), first, strict=False):
         assert news.waiting is None
     waiting = next(second)
-    assert waiting.waiting == pytest.approx((40 - news.step) * teaching.LINE.pace)
+    assert waiting.waiting == pytest.approx((40 - news.step + teaching.LOOKING) * teaching.LINE.pace)
     assert "it is your turn in about" in waiting.notes[0] and waiting.subject is None
+    while news.looked is None:
+        news = next(first)
+    left = (1 - news.looked) * teaching.LOOKING
+    assert next(second).waiting == pytest.approx(left * teaching.LINE.pace, abs=teaching.LINE.pace)
     first.close()
     assert last(second).adapter
 

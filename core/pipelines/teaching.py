@@ -27,6 +27,7 @@ TOLD = 100              # times that teaching says how far it is
 PREVIEWS = 8            # times that it shows the person
 SHOWN = tuple(prompts.AGES[at] for at in (0, 2, 5))    # the ages it shows them at
 PREVIEW_STEPS = 8
+LOOKING = 75            # steps that looking where the ages lie takes as long as
 PRIOR = 4               # pictures of others at each age that a large network draws for itself
 LONGEST_NAME = 40
 UNSEEN = "It was not looked where the ages lie, so they may lean towards the age in the pictures."
@@ -61,7 +62,7 @@ class Teaching(Uploads):
 
     def _in_line(self, looked: list[Checked], name: str, token: str, preset: "Preset") -> Iterator[Taught]:
         """Wait for this one's turn, then teach."""
-        job = LINE.join(preset.steps)
+        job = LINE.join(preset.steps + LOOKING * bool(preset.looks))
         try:
             while (wait := LINE.wait(job)) is not None:
                 note = f"Somebody else is teaching; it is your turn in about {in_words(wait)}."
@@ -78,14 +79,14 @@ class Teaching(Uploads):
         notes = (UNSEEN,) if preset.looks else ()       # unless it comes that far
         now, curves, begun = Taught(steps=preset.steps), {}, time.monotonic()
         for lesson in teacher.lessons():
+            seconds = time.monotonic() - begun
+            LINE.stepped(job, lesson.step + round(LOOKING * (lesson.looked or 0)), seconds)
             if lesson.looked is not None:
-                now = replace(now, looked=lesson.looked, seconds=time.monotonic() - begun)
+                now = replace(now, looked=lesson.looked, seconds=seconds)
                 yield now
                 continue
             for term, loss in lesson.losses.items():
                 curves.setdefault(term, []).append(loss)
-            seconds = time.monotonic() - begun
-            LINE.stepped(job, lesson.step, seconds)
             if lesson.step % every == 0 or lesson.step == lesson.steps:
                 subject = teacher.subject(name) if lesson.step >= min(FEW, lesson.steps) else None
                 shown = self._shown(teacher) if lesson.step % shows == 0 or lesson.step == lesson.steps else now.preview

@@ -4,7 +4,7 @@ from threading import RLock
 
 
 class Job:
-    """One teaching in the line. steps: of its own. done: of these."""
+    """One teaching in the line. steps: of its own, and what comes after them in as many. done: of these."""
 
     def __init__(self, steps: int) -> None:
         self.steps, self.done = steps, 0
