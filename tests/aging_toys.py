@@ -61,10 +61,15 @@ def checkout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         manifest.put(ROWS[name], folder)
 
 
-def with_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ship toys as `aging-tiny`, with a captioned set of noise; it is looked in few places where ages lie."""
+def look_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few places where ages could lie, and little drawing there: seconds instead of half a minute."""
     monkeypatch.setattr(dreambooth_ages, "PLACES", (5.0, 45.0, 88.0))
     monkeypatch.setattr(dreambooth_ages, "STEPS", 1)
+
+
+def with_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ship toys as `aging-tiny`, with a captioned set of noise; after teaching it is looked but a little."""
+    look_little(monkeypatch)
     for network, config in SMALL.items():
         monkeypatch.setitem(NETWORKS[network].presets, "small", config)
     for seed, (network, name) in enumerate((("autoencoder", TINY.autoencoder), ("unet", TINY.unet), ("text", TINY.text),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import typer
+from aging_toys import look_little
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner
@@ -20,7 +21,7 @@ from core.pipelines import checkpoints, prompts
 from core.pipelines.aging import Aging
 from core.pipelines.aging_results import PAPER, Aged, Wish
 from core.pipelines.uploads import CROP
-from core.training import dreambooth, dreambooth_ages
+from core.training import dreambooth
 from core.training.captioned import captioned
 
 # ----------------------------------------------------------------------------------------------------------- toys
@@ -179,9 +180,8 @@ def album(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def few(monkeypatch, system) -> None:
-    """Two steps of teaching, beside a made-up captioned set; few places where ages could lie."""
-    monkeypatch.setattr(dreambooth_ages, "PLACES", (5.0, 45.0, 88.0))
-    monkeypatch.setattr(dreambooth_ages, "STEPS", 1)
+    """Two steps of teaching, beside a made-up captioned set, and a little looking after them."""
+    look_little(monkeypatch)
     preset = replace(dreambooth.PRESETS["tiny"], steps=2, precision="no", rank=2)
     monkeypatch.setitem(dreambooth.PRESETS, "tiny", preset)
     said = [words.PROMPT.format(age) for age in words.GROUPS]
