@@ -97,7 +97,7 @@ class Tab:
         on, chosen, kind, turn = widgets.private, self.sources.chosen, self.sources.kind, self.sources.turn
         self.sources.listen(self.count, self.sigma, self.seed, self.mode, self.picture, self.moves)
         self.moves.listen(kind, self.count, self.sigma, self.strip, self.notice)
-        self.network.listen(self.uses, [*self.sources.picked, self.moves.quality])
+        self.network.listen(self.uses, [*self.sources.picked, self.moves.similarity, self.moves.quality])
         on(self.generate.click, self.ask, {"mode": self.mode, "seed": self.seed}, [self.seed, turn])
         on([self.count.release, self.sigma.release, self.seed.submit], turned, {}, [turn])
         picked = [self.at, self.detail, self.strip, self.facts, self.png, self.one]
@@ -216,10 +216,10 @@ class Tab:
         return {self.moves.other: None, self.moves.goal: self.moves.towards(None)}
 
     def uses(self, choice: Choice) -> Change:
-        """What changes with the checkpoint: nothing is chosen any more, and quality is counted in its unit."""
+        """What changes with the checkpoint: nothing is chosen any more, quality and likeness are counted as it does."""
         quality = choice.quality
-        return {**self.sources.emptied(choice.name), self.moves.quality: gr.update(
-            maximum=quality.most, value=quality.usual, step=quality.most / 20)}
+        return {**self.sources.emptied(choice.name), self.moves.similarity: choice.similarity,
+                self.moves.quality: gr.update(maximum=quality.most, value=quality.usual, step=quality.most / 20)}
 
     def describe(self, chosen: Chosen) -> Change:
         """What computes here, in the footer, and who judges likeness, in the legend."""

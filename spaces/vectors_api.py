@@ -7,14 +7,15 @@ import gradio as gr
 
 from core import pipelines
 from core.errors import VectorError
+from core.pipelines.checkpoints import choose
 from core.pipelines.checks import whole
 from core.pipelines.numbers import MOST
 from core.pipelines.results import BULKY, Result, Source, Steered
-from core.pipelines.steering import SIMILARITY
 from core.pipelines.vectors import UNLIKE
 from spaces import GPU, widgets
 from spaces.widgets import number
 
+LIKE = choose("vectors").similarity
 Answer = tuple[list[tuple[str, str]], list[dict[str, Any]], str, str | None]
 
 
@@ -24,7 +25,7 @@ def endpoints() -> None:
     sigma = number("How different, 0 to 1.5", 0.5)
     sigma0, drawings = number("How different, 0 to 1.5", 0), (made, about_each, numbers, archive)
     steps, limit = number("How many pictures, 2 to 64", 8), number("Steps, at most, 0 to 200", 40)
-    alike = number("Stay this like the source, -1 to 1", SIMILARITY)
+    alike = number("Stay this like the source, -1 to 1", LIKE)
     for task, inputs, outputs in (
         (people, (count, seed, number("Any two are less alike than this, -1 to 1", UNLIKE)), drawings),
         (variations, (vector_file, sigma, count, seed), drawings),
@@ -171,7 +172,7 @@ def edit(vector: str, offsets: str = "7: 2.0", steps: float = 8) -> Iterator[Ans
 
 @GPU
 def turn(vector: str, yaw: float = 30, quality: float = 0, limit: float = 40, sigma: float = 0, count: float = 1,
-         seed: float = -1, similarity: float = SIMILARITY) -> Iterator[Answer]:
+         seed: float = -1, similarity: float = LIKE) -> Iterator[Answer]:
     """A face steered to a yaw, step by step (AttrOP); always ends, and says what it misses.
 
     vector: a .npy file of 512 numbers. yaw: degrees, positive towards the right of the picture. quality: at least
@@ -185,7 +186,7 @@ def turn(vector: str, yaw: float = 30, quality: float = 0, limit: float = 40, si
 
 @GPU
 def clear_up(vector: str, quality: float = 0.7, limit: float = 40, sigma: float = 0, count: float = 1, seed: float = -1,
-             similarity: float = SIMILARITY) -> Iterator[Answer]:
+             similarity: float = LIKE) -> Iterator[Answer]:
     """A face steered to a quality, step by step (AttrOP); always ends, and says what it misses.
 
     vector: a .npy file of 512 numbers. quality: at least this, 0 to 1. limit, sigma, count, seed, similarity: as for

@@ -7,8 +7,9 @@ from typing import Any
 import gradio as gr
 
 from core import pipelines
+from core.pipelines.checkpoints import choose
 from core.pipelines.results import Result, Source, Steered
-from core.pipelines.steering import MAX_YAW, SIMILARITY
+from core.pipelines.steering import MAX_YAW
 from core.pipelines.vectors import UNLIKE
 from spaces import GPU, widgets
 from spaces.vectors_sources import Chosen
@@ -35,7 +36,7 @@ class Wish:
     yaw: float | None = None
     quality: float | None = None
     limit: int = LIMIT
-    similarity: float = SIMILARITY
+    similarity: float | None = None
     threshold: float = UNLIKE
     checkpoint: str = "tiny"
 
@@ -119,7 +120,7 @@ class Moves:
         self.clear_on = gr.Checkbox(False, label="Clear the picture up", elem_id="clear-on")
         self.quality = gr.Slider(0, 1, 0.7, step=0.05, label="Quality, at least", visible=False, elem_id="quality")
         self.limit = gr.Slider(1, 200, LIMIT, step=1, label="Steps, at most", elem_id="limit")
-        self.similarity = gr.Slider(0, 1, SIMILARITY, step=0.05, label="Stay this like the source",
+        self.similarity = gr.Slider(0, 1, choose("vectors").similarity, step=0.05, label="Stay this like the source",
                                     elem_id="similarity")
 
     @property

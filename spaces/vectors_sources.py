@@ -246,7 +246,7 @@ class Sources:
         return self.restored(kept, chosen)
 
     def restored(self, kept: Restored, chosen: Chosen) -> Change:
-        """Source, count, sigma and seed as they were; the picture comes first."""
+        """Source, count, sigma and seed as they were; the picture comes first, but for a source that it varies."""
         source = kept.source
         back = "The settings of this picture are back." if kept.whole else "The face of this picture is back."
         settings = {self.count: kept.count, self.seed: kept.seed, self.mode: widgets.SAME, self.turn: turned(),

@@ -1,6 +1,7 @@
 """Whole data sets, on a handful of pictures: stopped and gone on with, in shards, every decision in the tables."""
 
 import csv
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -13,7 +14,7 @@ from core import images, pipelines
 from core.__main__ import main
 from core.commands.generate import parted, shared
 from core.errors import SettingsError
-from core.pipelines import datasets
+from core.pipelines import checkpoints, datasets
 from core.pipelines.datasets import Plan, generate, image_seed
 from core.pipelines.vectors import last
 
@@ -134,13 +135,33 @@ def test_the_tab_makes_the_same_picture(tmp_path):
     last(generate(system, tmp_path, Plan(1, 3, seed=7, similarity=-1)))
     row = rows(tmp_path / "images.csv")[1]
     kept = system.settings_of(tmp_path / row["file"])
-    assert (kept.source.kind, kept.sigma, kept.seed) == ("people", float(row["sigma"]), int(row["seed"]))
+    assert (kept.source.kind, kept.sigma, kept.seed) == ("vector", float(row["sigma"]), int(row["seed"]))
     assert np.array_equal(kept.source.vector, system._people.draw([int(row["identity_seed"])])[0].numpy())
-    again = last(system.variations(kept.source, kept.sigma, 1, kept.seed))
+    again = last(system.again(kept))
     pair = [np.asarray(Image.open(path)).astype(int) for path in (tmp_path / row["file"], again.images[0])]
     assert abs(pair[0] - pair[1]).max() <= 1
     assert again.similarity[0] == pytest.approx(float(row["similarity"]), abs=2e-3)
     assert images.settings_of(tmp_path / row["file"])["quality"] == float(row["quality"])
+
+
+def test_the_choice_that_draws_judges_its_pictures(system, tmp_path, monkeypatch):
+    monkeypatch.setattr(system, "choice", checkpoints.choose("vectors", "base"))
+    monkeypatch.setattr(checkpoints, "require", lambda choice, steering=False: None)
+    monkeypatch.setattr(checkpoints, "sha256", lambda name: f"hash of {name}")
+    monkeypatch.setattr(system, "_readers", (None, lambda images: 20 + images.mean((1, 2, 3))))
+    with pytest.raises(SettingsError, match="quality"):
+        next(generate(system, tmp_path, Plan(2, 2, quality=60.5 - 1e-9)))
+    *_, end = generate(system, tmp_path, Plan(2, 2, similarity=-1, quality=20))
+    table, about = rows(tmp_path / "images.csv"), json.loads((tmp_path / "dataset.json").read_text())
+    assert all(19 < float(row["quality"]) < 21 for row in table) and end.done == 4
+    assert [row["decision"] == "kept" for row in table] == [float(row["quality"]) >= 20 for row in table]
+    assert about["magface-r100"] == "hash of magface-r100" and "judge-tiny" not in about
+
+
+def test_more_quality_than_the_judge_counts_is_refused(system, tmp_path):
+    with pytest.raises(SettingsError, match="quality"):
+        next(generate(system, tmp_path, Plan(2, 2, quality=27)))
+    assert not contents(tmp_path)
 
 
 def test_quality_is_a_filter_too():

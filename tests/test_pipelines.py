@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 import zipfile
 from pathlib import Path
@@ -399,6 +400,37 @@ def test_the_command_line_takes_a_photo_and_numbers(photo, tmp_path):
     assert done.exit_code == 0, done.output
     photo_itself = next(tmp_path.glob("facet-photo-*-sigma0.png"))
     assert apart(photo_itself, next((tmp_path / "b").glob("*.png"))) <= 1
+
+
+def test_the_command_line_says_how_alike_people_are_and_zips(tmp_path):
+    done = called("--count", "2", "--seed", "5", "--zip", "--out", str(tmp_path))
+    assert re.search(r"to one another at most -?0\.\d\d in numbers and -?0\.\d\d in pictures", done.output)
+    with zipfile.ZipFile(tmp_path / "facet-pictures.zip") as archive:
+        assert {"facet-vectors.npy", "settings.json"} < set(archive.namelist()) and len(archive.namelist()) == 4
+
+
+def test_the_command_line_has_a_set_again(system, tmp_path):
+    first = called("7", "--source", "drawn", "--count", "3", "--sigma", "0.4", "--seed", "9", "--out", str(tmp_path))
+    assert first.exit_code == 0, first.output
+    path = tmp_path / "facet-drawn7-seed10-sigma0.4.png"
+    assert called(str(path), "--source", "picture", "--out", str(tmp_path / "b")).exit_code == 0
+    assert sorted(each.name for each in (tmp_path / "b").glob("*.png")) == [
+        "facet-drawn7-seed10-sigma0.4.png", "facet-drawn7-seed10-sigma0.png", "facet-drawn7-seed11-sigma0.4.png"]
+    assert apart(path, tmp_path / "b" / path.name) <= 1
+    refused = called(str(path), "--source", "picture", "--count", "3", "--out", str(tmp_path / "c"))
+    assert "brings its own count" in refused.exception.message
+    Image.open(path).convert("RGB").save(tmp_path / "plain.png")
+    refused = called(str(tmp_path / "plain.png"), "--source", "picture", "--out", str(tmp_path / "c"))
+    assert "does not hold the settings" in refused.exception.message
+
+
+def test_the_command_line_takes_a_face_that_is_marked(system, photo, tmp_path):
+    done = called(str(photo), "--source", "photo", "--crop", "0.45,0.3,0.4", "--count", "1", "--out", str(tmp_path))
+    assert done.exit_code == 0, done.output
+    path, = tmp_path.glob("facet-photo-*.png")
+    assert np.array_equal(system.settings_of(path).source.vector, system.cropped(photo, 0.45, 0.3, 0.4).vector)
+    for arguments in ((str(photo), "--source", "photo", "--crop", "0.5,0.3"), ("--crop", "0.5,0.3,0.4")):
+        assert isinstance(called(*arguments, "--out", str(tmp_path)).exception, SettingsError)
 
 
 @pytest.mark.parametrize("arguments", [("--source", "photo"), ("x", "--source", "drawn"), ("no", "--source", "vector")])

@@ -8,9 +8,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from core import images, pipelines
-from core.commands.run import SIMILARITY, run
+from core.commands.run import run
 from core.errors import SettingsError
-from core.pipelines import steering
 from core.pipelines.results import Source, last
 
 
@@ -87,10 +86,6 @@ def test_somebody_must_be_steered(system, source):
     for sources in ([], [source] * 65):
         with pytest.raises(SettingsError, match="number of faces"):
             system.steer(sources, yaw=5)
-
-
-def test_the_command_line_knows_the_pipelines_number():
-    assert SIMILARITY == steering.SIMILARITY
 
 
 def test_the_command_line_steers(tmp_path, source):

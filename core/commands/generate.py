@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from core.commands.options import Device, Offline
+from core.commands.options import Checkpoint, Device, Offline
 from core.errors import SettingsError
 
 
@@ -19,8 +19,10 @@ def generate(
         help="How far pictures vary, and the share of those that do so; several times. 0.3=0.4 0.5=0.4 0.7=0.2 "
              "unless given.", show_default=False)] = None,
     similarity: Annotated[float, Option(min=-1, max=1, help="Drop pictures less like their person.")] = 0.3,
-    quality: Annotated[float, Option(min=0, max=1, help="Drop pictures that the judge finds worse; 0: none.")] = 0.0,
+    quality: Annotated[float, Option(min=0, help="Drop pictures that are judged worse: up to 1, or, as MagFace counts "
+                                     "for the published checkpoint, up to 60; 0: none.")] = 0.0,
     shard: Annotated[str, Option(help="Make one part only, such as 1/4; the others elsewhere, or later.")] = "1/1",
+    checkpoint: Checkpoint = "tiny",
     device: Device = None,
     offline: Offline = False,
 ) -> None:
@@ -37,7 +39,7 @@ def generate(
     plan = datasets.Plan(identities, images, seed, threshold, similarity=similarity, quality=quality, shards=shards,
                          **shares)
     pipelines.configure(device, offline)
-    for progress in datasets.generate(pipelines.make("vectors"), folder, plan, number):
+    for progress in datasets.generate(pipelines.make("vectors", checkpoint), folder, plan, number):
         print(f"\r{progress.done:,} of {progress.total:,} drawn, {progress.kept:,} kept", end="", flush=True)
     print(f"\n{folder}: seed {seed}, shard {shard}")
 

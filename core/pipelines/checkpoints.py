@@ -54,7 +54,9 @@ class Choice:
     """Checkpoints that belong together, by name: one draws, one takes vectors, a file says where people lie among
     these, and two read yaw and quality off pictures when faces are steered; one network may do both.
 
-    turned: degrees of yaw that acceptance forgives.
+    turned: degrees of yaw that acceptance forgives. similarity: the cosine to its source that a steered face must keep,
+    unless asked otherwise. beyond: a face is drawn to its source until it is this much more like it than it must; None,
+    as in the paper, draws it all the way.
     """
 
     name: str
@@ -66,6 +68,8 @@ class Choice:
     quality_reader: str
     quality: Quality
     turned: float
+    similarity: float
+    beyond: float | None
     does: ClassVar[tuple[str, str]] = ("draw", "steer")     # what its two sets of files are for
 
     def files(self, steering: bool = False) -> tuple[str, ...]:
@@ -110,10 +114,12 @@ CHOICES = {     # the first of a system ships with the project
         Choice("tiny", "Facet's own, trained on drawn people", "vectors-tiny", "embedder-tiny", "vectors-people-tiny",
                "judge-tiny", "judge-tiny",
                Quality(most=1, usual=0.7, tolerance=0.02, weight=50),       # poor to sharp counts like half a turn
-               turned=0.5),             # another network's reading is two or three degrees away
+               turned=0.5,              # another network's reading is two or three degrees away
+               similarity=0.6, beyond=0.05),    # strangers are below 0.4
         Choice("base", "Published Vec2Face, trained on photos", "vec2face-base", "arcface-r100", "vec2face-people",
                "6drepnet", "magface-r100",
-               Quality(most=60, usual=27, tolerance=1, weight=1), turned=5),        # the paper's
+               Quality(most=60, usual=27, tolerance=1, weight=1),
+               turned=5, similarity=0.7, beyond=None),      # the paper's, all of them
     ),
     "aging": (
         AgingChoice("tiny", "Facet's own, trained on drawn people", "aging-autoencoder-tiny", "aging-unet-tiny",

@@ -26,13 +26,13 @@ import numpy as np
 from PIL import Image
 
 from core.errors import SettingsError
+from core.pipelines import checkpoints
 from core.pipelines.checks import number, whole
 from core.pipelines.vectors import MAX_SIGMA, Source, Vectors, varied
 from core.sampling import SEEDS
 
 SHARES = ((0.3, 0.4), (0.5, 0.4), (0.7, 0.2))   # sigma, and the part of the pictures that is varied by it
 BATCH = 32                                      # pictures drawn, judged and written at a time
-JUDGE = "judge-tiny"                            # reads the quality; the other judge only ever scores
 IDENTITIES = ("seed", "decision", "identity", "nearest_seed", "similarity", "reason")
 IMAGES = ("identity", "identity_seed", "image", "seed", "sigma", "similarity", "quality", "decision", "reason", "file")
 
@@ -43,7 +43,8 @@ class Plan:
 
     identities: people. images: pictures drawn of each. seed: where counting people begins. threshold: two people's
     cosine stays below it. shares: pairs of a sigma in [0, MAX_SIGMA] and its part of the pictures, any positive number.
-    similarity, quality: a picture below either is dropped; cosine to its person in [-1, 1], judged quality in [0, 1].
+    similarity, quality: a picture below either is dropped; cosine to its person in [-1, 1], quality from 0 in the unit
+    of the checkpoint choice that draws.
     shards: parts that can be made apart.
     """
 
@@ -60,8 +61,9 @@ class Plan:
         for name, low, high in (("identities", 1, 10**6), ("images", 1, 10**4), ("seed", 0, SEEDS - 1),
                                 ("shards", 1, 10**4)):
             whole(getattr(self, name), name, low, high)
-        for name, low in (("threshold", -1), ("similarity", -1), ("quality", 0)):
-            number(getattr(self, name), name, low, 1)
+        for name in ("threshold", "similarity"):
+            number(getattr(self, name), name, -1, 1)
+        number(self.quality, "quality", 0, max(choice.quality.most for choice in checkpoints.choices("vectors")))
         if not self.shares:
             raise SettingsError("There is no sigma to vary people by.", "Name one or more, each with its share.")
         for sigma, share in self.shares:
@@ -102,10 +104,13 @@ class Progress(NamedTuple):
 def generate(system: Vectors, folder: str | Path, plan: Plan, shard: int = 1) -> Iterator[Progress]:
     """Make a data set, or one shard of it, counted from 1; goes on with what the folder holds. Yields after each batch.
 
-    Raises SettingsError when the folder holds another data set, or so many people can't be sampled.
+    Raises SettingsError when the folder holds another data set, or so many people can't be sampled; CheckpointError
+    when what reads the quality is not on this machine.
     """
     from core.hub.files import locked
 
+    number(plan.quality, "quality", 0, system.choice.quality.most)
+    checkpoints.require(system.choice, steering=True)
     folder, shard = Path(folder), whole(shard, "shard", 1, plan.shards)
     table = folder / ("images.csv" if plan.shards == 1 else f"images-{shard}-of-{plan.shards}.csv")
     with _writing(folder), locked(table):
@@ -153,10 +158,8 @@ def _considered(system: Vectors, plan: Plan) -> Iterator[tuple]:
 
 def _checkpoints(system: Vectors) -> dict[str, str]:
     """The networks that a data set depends on, with their hashes."""
-    from core import hub
-
-    names = (system.generator_name, system.people_name, system.embedder_name, JUDGE)
-    return {name: hub.row(name).sha256 for name in names}
+    names = (system.generator_name, system.people_name, system.embedder_name, system.choice.quality_reader)
+    return {name: checkpoints.sha256(name) for name in names}
 
 
 def _same(held: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
@@ -252,18 +255,7 @@ def _drawn(system: Vectors, plan: Plan, batch: list[tuple[int, int]], seeds: lis
     pictures, alike = system._pictures(varied(origins, moves, image_seeds), origins)
     return [Drawn(*row, similarity, quality, _fault(similarity, quality, plan), origin, picture)
             for row, similarity, quality, origin, picture in
-            zip(wanted, alike, _quality(pictures), origins, pictures, strict=True)]
-
-
-def _quality(pictures: list[Image.Image]) -> list[float]:
-    """How good the judge finds each picture, in [0, 1]."""
-    import torch
-
-    from core import hub, images
-
-    judge = hub.load(JUDGE)
-    with torch.inference_mode():
-        return judge(images.to_tensor(pictures).to(next(judge.parameters()).device))["quality"].tolist()
+            zip(wanted, alike, system.quality_of(pictures), origins, pictures, strict=True)]
 
 
 def _fault(similarity: float, quality: float, plan: Plan) -> str:

@@ -42,7 +42,8 @@ class Result:
 
 @dataclass(frozen=True)
 class Restored:
-    """What a picture made here remembers: enough to make it again as the first of a set.
+    """What a picture made here remembers: enough to make it again as the first of a set, or as the first after the
+    source itself where that is varied.
 
     checkpoint: name of the choice that made it, as in core.pipelines.checkpoints; None when it is none of today's.
     threshold: how alike new people might be. whole: whether this is all of it; of a face that was walked to, edited or

@@ -15,14 +15,13 @@ from core.pipelines.results import MAX_SIGMA, Source, Steered
 from core.sampling import seeds_from, vary
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
 
     from core.pipelines.attrop import Reached, Reader, Targets
 
 MAX_YAW = 90.0          # degrees; the judge that ships has seen 60
 MAX_STEPS = 200
-SIMILARITY = 0.6        # a person must stay this like; strangers are below 0.4
-MARGIN = 0.05           # of similarity: a face is drawn to its source until it is this much more like it than it must
 
 
 class Steering:
@@ -31,12 +30,13 @@ class Steering:
     choice: Choice
 
     def steer(self, sources: Sequence[Source], yaw: float | None = None, quality: float | None = None, limit: int = 40,
-              seed: int | None = None, sigma: float = 0.0, similarity: float = SIMILARITY) -> Iterator[Steered]:
+              seed: int | None = None, sigma: float = 0.0, similarity: float | None = None) -> Iterator[Steered]:
         """Turn faces and clear them up, by AttrOP (Vec2Face, section 3.3): one result a step, all faces in each.
 
         yaw: degrees, positive towards the right of the picture. quality: at least this, from 0 to
         `choice.quality.most`, as the reader of this choice counts. One of the two may be None.
-        limit: steps at most; a face that is as asked moves no further. similarity: the least cosine to its source.
+        limit: steps at most; a face that is as asked moves no further. similarity: the least cosine to its source; None
+        takes that of this choice.
         sigma, seed: steer a variation of each source rather than the source itself. What can't be reached comes back
         as near as it got, and says what it misses. Raises SettingsError, and CheckpointError when the readers are
         not on this machine.
@@ -89,6 +89,16 @@ class Steering:
                 "missed": list(reached.missed[row]), "iterations": reached.found[row], "limit": reached.limit,
                 **self._judged_by}
 
+    def quality_of(self, pictures: "Sequence[Image.Image]") -> list[float]:
+        """How good the reader of this choice finds each 112 × 112 picture, in its own unit. Raises CheckpointError."""
+        import torch
+
+        from core import images
+
+        _, quality = self._readers      # loaded out here: steering takes gradients through them later
+        with torch.inference_mode():
+            return quality(images.to_tensor(pictures).to(self.device)).tolist()
+
     @cached_property
     def _readers(self) -> "tuple[Reader, Reader]":
         """What reads yaw and quality off pictures, gradients and all."""
@@ -111,18 +121,19 @@ def readers(choice: Choice, device: Any) -> "tuple[Reader, Reader]":
     return head_yaw(hub.load(choice.yaw_reader, device)), feature_norm(hub.load(choice.quality_reader, device))
 
 
-def wanted(yaw: float | None, quality: float | None, similarity: float, choice: Choice) -> "Targets":
+def wanted(yaw: float | None, quality: float | None, similarity: float | None, choice: Choice) -> "Targets":
     """What was asked, checked, as the readers of a choice count. Raises SettingsError, also when nothing was asked."""
     from core.pipelines.attrop import Targets
 
     unit = choice.quality
     if yaw is None and quality is None:
         raise SettingsError("There is nothing to steer towards.", "Choose a yaw, a quality, or both.")
-    similarity = number(similarity, "similarity", -1.0, 1.0)
+    similarity = number(choice.similarity if similarity is None else similarity, "similarity", -1.0, 1.0)
     return Targets(yaw=None if yaw is None else number(yaw, "yaw", -MAX_YAW, MAX_YAW),
                    quality=None if quality is None else number(quality, "quality", 0.0, unit.most),
                    similarity=similarity, yaw_tolerance=choice.turned, quality_tolerance=unit.tolerance,
-                   quality_weight=unit.weight, pull_to=similarity + MARGIN)
+                   quality_weight=unit.weight,
+                   pull_to=None if choice.beyond is None else similarity + choice.beyond)
 
 
 def turned_by(vectors: "Tensor", yaw: float, limit: int) -> "Tensor":
@@ -135,6 +146,6 @@ def turned_by(vectors: "Tensor", yaw: float, limit: int) -> "Tensor":
     choice = checkpoints.choose("vectors")
     generator, embedder = (hub.load(name) for name in (choice.generator, choice.embedder))
     device = next(generator.parameters()).device
-    targets = wanted(yaw, None, SIMILARITY, choice)
+    targets = wanted(yaw, None, None, choice)
     *_, reached = attrop(generator, embedder, *readers(choice, device), vectors.to(device), targets, limit=limit)
     return images.from_uint8(images.to_uint8(reached.images.cpu()))
