@@ -10,6 +10,7 @@ Coordinates are pixels (x, y) of the picture, y down; whole numbers are pixel ce
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from threading import Lock
 
 import numpy as np
 from PIL import Image
@@ -29,6 +30,7 @@ SURE = 9.0              # its logit from which a face is believed: most drawn fa
 STRANGE = 16.0          # aligned pixels from the template, beyond which five points are no face
 APART = 5.0             # aligned pixels by which it and the cascades may differ about an eye
 IN_PLACE = (5.0, 9.0)   # its least logit, and aligned pixels from the template, for a crop that is aligned already
+SEEING = Lock()         # OpenCV's cascades keep what they are at in themselves
 EASILY = 56.0           # the frontal cascade's confidence that convinces without eyes
 
 
@@ -197,7 +199,7 @@ def _yunet_file() -> str | None:
 
 @cache
 def _cascade(name: str):
-    """One of OpenCV's cascades; safe to share between threads."""
+    """One of OpenCV's cascades; only one thread may look through them at a time, see SEEING."""
     import cv2
 
     return cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_{name}.xml")
@@ -205,8 +207,9 @@ def _cascade(name: str):
 
 def _hits(name: str, gray: np.ndarray, smallest: int) -> Iterator[tuple[float, ...]]:
     """(x, y, width, height, confidence) of what a cascade sees, `smallest` pixels or larger."""
-    boxes, _, weights = _cascade(name).detectMultiScale3(gray, 1.1, 4, minSize=(smallest, smallest),
-                                                         outputRejectLevels=True)
+    with SEEING:
+        boxes, _, weights = _cascade(name).detectMultiScale3(gray, 1.1, 4, minSize=(smallest, smallest),
+                                                             outputRejectLevels=True)
     for box, weight in zip(boxes, weights, strict=True):
         yield *map(float, box), float(weight)
 

@@ -185,12 +185,13 @@ class Tab:
             work = LINE.turn(who(request, "draw"), "Somebody's pictures are being drawn", EXPECTED,
                              make(active, wish, strip), any_left(began), turn)
             for result in work:
+                left = {} if shown else {self.at: 0, self.detail: gr.update(visible=False)}     # what was looked at
                 shown = Shown(result, subject, strip)
-                yield {self.shown: shown, self.gallery: tiles(shown), self.status: widgets.progress(
+                yield {self.shown: shown, **left, self.gallery: tiles(shown), self.status: widgets.progress(
                     result.step, result.steps, f"Step {result.step} of {result.steps}")}
                 if LINE.stopped(turn) and result.step < result.steps:
                     work.close()
-                    yield self.halted(f"Stopped at step {result.step} of {result.steps}")
+                    yield self.halted(f"Stopped at step {result.step} of {result.steps}", shown, active)
                     return
             words = f"{counted(shown)} {widgets.took(time.monotonic() - began)}"
             yield {**self.finished(shown, active, wish.seed, words),
@@ -211,10 +212,12 @@ class Tab:
             return unchanged(self.status)
         return {**self.waiting.over(request), **self.halted("Stopped")}
 
-    def halted(self, words: str) -> Change:
-        """What there is stays on show."""
+    def halted(self, words: str, shown: Shown | None = None, active: str = "") -> Change:
+        """What there is stays on show, and what is finished can be downloaded."""
+        finished = shown is not None and bool(shown.result.images)
+        archive = pipelines.load("aging", active).zip(shown.result) if finished else None
         return {**self.busy(False), self.status: widgets.progress(1, 1, words), self.plot: gr.update(visible=False),
-                self.detail: gr.update(visible=False), self.zip: gr.update(interactive=False)}
+                self.detail: gr.update(visible=False), self.zip: gr.update(value=archive, interactive=finished)}
 
     def finished(self, shown: Shown, active: str, seed: int, words: str) -> Change:
         """Ready for the next; what was made is plotted, looked at and downloaded. seed: of the first picture asked."""
@@ -262,11 +265,12 @@ class Tab:
 def tiles(shown: Shown, **changes: Any) -> Any:
     """Pictures with their captions; as they look so far, while they are under way."""
     result = shown.result
-    if result.preview:
-        names = list(NAMES.values()) if shown.strip else [""] * len(result.preview)
-        return gr.update(value=[(path, name or "…") for path, name in zip(result.preview, names, strict=False)],
-                         selected_index=None)
-    return gr.update(value=[(path, captioned(shown, at)) for at, path in enumerate(result.images)], **changes)
+    finished = [(path, captioned(shown, at)) for at, path in enumerate(result.images)]
+    if not result.preview:
+        return gr.update(value=finished, **changes)
+    names = list(NAMES.values()) if shown.strip else [""] * len(result.preview)
+    coming = [(path, name or "…") for path, name in zip(result.preview, names, strict=False)]
+    return gr.update(value=[*finished, *coming], selected_index=None)
 
 
 def captioned(shown: Shown, at: int) -> str:

@@ -12,6 +12,7 @@ from core.errors import SettingsError
 from core.pipelines import prompts
 from core.pipelines.aging_results import Aged, Wish
 from spaces import GPU, widgets
+from spaces.aging_teach import EXPECTED, left
 from spaces.line import LINE, any_left
 from spaces.widgets import number
 
@@ -75,7 +76,8 @@ def age(prompt: str = PROMPT, person: str = "1", adapter: str | None = None, neg
     particular. adapter: the file of a person who was taught, who is drawn instead. emphasis: how much of the guidance
     goes into the age alone. seed: the same seed is the same picture, -1 takes a new one. floor: pictures of less
     quality are dropped, and said.
-    Returns pictures (previews at first), what made each, how far it is, and with the last a ZIP of everything.
+    Returns pictures (finished ones, then those under way), what made each, how far it is, and with the last a ZIP of
+    everything.
     """
     wish = Wish(prompt, negative, whom(person, adapter), steps, solver, guidance, emphasis, seed, count, floor)
     yield from answers(pipelines.load("aging").draw(wish))
@@ -110,9 +112,8 @@ def teach_person(pictures: list[str], name: str = "", token: str = "", steps: fl
     name: how the person is called. token: wzx, sks, ams or ukj. steps: how many, 0 takes the usual number.
     Returns how far it is with the losses so far, a preview, and with the last the adapter.
     """
-    began = time.monotonic()
     lessons = pipelines.load("aging").teach(pictures or [], name, token or None, steps or None, seed)
-    for taught in LINE.turn("a program", TAUGHT, 90.0, lessons, any_left(began)):
+    for taught in LINE.turn("a program", TAUGHT, EXPECTED, lessons, left):
         far = {"step": taught.step, "steps": taught.steps, "seconds": round(taught.seconds, 1),
                "losses": {term: values[-1] for term, values in taught.losses.items() if values},
                "token": taught.subject.token if taught.subject else "", "looked": taught.looked,
@@ -177,6 +178,6 @@ def answers(results: Iterator[Aged]) -> Iterator[Answer]:
         far = {"step": result.step, "steps": result.steps, "total": result.total, "notes": list(result.notes),
                "dropped": [{"seed": lost.seed, "prompt": lost.prompt, "why": lost.why} for lost in result.dropped]}
         names = [f"{kept.get('group') or 'as asked'}, seed {kept['seed']}" for kept in result.settings]
-        shown = [(path, "under way") for path in result.preview] or list(zip(result.images, names, strict=True))
+        shown = [*zip(result.images, names, strict=True), *((path, "under way") for path in result.preview)]
         done = result.step == result.steps
         yield shown, list(result.settings), far, pipelines.load("aging").zip(result) if done and result.images else None

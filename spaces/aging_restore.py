@@ -43,7 +43,8 @@ class Restoring:
         again = {getattr(asking, name): getattr(wish, name) for name in SETTINGS if able or name != "solver"}
         return {**again, asking.age: prompts.age_in(wish.prompt), asking.mode: widgets.SAME,
                 **(self.people.shown(active, mine, found) if found is not None else {}),
-                asking.turn: widgets.turned(), self.notice: widgets.remark(said(kept, found, active, able))}
+                asking.turn: widgets.turned(), self.notice: widgets.remark(
+                    said(kept, found, active, able, bool(everybody(active, mine))))}
 
 
 def whose(kept: Restored, people: tuple[Any, ...]) -> int | None:
@@ -54,9 +55,13 @@ def whose(kept: Restored, people: tuple[Any, ...]) -> int | None:
     return taught.index(kept.adapter) if kept.adapter in taught else None
 
 
-def said(kept: Restored, found: int | None, active: str, able: bool) -> str:
-    """What is back, and what is not. able: whether this checkpoint can draw with the picture's solver."""
+def said(kept: Restored, found: int | None, active: str, able: bool, somebody: bool) -> str:
+    """What is back, and what is not. able: whether this checkpoint can draw with the picture's solver. somebody:
+    whether a person is picked here.
+    """
     words = "The settings of this picture are back."
+    if not kept.adapter and somebody:
+        words += " It shows nobody in particular; what is drawn now is the person who is picked."
     if kept.adapter and found is None:
         words += f" Its person, {kept.subject or 'nameless'}, is not here: bring the adapter to have the same again."
     if kept.checkpoint not in (None, active):

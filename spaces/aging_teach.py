@@ -1,7 +1,6 @@
 """Teaching somebody new in the tab `aging`: pictures checked one by one, a curve, a preview, an adapter to keep."""
 
 import html
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,10 +15,11 @@ from core.pipelines import files, prompts
 from core.pipelines.aging_results import FEWEST_TAUGHT, MOST_STEPS, MOST_TAUGHT, Checked, Taught
 from spaces import GPU, charts, widgets
 from spaces.aging_people import Own, People
-from spaces.line import LINE, Waiting, any_left, lasting, who
+from spaces.line import LINE, Waiting, lasting, who
 from spaces.widgets import Change, told, turned, unchanged
 
-EXPECTED = 110.0        # seconds that teaching may take, for those who wait
+EXPECTED = 160.0        # seconds that teaching may take, for those who wait
+LOOK = 5.0              # the same of looking at pictures
 CHOSEN = "chosen for you"
 HOW = (f"{FEWEST_TAUGHT} to {MOST_TAUGHT} pictures of one person, in different light and poses, and best at one age. "
        "They are used for this alone, and deleted within three hours.")
@@ -84,6 +84,7 @@ class Teaching:
         """Check what is dropped; teach, one person at a time; stop."""
         on, people, mine = widgets.private, self.people, {"mine": self.people.mine}
         seen = [self.notice, self.pictures, self.crops, self.problems, self.clear]
+        on(self.files.upload, self.awaited, {}, [self.notice], queue=False)
         on(self.files.upload, self.receive, {"paths": self.files, "pictures": self.pictures, "active": active},
            [*seen, self.files], **widgets.GPU_TURN)
         on(self.clear.click, self.start_over, {"pictures": self.pictures}, seen)
@@ -106,9 +107,16 @@ class Teaching:
 
     # ------------------------------------------------------------------------------------------------- pictures
 
+    def awaited(self, request: gr.Request) -> Change:
+        """Pictures are looked at once nothing else is under way."""
+        wait = LINE.wait(who(request, "look"), LOOK)
+        return {self.notice: widgets.remark(wait or "Looking at the pictures …")}
+
     @told
-    def receive(self, paths: list[str] | None, pictures: tuple[Checked, ...], active: str) -> Change:
+    def receive(self, paths: list[str] | None, pictures: tuple[Checked, ...], active: str,
+                request: gr.Request) -> Change:
         """More pictures: all of them are looked at together, for they must show one person."""
+        LINE.leave(who(request, "look"))
         known = [picture.path for picture in pictures]
         copies = pipelines.load("aging", active).received(paths or ())
         seen = self.seen(checked(active, [*known, *copies]))
@@ -131,7 +139,7 @@ class Teaching:
     def teach(self, pictures: tuple[Checked, ...], name: str, token: str, steps: int, active: str,
               job: str, mine: tuple[Own, ...], request: gr.Request) -> Iterator[Change]:
         """Teach, saying how it goes; at the end, or when stopped, there is somebody to `join` the visitor's own."""
-        me, began, last = who(request, "teach"), time.monotonic(), None
+        me, last = who(request, "teach"), None
         yield {**self.waiting.over(request), self.notice: "", self.go: gr.update(visible=False),
                self.stop: gr.update(visible=True), self.adapter: gr.update(visible=False),
                self.status: widgets.progress(0, 1, "Beginning …")}
@@ -142,8 +150,8 @@ class Teaching:
             paths = [picture.picture if picture.good else picture.path for picture in pictures]
             lessons = teach(active, paths, name=name.strip(), steps=steps,
                             token=None if token == CHOSEN else token, taken=[own.subject.token for own in mine])
-            for last in LINE.turn(me, "Somebody is being taught", EXPECTED, lessons, any_left(began), job):
-                yield self.learning(last, began)
+            for last in LINE.turn(me, "Somebody is being taught", EXPECTED, lessons, left, job):
+                yield self.learning(last)
                 if LINE.stopped(job):
                     break
             yield self.learned(last, active)
@@ -151,11 +159,11 @@ class Teaching:
             understood = error if isinstance(error, FacetError) else widgets.unforeseen(error)
             yield {**self.ready(""), self.notice: widgets.sentence(understood)}
 
-    def learning(self, taught: Taught, began: float) -> Change:
+    def learning(self, taught: Taught) -> Change:
         """How far it is: the curve, the preview, the time that is left."""
         if not taught.losses:       # waiting, or getting ready
             return {self.status: widgets.progress(0, 1, " ".join(taught.notes))}
-        words = f"Step {taught.step} of {taught.steps}, {lasting(any_left(began)(taught))} to go"
+        words = f"Step {taught.step} of {taught.steps}, {lasting(left(taught))} to go"
         if taught.looked is not None:
             return {self.status: widgets.progress(taught.looked, 1, "Looking where the six ages lie for this person")}
         losses = {LINES.get(name, name): values for name, values in taught.losses.items()}
@@ -192,6 +200,11 @@ class Teaching:
         if LINE.halt(who(request, "teach"), job):
             return unchanged(self.status)
         return {**self.waiting.over(request), **self.ready("Stopped")}
+
+
+def left(taught: Taught) -> float:
+    """What `LINE.turn` takes as `left`: the seconds that teaching still takes."""
+    return EXPECTED if taught.left is None else taught.left
 
 
 def problems(pictures: Sequence[Checked]) -> str:

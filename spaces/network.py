@@ -42,7 +42,7 @@ class Network:
         uses: called with a choice that is used from now on. used: the widgets that it changes.
         """
         self.uses, on = uses, widgets.private
-        panel = [self.about, self.also, self.agree, self.fetch, self.halt, self.notice]
+        panel = [self.choice, self.about, self.also, self.agree, self.fetch, self.halt, self.notice]
         used = [*used, self.honest, self.active]
         on(self.choice.input, self.look, {"name": self.choice, "active": self.active}, [*panel, *used])
         fetching = on(self.fetch.click, self.get, {"name": self.choice, "agree": self.agree, "also": self.also},
@@ -68,7 +68,7 @@ class Network:
         drawing = checkpoints.facts(choice)
         second = checkpoints.facts(choice, steering=True) if self.more else drawing
         terms = tuple(dict.fromkeys((*drawing.agreements, *second.agreements)))
-        return {self.about: about(drawing, second, self.more, terms),
+        return {self.choice: gr.update(interactive=True), self.about: about(drawing, second, self.more, terms),
                 self.fetch: gr.update(visible=not (drawing.ready and second.ready)),
                 self.halt: gr.update(visible=False), self.agree: gr.update(visible=bool(terms), value=False),
                 self.also: gr.update(visible=not second.ready and bool(self.more), value=drawing.ready,
@@ -81,7 +81,8 @@ class Network:
     def get(self, name: str, agree: bool, also: bool) -> Iterator[Change]:
         """Fetch what is missing, saying how far it is; then draw with it."""
         choice = self.choose(name)
-        yield {self.fetch: gr.update(visible=False), self.halt: gr.update(visible=True), self.notice: ""}
+        yield {self.choice: gr.update(interactive=False), self.fetch: gr.update(visible=False),
+               self.halt: gr.update(visible=True), self.notice: ""}
         try:
             for second in ((False, True) if also else (False,)):
                 for share, text in checkpoints.fetch(choice, agree, second):

@@ -1,7 +1,7 @@
 """The tab `vectors`: 512 numbers, drawn at random or taken from a face, become a person."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
@@ -14,14 +14,13 @@ from core.pipelines.checkpoints import Choice
 from core.pipelines.numbers import MOST
 from core.pipelines.results import MAX_SIGMA, Result, Source, Steered
 from spaces import vectors_api, widgets
-from spaces.line import LINE, Waiting, step_time, who
+from spaces.line import LINE, Waiting, who
 from spaces.network import Network
-from spaces.vectors_moves import Moves, make, wished
+from spaces.vectors_moves import EXPECTED, Moves, far, how_far, make, wished
 from spaces.vectors_sources import Chosen, Sources
 from spaces.widgets import Change, turned, unchanged
 
 FIRST = {"seed": 1, "count": 12, "sigma": 0.5}      # what the page opens with
-EXPECTED = 2.0      # seconds that a drawing may take, for those who wait
 LEGEND = ("Under each face: its similarity to the source, and its seed. Similarity is the cosine between the source's "
           "numbers and those that {embedder} finds in the picture; 1 is the same. The generator was trained with that "
           "network's help.")
@@ -141,7 +140,7 @@ class Tab:
                              job(mine, turn))
             for result in work:
                 faces = tiles(result)
-                yield {self.shown: result,
+                yield {self.shown: result, **(self.left() if marked else {}),
                        self.gallery: gr.update(value=faces, selected_index=0) if marked else faces,
                        **({self.seed: result.seeds[0]} if action in ("vary", "steer") else {}),
                        self.status: widgets.progress(*how_far(result), counted(result, kind))}
@@ -190,6 +189,10 @@ class Tab:
         """Look at the face that was clicked, if it is still there."""
         there = shown is not None and event.index < len(shown.images)
         return self.look_at(shown, event.index) if there else {self.at: 0}
+
+    def left(self) -> Change:
+        """The face that was looked at is no longer on show."""
+        return {self.at: 0, self.detail: gr.update(visible=False)}
 
     def look_at(self, result: Result, at: int) -> Change:
         """One face: its numbers as a strip, its settings, its files."""
@@ -266,18 +269,6 @@ def stopped_at(result: Result) -> str:
     """Where a drawing was stopped, in words."""
     done, total = how_far(result)
     return f"Stopped after {done} of {total}" if done < total else "Stopped"
-
-
-def far(began: float) -> Callable[[Result], float]:
-    """What `LINE.turn` takes as `left`: the seconds that a drawing still takes, by what it took so far."""
-    return lambda result: step_time(began, *how_far(result))
-
-
-def how_far(result: Result) -> tuple[int, int]:
-    """Pictures, or steps of steering, that are done, and how many there may be."""
-    if isinstance(result, Steered):
-        return result.iteration, result.limit
-    return len(result.images), result.total
 
 
 def counted(result: Result, kind: str) -> str:

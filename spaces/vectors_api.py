@@ -1,6 +1,7 @@
 """The tab `vectors` without its page: every action as a named endpoint, for gradio_client and curl."""
 
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import gradio as gr
@@ -13,9 +14,12 @@ from core.pipelines.numbers import MOST
 from core.pipelines.results import BULKY, Result, Source, Steered
 from core.pipelines.vectors import UNLIKE
 from spaces import GPU, widgets
+from spaces.line import LINE
+from spaces.vectors_moves import EXPECTED, far
 from spaces.widgets import number
 
 LIKE = choose("vectors").similarity
+DRAWN = "Faces that a program asked for are being drawn"
 Answer = tuple[list[tuple[str, str]], list[dict[str, Any]], str, str | None]
 
 
@@ -153,7 +157,7 @@ def walk(start: str, end: str, steps: float = 8) -> Iterator[tuple]:
     Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything and a GIF.
     """
     system = pipelines.load("vectors")
-    for result in system.walk(one(start), one(end), steps):
+    for result in in_turn(system.walk(one(start), one(end), steps)):
         done = len(result.images) == result.total
         yield *answer(result, done), system.film(result) if done else None
 
@@ -236,16 +240,21 @@ def several(path: str, count: float) -> list[Source]:
     return [one(path)] * whole(count, "count", 1, MOST)
 
 
+def in_turn(results: Iterator[Result]) -> Iterator[Result]:
+    """The same results; who waits on a page meanwhile is told."""
+    return LINE.turn("a program", DRAWN, EXPECTED, results, far(monotonic()))
+
+
 def answers(results: Iterator[Result]) -> Iterator[Answer]:
     """Results as the API gives them; the ZIP comes with the last."""
-    for result in results:
+    for result in in_turn(results):
         yield answer(result, len(result.images) == result.total)
 
 
 def steps_of(results: Iterator[Steered]) -> Iterator[Answer]:
     """Steps of steering as the API gives them; the ZIP comes with the last, which is seen only afterwards."""
     result = None
-    for result in results:
+    for result in in_turn(results):
         yield answer(result, done=False)
     yield answer(result, done=True)
 

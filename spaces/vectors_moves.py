@@ -1,6 +1,6 @@
 """What the tab `vectors` does with a face: vary it, walk to another, edit its numbers, turn it and clear it up."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +12,13 @@ from core.pipelines.results import Result, Source, Steered
 from core.pipelines.steering import MAX_YAW
 from core.pipelines.vectors import UNLIKE
 from spaces import GPU, widgets
+from spaces.line import step_time
 from spaces.vectors_sources import Chosen
 from spaces.widgets import Change, told
 
 ACTIONS = {"Draw": "vary", "Walk": "walk", "Edit": "edit", "Turn": "steer"}
 LIMIT = 40              # steps of steering, to begin with
+EXPECTED = 2.0          # seconds that a drawing may take, for those who wait
 FEWEST = {"walk": 2, "edit": 2}
 COUNTED = {"vary": "How many", "walk": "How many steps", "edit": "How many steps", "steer": "How many"}
 
@@ -72,12 +74,24 @@ def ends(system: Any, wish: Wish) -> tuple[Source, Source]:
 
 def steered(system: Any, wish: Wish) -> Iterator[Steered]:
     """Several people as they are, or variations of one."""
-    found = starts(system, wish, wish.count)
+    found, seeds = system.new_people(wish.seed, wish.count) if wish.kind == "people" else ([*wish.sources], None)
     alone = wish.kind != "people" and len(found) == 1
     sources, sigma = (found * wish.count, wish.sigma) if alone else (found, 0.0)
     if alone and wish.count == 1:
         sigma = 0.0
-    yield from system.steer(sources, wish.yaw, wish.quality, wish.limit, wish.seed, sigma, wish.similarity)
+    yield from system.steer(sources, wish.yaw, wish.quality, wish.limit, wish.seed, sigma, wish.similarity, seeds)
+
+
+def far(began: float) -> Callable[[Result], float]:
+    """What `LINE.turn` takes as `left`: the seconds that a drawing still takes, by what it took so far."""
+    return lambda result: step_time(began, *how_far(result))
+
+
+def how_far(result: Result) -> tuple[int, int]:
+    """Pictures, or steps of steering, that are done, and how many there may be."""
+    if isinstance(result, Steered):
+        return result.iteration, result.limit
+    return len(result.images), result.total
 
 
 def wished(kind: str, count: int, sigma: float, seed: int | None, chosen: Chosen, action: str,

@@ -10,9 +10,9 @@ import pytest
 from core import pipelines
 from core.errors import CheckpointError, SettingsError
 from core.pipelines import prompts
-from core.pipelines.aging_results import Aged, Checked, Dropped, Taught
+from core.pipelines.aging_results import Aged, Checked, Dropped, Restored, Taught, Wish
 from core.pipelines.teaching import UNSEEN
-from spaces import aging, aging_people, aging_teach, charts, line
+from spaces import aging, aging_people, aging_restore, aging_teach, charts, line
 from spaces.aging_people import Own
 from spaces.aging_wish import ALL, NAMES, Asking
 from spaces.line import Line
@@ -150,7 +150,7 @@ def test_it_is_said_when_it_is_looked_where_the_ages_lie_and_when_it_was_not(shi
     with gr.Blocks():
         teaching = aging.Tab().teaching
     taught = Taught(8, 8, {"noise": [1.0] * 8}, "old.png", subject("Anna"), "a", looked=0.4)
-    shown = teaching.learning(taught, 0.0)
+    shown = teaching.learning(taught)
     assert "where the six ages lie" in shown[teaching.status] and "--share:40.0%" in shown[teaching.status]
     assert teaching.curve not in shown and teaching.preview not in shown
     assert teaching.learned(taught, "tiny")[teaching.notice] == ""
@@ -165,6 +165,26 @@ def test_an_adapter_file_that_grew_old_is_written_anew(shipped, tmp_path):
     for file, wanted in ((str(tmp_path / "there"), str(tmp_path / "there")), ("gone", "Anna.safetensors")):
         shown = people.shown("tiny", (Own(subject("Anna"), file),), 2)
         assert shown[people.adapter]["value"] == wanted and people.mine not in shown
+
+
+def test_finished_pictures_stay_while_others_come(shipped):
+    """Batches are of eight: of more pictures the first are there while the rest come out of the noise."""
+    shipped.zip = lambda result: f"{len(result.images)}.zip"
+    there = Aged(("a.png",), ("next.png",), (5,), ("photo",), (0.5,), (40.0,), (0.9,), settings=({"seed": 5},))
+    with gr.Blocks():
+        tab = aging.Tab()
+    shown = aging.Shown(there, None, strip=False)
+    assert [path for path, _ in aging.tiles(shown)["value"]] == ["a.png", "next.png"]
+    halted = tab.halted("Stopped", shown, "tiny")
+    assert (halted[tab.zip]["value"], halted[tab.zip]["interactive"]) == ("1.zip", True)
+    assert tab.halted("Stopped", replace(shown, result=Aged(preview=("next.png",))), "tiny")[tab.zip]["value"] is None
+
+
+def test_a_picture_of_nobody_does_not_come_back_as_somebody():
+    kept = Restored(Wish("photo of a person"), "", "", "tiny")
+    assert "nobody in particular" in aging_restore.said(kept, None, "tiny", able=True, somebody=True)
+    assert "nobody" not in aging_restore.said(kept, None, "sd14", able=True, somebody=False)
+    assert "nobody" not in aging_restore.said(replace(kept, adapter="ab"), 0, "tiny", able=True, somebody=True)
 
 
 def test_stop_ends_what_is_under_way_though_something_newer_waits():

@@ -16,6 +16,7 @@ from app_server import ROOT, serving, slowdown
 import app
 from core import pipelines
 from core.errors import CheckpointError
+from core.pipelines import checkpoints
 from core.pipelines.vectors import OPENING
 from spaces import vectors, widgets
 
@@ -118,6 +119,26 @@ def test_a_network_that_is_missing_is_said_on_the_page(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         app.warm()
     assert "vectors-tiny is missing." in capsys.readouterr().err
+
+
+def test_what_was_looked_at_leaves_with_its_drawing():
+    """Else "More like this" would vary whoever has its place in the new one."""
+    with vectors.gr.Blocks():
+        tab = vectors.Tab()
+        moves = {name: widget.value for name, widget in tab.moves.widgets.items()}
+        said = list(tab.draw("people", 4, 0.5, 1, vectors.Chosen(), **moves, turn="", request=None))
+    looked = [(each.get(tab.at), each[tab.detail]["visible"]) if tab.detail in each else None for each in said]
+    assert looked == [None, (0, False), None, (0, True)]        # beginning, one face, four, the end
+
+
+def test_a_checkpoint_is_not_changed_while_one_is_fetched(monkeypatch):
+    monkeypatch.setattr(checkpoints, "fetch", lambda *asked: iter([(0.5, "half"), (1.0, "all")]))
+    with vectors.gr.Blocks():
+        network = vectors.Tab().network
+        network.uses = lambda choice: {}
+        news = list(network.get("tiny", True, False))
+    told = [each[network.choice]["interactive"] for each in news if network.choice in each]
+    assert told == [False, True] and network.choice in news[0] and network.choice in news[-1]
 
 
 def test_what_the_page_opens_with_is_kept():

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 
 import hub_place
@@ -281,6 +282,15 @@ def test_verify(place, capsys):
     out = capsys.readouterr().out
     assert "expected sha256" in out
     assert "stray.safetensors" in out
+
+
+def test_verify_knows_what_was_put_there_by_hand(place, capsys):
+    manifest.put(replace(hub.row("plain"), name="big", file="unet/model.safetensors"), manifest.CHECKPOINTS)
+    by_hand = hub.row("big").shipped                # where the sentence about a lost connection says it may be put
+    by_hand.write_bytes(DATA)
+    commands.verify()
+    assert by_hand.name == "big.safetensors"
+    assert capsys.readouterr().out.split() == ["plain", "not", "fetched", "big", "ok"]
 
 
 def test_the_command_line_ends_in_one_sentence(place):

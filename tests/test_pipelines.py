@@ -433,7 +433,8 @@ def test_the_command_line_takes_a_face_that_is_marked(system, photo, tmp_path):
         assert isinstance(called(*arguments, "--out", str(tmp_path)).exception, SettingsError)
 
 
-@pytest.mark.parametrize("arguments", [("--source", "photo"), ("x", "--source", "drawn"), ("no", "--source", "vector")])
+@pytest.mark.parametrize("arguments", [("--source", "photo"), ("x", "--source", "drawn"), ("no", "--source", "vector"),
+                                       ("me.jpg",)])
 def test_the_command_line_says_what_is_missing(arguments, tmp_path):
     done = called(*arguments, "--out", str(tmp_path))
     assert isinstance(done.exception, SettingsError | VectorError)

@@ -200,6 +200,15 @@ def test_a_folder_becomes_an_adapter_and_the_adapter_pictures(few, album, tmp_pa
     assert told.exit_code == 0 and len(list((tmp_path / "out").glob("*.png"))) == 1
 
 
+def test_the_command_that_is_named_after_teaching_draws_with_the_same_base(few, album, tmp_path, monkeypatch, capsys):
+    make = pipelines.make
+    monkeypatch.setattr(pipelines, "make", lambda system, base, dtype, **more: make(system, "tiny", **more))
+    monkeypatch.setitem(dreambooth.PRESETS, "sd-lora", replace(dreambooth.PRESETS["tiny"], base="sd14"))
+    for preset, wanted in (("tiny", ".safetensors --ages"), ("sd-lora", ".safetensors --checkpoint sd14 --ages")):
+        teach.teach(album, preset=preset, out=tmp_path / preset)
+        assert wanted in capsys.readouterr().out
+
+
 def test_stopping_keeps_what_was_learned_and_resuming_ends_the_same(few, album, tmp_path, monkeypatch, capsys):
     tell = teach.told
 

@@ -54,6 +54,29 @@ def test_what_is_ready_can_be_closed_like_what_is_not(tmp_path):
             assert len(list(results)) == 1
 
 
+def test_what_was_left_early_is_drawn_anew_when_its_files_are_gone(tmp_path):
+    """Or nobody would ever get beyond the first of them again."""
+    drawings = []
+
+    def draw() -> Iterator[SimpleNamespace]:
+        folder = tmp_path / str(len(drawings))
+        folder.mkdir()
+        drawings.append(folder)
+        for name in ("preview", "a"):
+            (folder / name).write_text("x")
+        yield SimpleNamespace(images=(), preview=(str(folder / "preview"),))
+        yield SimpleNamespace(images=(str(folder / "a"),))
+
+    opening = Opening(draw)
+    next(iter(opening)), next(iter(opening))        # both leave after the preview
+    assert len(drawings) == 1
+    (drawings[0] / "preview").unlink()
+    assert [len(result.images) for result in opening] == [0, 1] and len(drawings) == 2
+    assert [result.images for result in opening] == [(str(drawings[1] / "a"),)]
+    (drawings[1] / "a").unlink()
+    assert len(list(opening)) == 2 and len(drawings) == 3
+
+
 def test_leaving_early_stops_nobody_else():
     shared = Shared(lambda: iter(range(3)))
     early = iter(shared)

@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 from core import images, pipelines
 from core.commands.run import run
 from core.errors import SettingsError
+from core.pipelines import numbers
 from core.pipelines.results import Source, last
+from spaces import vectors_moves
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,22 @@ def test_every_step_is_a_result(path):
         assert len(result.images) == result.total == len(result.yaw) == len(result.quality) == 1
         assert (result.limit, result.seeds) == (2, (5,))
         assert set(result.missed[0]) >= {"quality"}
+
+
+def test_new_people_are_steered_under_their_own_seeds(system):
+    people, seeds = system.new_people(7, 6, 0.1)
+    assert seeds != list(range(7, 13))              # somebody was too like somebody
+    result = last(system.steer(people, quality=0, limit=0, similarity=-1, seeds=seeds))
+    assert result.seeds == tuple(seeds) == tuple(kept["seed"] for kept in result.settings)
+    with pytest.raises(SettingsError):
+        system.steer(people, quality=0, seeds=[1.5] * 6)
+
+
+def test_the_tab_steers_new_people_under_their_own_seeds(system):
+    wish = vectors_moves.Wish("people", "steer", 3, 0.5, None, quality=0.01, limit=0, similarity=-1, threshold=0.3)
+    result = last(vectors_moves.make(wish))
+    assert np.array_equal(np.stack([numbers.unpacked(kept["origin_vector"]) for kept in result.settings]),
+                          system._people.draw(result.seeds).numpy())
 
 
 def test_a_steered_picture_remembers_its_numbers(path, source):

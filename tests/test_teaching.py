@@ -174,6 +174,7 @@ def test_one_at_a_time_and_the_wait_is_told(system, uploads, monkeypatch):
     for _, news in zip(range(4), first, strict=False):
         assert news.waiting is None
     waiting = next(second)
+    assert news.left == pytest.approx(waiting.waiting)
     assert waiting.waiting == pytest.approx((40 - news.step + teaching.LOOKING) * teaching.LINE.pace)
     assert "it is your turn in about" in waiting.notes[0] and waiting.subject is None
     while news.looked is None:

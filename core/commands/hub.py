@@ -62,7 +62,7 @@ def verify() -> None:
         verdict = _verdict(row)
         problems += verdict not in ("ok", "not fetched")
         print(f"{row.name:<20} {verdict}")
-    known = {row.file for row in hub.rows()}
+    known = {row.shipped.name for row in hub.rows()}
     for stray in sorted({path.name for path in manifest.CHECKPOINTS.glob("*.safetensors")} - known):
         problems += 1
         print(f"{stray:<20} has no row in the manifest\n  remove it, or save it again with its recipe")

@@ -67,6 +67,8 @@ def vectors(
     if source != "people" and what is None:
         raise SettingsError(f"--source {source} needs to know which.",
                             f"Name it:  run vectors --source {source} {HOW[source]}")
+    if source == "people" and what is not None:
+        raise SettingsError(f"It is not said what {what} is.", f"Name it:  run vectors --source photo {what}")
     if source == "picture" and (given := [name for name in KEPT if asked(context, name)]):
         raise SettingsError(f"A picture brings its own {given[0]}.", f"Leave --{given[0]} out.")
     if crop is not None and source != "photo":
@@ -86,8 +88,9 @@ def vectors(
             summary += ", to one another at most {:.2f} in numbers and {:.2f} in pictures".format(
                 *system.alike(result).largest)
     else:
-        chosen, seed, sigma = starts(system, source, what, face, crop, count, seed, sigma)
-        result = last(told_steps(system.steer(chosen, yaw, quality, limit, seed, sigma, similarity)))
+        people, seeds, sigma = starts(system, source, what, face, crop, count, seed, sigma)
+        result = last(told_steps(system.steer(people, yaw, quality, limit, sigma=sigma, similarity=similarity,
+                                              seeds=seeds)))
         summary = f"{sum(not missed for missed in result.missed)} of {result.total} as asked"
     system.npy(result.vectors)
     if zip:
@@ -129,13 +132,16 @@ def begun(system: Any, source: Kind, what: str | None, face: int, crop: str | No
 
 
 def starts(system: Any, source: Kind, what: str | None, face: int, crop: str | None, count: int, seed: int,
-           sigma: float) -> "tuple[list[Source], int, float]":
-    """Where steering starts, its first seed and its sigma; one face `count` times is varied, other faces are not."""
+           sigma: float) -> "tuple[list[Source], list[int], float]":
+    """Where steering starts, the seeds and the sigma; one face `count` times is varied, other faces are not."""
+    from core.sampling import seeds_from
+
     if source == "people":
-        people, seeds = system.new_people(seed, count)
-        return people, seeds[0], 0.0
+        return *system.new_people(seed, count), 0.0
     found = named(system, source, what, face, crop)
-    return (found * count, seed, sigma) if len(found) == 1 < count else (found, seed, 0.0)
+    varied = len(found) == 1 < count
+    found = found * count if varied else found
+    return found, seeds_from(seed, len(found)), sigma if varied else 0.0
 
 
 def named(system: Any, source: Kind, what: str, face: int = 0, crop: str | None = None) -> "list[Source]":

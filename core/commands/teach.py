@@ -38,8 +38,9 @@ def teach(images: Path, token: str = "wzx", name: str | None = None, preset: str
     path = subjects.write(teacher.subject(name), out / f"{stem}.safetensors")
     if teacher.ages is not None:
         print(f"\nthe ages lie at {', '.join(f'{age:.0f}' for age in teacher.ages)} years", end="")
+    base = "" if plan.base == "tiny" else f" --checkpoint {plan.base}"
     print(f"\nwrote {path} ({path.stat().st_size / 1e6:.1f} MB); to use it:\n"
-          f"  python -m core run aging --subject {path} --ages all")
+          f"  python -m core run aging --subject {path}{base} --ages all")
     return path
 
 

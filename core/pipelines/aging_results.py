@@ -132,8 +132,9 @@ class Taught:
     """How far teaching is. losses: a curve for each, one value a step so far. preview: PNG of the person as known now.
 
     subject: the person as known now, to be used at once; None in the first steps and while waiting. adapter: path of
-    the file, at the end. seconds: since teaching began. waiting: seconds until it begins, roughly; None once it has.
-    looked: after the steps, how far it is seen where the person's ages lie, 0 to 1; None before.
+    the file, at the end. seconds: since teaching began. left: seconds that it still takes, roughly; None before the
+    first step. waiting: seconds until it begins, roughly; None once it has. looked: after the steps, how far it is seen
+    where the person's ages lie, 0 to 1; None before.
     """
 
     step: int = 0
@@ -143,6 +144,7 @@ class Taught:
     subject: "Subject | None" = None
     adapter: str | None = None
     seconds: float = 0.0
+    left: float | None = None
     notes: tuple[str, ...] = ()
     waiting: float | None = None
     looked: float | None = None

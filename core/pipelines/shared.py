@@ -62,17 +62,18 @@ class Opening:
     """
 
     def __init__(self, start: Callable[[], Iterator[Any]]) -> None:
-        """start: begins to draw; it gives results whose `images` are paths, those of one result in one folder."""
+        """start: begins to draw; it gives results whose `images` are paths, those of one result in one folder; a result
+        may have more in `preview`.
+        """
         self.start, self._shared = start, Shared(start)
 
     def __iter__(self) -> Iterator[Any]:
         """The results, or the last of them; a generator, which can be closed."""
-        if not self._shared.over:
-            return iter(self._shared)
-        result = self._shared.items[-1]
-        folder = Path(result.images[0]).parent
-        if folder.exists():
-            os.utime(folder)        # they stay as long as if they had been drawn now
-            return (each for each in (result,))
-        self._shared = Shared(self.start)
+        told = self._shared.items[-1:] if self._shared.over else [*self._shared.items]
+        paths = [Path(path) for result in told for path in (*result.images, *getattr(result, "preview", ()))]
+        if not all(path.exists() for path in paths):
+            self._shared = Shared(self.start)
+        elif self._shared.over:
+            os.utime(paths[0].parent)       # they stay as long as if they had been drawn now
+            return (result for result in told)
         return iter(self._shared)

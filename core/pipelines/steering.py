@@ -12,7 +12,7 @@ from core.pipelines.checkpoints import Choice
 from core.pipelines.checks import number, whole
 from core.pipelines.numbers import MOST
 from core.pipelines.results import MAX_SIGMA, Source, Steered
-from core.sampling import seeds_from, vary
+from core.sampling import seeds_from, settle_seed, vary
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,19 +30,22 @@ class Steering:
     choice: Choice
 
     def steer(self, sources: Sequence[Source], yaw: float | None = None, quality: float | None = None, limit: int = 40,
-              seed: int | None = None, sigma: float = 0.0, similarity: float | None = None) -> Iterator[Steered]:
+              seed: int | None = None, sigma: float = 0.0, similarity: float | None = None,
+              seeds: Sequence[int] | None = None) -> Iterator[Steered]:
         """Turn faces and clear them up, by AttrOP (Vec2Face, section 3.3): one result a step, all faces in each.
 
         yaw: degrees, positive towards the right of the picture. quality: at least this, from 0 to
         `choice.quality.most`, as the reader of this choice counts. One of the two may be None.
         limit: steps at most; a face that is as asked moves no further. similarity: the least cosine to its source; None
         takes that of this choice.
-        sigma, seed: steer a variation of each source rather than the source itself. What can't be reached comes back
-        as near as it got, and says what it misses. Raises SettingsError, and CheckpointError when the readers are
+        sigma, seed: steer a variation of each source rather than the source itself. seeds: one for each, instead of
+        `seed` and those after it; new people have their own. What can't be reached comes back as near as it got, and
+        says what it misses. Raises SettingsError, and CheckpointError when the readers are
         not on this machine.
         """
         targets = wanted(yaw, quality, similarity, self.choice)
-        seeds = seeds_from(seed, whole(len(sources), "number of faces", 1, MOST))
+        count = whole(len(sources), "number of faces", 1, MOST)
+        seeds = seeds_from(seed, count) if seeds is None else [settle_seed(each) for each in seeds]
         sigma, limit = number(sigma, "sigma", 0.0, MAX_SIGMA), whole(limit, "limit", 0, MAX_STEPS)
         checkpoints.require(self.choice, steering=True)
         return self._steer(list(sources), seeds, sigma, targets, limit)

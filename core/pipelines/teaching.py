@@ -81,8 +81,9 @@ class Teaching(Uploads):
         for lesson in teacher.lessons():
             seconds = time.monotonic() - begun
             LINE.stepped(job, lesson.step + round(LOOKING * (lesson.looked or 0)), seconds)
+            left = LINE.left(job)
             if lesson.looked is not None:
-                now = replace(now, looked=lesson.looked, seconds=seconds)
+                now = replace(now, looked=lesson.looked, seconds=seconds, left=left)
                 yield now
                 continue
             for term, loss in lesson.losses.items():
@@ -91,7 +92,7 @@ class Teaching(Uploads):
                 subject = teacher.subject(name) if lesson.step >= min(FEW, lesson.steps) else None
                 shown = self._shown(teacher) if lesson.step % shows == 0 or lesson.step == lesson.steps else now.preview
                 now = Taught(lesson.step, lesson.steps, {term: [*losses] for term, losses in curves.items()}, shown,
-                             subject, seconds=seconds, notes=notes)
+                             subject, seconds=seconds, left=left, notes=notes)
                 yield now
         subject = teacher.subject(name)
         preview = now.preview if subject.ages is None else self._shown(teacher)

@@ -33,7 +33,11 @@ class Line:
         """Seconds until it is this one's turn, by the speed of the one at work; None: it is."""
         with self._lock:
             before = self._jobs[:self._jobs.index(job)]
-        return sum(each.steps - each.done for each in before) * self.pace if before else None
+        return sum(map(self.left, before)) if before else None
+
+    def left(self, job: Job) -> float:
+        """Seconds that a job still takes once it is at work, by the speed of the one that is."""
+        return (job.steps - job.done) * self.pace
 
     def stepped(self, job: Job, done: int, seconds: float) -> None:
         """A job has so many of its steps behind it, in so many seconds."""

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 CHOICE, PRESET = "tiny", "tiny"     # the checkpoints that ship, and how they are taught
 EMBEDDER, JUDGE = "embedder-tiny", "judge-tiny"     # steer the teaching, so they never score
 SOURCES = ("latent.py", "sampling.py", "subjects.py", "words.py", "kernels/attention.py", "models/*.py",
-           "training/autoencoder.py", "training/diffusion.py", "training/dreambooth*.py", "training/losses.py",
-           "training/people.py")
+           "scoring/lessons.py", "training/autoencoder.py", "training/diffusion.py", "training/dreambooth*.py",
+           "training/losses.py", "training/people.py")
 PICTURES = 4                        # drawn of every person at every age
 
 
