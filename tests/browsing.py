@@ -9,7 +9,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
+            "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",     # where a Mac has them, off its PATH
+            "/Applications/Chromium.app/Contents/MacOS/Chromium")
 PATIENCE = 120_000      # milliseconds that an expectation may take on a busy machine
 expect.set_options(timeout=PATIENCE)
 
@@ -19,8 +21,8 @@ def browser() -> Iterator[Browser]:
     """Chromium or Chrome, without a window."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
-        pytest.fail("No Chromium or Chrome was found. Install one:  sudo apt-get install chromium   "
-                    "or, on macOS,  brew install --cask google-chrome")
+        pytest.fail("No Chromium or Chrome was found. Install one. Debian:  sudo apt-get install chromium   "
+                    "Ubuntu:  sudo snap install chromium   macOS:  brew install --cask google-chrome")
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
 

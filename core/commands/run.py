@@ -194,10 +194,12 @@ def told(results: "Iterator[Result]") -> "Iterator[Result]":
 
 
 def told_steps(results: "Iterator[Steered]") -> "Iterator[Steered]":
-    """The same results, the step said on a line of the terminal; at the end a line for every face."""
+    """The same results, each step's numbers on a line of the terminal; at the end a line for every face."""
     for result in results:
         there = sum(not each for each in result.missed)
-        print(f"\rstep {result.iteration} of {result.limit}, {there} of {result.total} as asked ", end="", flush=True)
+        similar, yaw, quality = (sum(each) / result.total for each in (result.similarity, result.yaw, result.quality))
+        print(f"\rstep {result.iteration} of {result.limit}, {there} of {result.total} as asked; on average similarity "
+              f"{similar:.2f}, yaw {yaw:.0f}°, quality {quality:.2f} ", end="", flush=True)
         yield result
     print()
     for name, similar, yaw, quality, missed in zip(result.images, result.similarity, result.yaw, result.quality,
