@@ -35,7 +35,7 @@ def against_plain(preset: str, batches: tuple[int, ...] = (1, 32), seconds: floa
     seconds: how long to measure each batch size. Raises FacetError if the two don't draw the same picture.
     """
     network = shipped_or_seeded(preset)
-    state = network.state_dict()
+    state = {name: value.contiguous() for name, value in network.state_dict().items()}      # in torch's own layout
     for batch in batches:
         rep = sampling.randn(range(batch), (network.config.vector,))
         forms = (lambda rep=rep: network(rep), lambda rep=rep: plain.vec2face(state, network.config, rep))

@@ -269,6 +269,7 @@ class ImageDecoder(nn.Module):
         self.up = nn.ModuleList(Level(before[i], channels[i], groups, double=i > 0) for i in range(len(channels)))
         self.norm_out = Norm(groups, channels[0])
         self.conv_out = nn.Conv2d(channels[0], 3, 3, 1, 1)
+        self.register_load_state_dict_post_hook(_laid_out)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, feature, 7, 7) -> (N, 3, 112, 112)."""
@@ -351,6 +352,11 @@ class Norm(nn.GroupNorm):
         if x.dtype == self.weight.dtype == torch.float32:
             return super().forward(x)
         return F.group_norm(x.float(), self.num_groups, self.weight.float(), self.bias.float(), self.eps).to(x.dtype)
+
+
+def _laid_out(decoder: nn.Module, _: object) -> None:
+    """Loaded weights in the layout that pictures are drawn in; else every convolution lays its own out at every call."""
+    decoder.to(memory_format=torch.channels_last)
 
 
 def _quick(x: Tensor) -> bool:

@@ -49,6 +49,15 @@ def test_the_quick_way_leaves_its_input_alone(small):
     assert torch.equal(feature, before)
 
 
+def test_loaded_weights_lie_as_they_are_used(small):
+    """Else each convolution would bring its own into the layout of the pictures, at every call."""
+    kept = {name: value.clone().contiguous() for name, value in small.state_dict().items()}
+    small.load_state_dict(kept)
+    kernels = [value for value in small.im_decoder.state_dict().values() if value.ndim == 4]
+    assert kernels and all(value.is_contiguous(memory_format=torch.channels_last) for value in kernels)
+    assert all(torch.equal(value, kept[name]) for name, value in small.state_dict().items())
+
+
 def test_a_wrong_picture_is_no_benchmark(small):
     image = torch.ones(1, 3, 4, 4)
     for wrong in (image * 1.001, image * torch.nan):
@@ -75,7 +84,7 @@ def test_the_shipped_network_is_compared(one_thread, capsys, monkeypatch):
                                                                              ["tiny", "batch", "32"]]
     ratios = [float(line.split("ratio")[1].split()[0]) for line in lines]
     print("\n".join(lines))
-    assert min(ratios) > 0.5                      # the exact number is for `python -m core bench vectors`
+    assert min(ratios) > 0.85                     # above 1 on a quiet machine: `python -m core bench vectors` tells
 
 
 def test_operations_are_counted(small):
