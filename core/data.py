@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.errors import FacetError
+from core.errors import FacetError, PictureError
 
 BLOCK = 32  # pictures drawn by one task of the pool
 SAVE_EVERY = 20.0  # seconds between two writes of the truth table while a set is being drawn
@@ -62,7 +62,7 @@ class Augment:
 
 def cache_dir() -> Path:
     """Where drawn sets and cached features live: $FACET_CACHE, else ~/.cache/facet."""
-    return Path(os.environ.get("FACET_CACHE") or Path.home() / ".cache" / "facet")
+    return Path(os.environ.get("FACET_CACHE") or Path.home() / ".cache" / "facet").expanduser()
 
 
 def key_of(**facts: object) -> str:
@@ -279,8 +279,11 @@ def _drawn_blocks(draw_rows, blocks: list[np.ndarray], workers: int):
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
         waiting = {pool.submit(draw_rows, rows): rows for rows in blocks}
-        for task in as_completed(waiting):
-            yield waiting.pop(task), task.result()
+        try:
+            for task in as_completed(waiting):
+                yield waiting.pop(task), task.result()
+        finally:        # whoever stops waits for the blocks at work only
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _one_thread() -> None:
@@ -313,7 +316,10 @@ def _save_table(home: Path, images: np.memmap, truth: np.ndarray, points: np.nda
 def _square(path: Path, size: int) -> np.ndarray:
     from core import images
 
-    picture = images.read(path)
+    try:
+        picture = images.read(path)
+    except PictureError as error:
+        raise PictureError(f"{path}: {error.message}", "Take it out of the folder, or replace it.") from error
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     return np.asarray(picture.crop((left, top, left + side, top + side)).resize((size, size)))

@@ -111,7 +111,7 @@ def read(path: Path | str, base: str | None = None, base_sha256: str = "") -> Su
         raise CheckpointError(f"{name} is a safetensors file, but not of a person taught here", WRONG)
     try:
         subject = _subject(facts, weights)
-    except (KeyError, ValueError, TypeError, RecursionError, binascii.Error) as error:
+    except (KeyError, ValueError, TypeError, OverflowError, RuntimeError, binascii.Error) as error:
         raise CheckpointError(f"{name} does not hold what an adapter must: {error}", WRONG) from error
     _same_base(subject, name, base, base_sha256)
     return subject
@@ -199,10 +199,10 @@ def merged(unet: UNet, weights: Mapping[str, Tensor]) -> UNet:
         if target not in own:
             raise CheckpointError(f"the adapter changes {target[:100]}, which this denoiser does not have", OTHER)
         before = own[target]
-        change = product(value, weights[key.replace(DOWN, UP)]) if target != key else value
-        if change.shape != before.shape:
+        up = weights[key.replace(DOWN, UP)] if target != key else value
+        if (*up.shape[:1], *value.shape[1:]) != before.shape:       # before the product, which could be made huge
             raise CheckpointError(f"the adapter's change of {target[:100]} has another shape than the weight", OTHER)
-        change = change.to(before.device)
+        change = (product(value, up) if target != key else value).to(before.device)
         changed[target] = (before.float() + change if target != key else change).to(before.dtype)
     return _with(unet, changed)
 

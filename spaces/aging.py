@@ -12,7 +12,7 @@ from core.errors import FacetError
 from core.pipelines.aging_results import Aged, Wish
 from spaces import GPU, aging_api, charts, widgets
 from spaces.aging_people import Own, People, picked, portrait
-from spaces.aging_restore import Restoring
+from spaces.aging_restore import RESTORED, Restoring
 from spaces.aging_teach import Teaching
 from spaces.aging_wish import ALL, NAMES, SPANS, Asking, wished
 from spaces.line import LINE, Waiting, any_left, who
@@ -172,8 +172,9 @@ class Tab:
              turn: str, request: gr.Request) -> Iterator[Change]:
         """Show pictures as they come out of the noise; a notice instead when something is wrong."""
         began, shown, clicked, age = time.monotonic(), None, age, self.asking.reread(age, prompt)
+        said = turn.endswith(RESTORED)
         yield {self.asking.age: gr.skip() if age == clicked else age,       # a click on another may be on its way
-               **self.waiting.over(request), **self.busy(True), self.notice: "",
+               **self.waiting.over(request), **self.busy(True), **({} if said else {self.notice: ""}),
                self.status: widgets.progress(0, 1, "Beginning …")}
         if LINE.stopped(turn):
             yield self.halted("Stopped")
@@ -185,17 +186,18 @@ class Tab:
             work = LINE.turn(who(request, "draw"), "Somebody's pictures are being drawn", EXPECTED,
                              make(active, wish, strip), any_left(began), turn)
             for result in work:
-                left = {} if shown else {self.at: 0, self.detail: gr.update(visible=False)}     # what was looked at
+                unlooked = {} if shown else {self.at: 0, self.detail: gr.update(visible=False)}
                 shown = Shown(result, subject, strip)
-                yield {self.shown: shown, **left, self.gallery: tiles(shown), self.status: widgets.progress(
+                yield {self.shown: shown, **unlooked, self.gallery: tiles(shown), self.status: widgets.progress(
                     result.step, result.steps, f"Step {result.step} of {result.steps}")}
                 if LINE.stopped(turn) and result.step < result.steps:
                     work.close()
                     yield self.halted(f"Stopped at step {result.step} of {result.steps}", shown, active)
                     return
             words = f"{counted(shown)} {widgets.took(time.monotonic() - began)}"
+            notes = "".join(map(widgets.remark, shown.result.notes))
             yield {**self.finished(shown, active, wish.seed, words),
-                   self.notice: "".join(map(widgets.remark, shown.result.notes))}
+                   **({self.notice: notes} if notes or not said else {})}
         except Exception as error:
             understood = error if isinstance(error, FacetError) else widgets.unforeseen(error)
             yield {**self.busy(False), self.status: widgets.progress(1, 1, ""),
@@ -213,11 +215,13 @@ class Tab:
         return {**self.waiting.over(request), **self.halted("Stopped")}
 
     def halted(self, words: str, shown: Shown | None = None, active: str = "") -> Change:
-        """What there is stays on show, and what is finished can be downloaded."""
-        finished = shown is not None and bool(shown.result.images)
+        """What there is stays on show; what is finished of a drawing that was stopped, `shown`, can be downloaded."""
+        ready = {**self.busy(False), self.status: widgets.progress(1, 1, words)}
+        if shown is None:       # it had not begun
+            return ready
+        finished = bool(shown.result.images)
         archive = pipelines.load("aging", active).zip(shown.result) if finished else None
-        return {**self.busy(False), self.status: widgets.progress(1, 1, words), self.plot: gr.update(visible=False),
-                self.detail: gr.update(visible=False), self.zip: gr.update(value=archive, interactive=finished)}
+        return {**ready, self.plot: gr.update(visible=False), self.zip: gr.update(value=archive, interactive=finished)}
 
     def finished(self, shown: Shown, active: str, seed: int, words: str) -> Change:
         """Ready for the next; what was made is plotted, looked at and downloaded. seed: of the first picture asked."""

@@ -140,7 +140,7 @@ class Tab:
                              job(mine, turn))
             for result in work:
                 faces = tiles(result)
-                yield {self.shown: result, **(self.left() if marked else {}),
+                yield {self.shown: result, **(self.unlooked() if marked else {}),
                        self.gallery: gr.update(value=faces, selected_index=0) if marked else faces,
                        **({self.seed: result.seeds[0]} if action in ("vary", "steer") else {}),
                        self.status: widgets.progress(*how_far(result), counted(result, kind))}
@@ -190,7 +190,7 @@ class Tab:
         there = shown is not None and event.index < len(shown.images)
         return self.look_at(shown, event.index) if there else {self.at: 0}
 
-    def left(self) -> Change:
+    def unlooked(self) -> Change:
         """The face that was looked at is no longer on show."""
         return {self.at: 0, self.detail: gr.update(visible=False)}
 

@@ -168,7 +168,7 @@ def computed_by(about: dict[str, str]) -> str:
                   "gradio": gr.__version__})
 
 
-ONCE = (gr.State, gr.Timer, gr.HTML, gr.Markdown, gr.components.FormComponent)     # others change them meanwhile
+ONCE = (gr.State, gr.Timer, gr.HTML, gr.Markdown, gr.Row, gr.components.FormComponent)  # others change them meanwhile
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 

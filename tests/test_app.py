@@ -122,11 +122,14 @@ def test_a_network_that_is_missing_is_said_on_the_page(monkeypatch, capsys):
 
 
 def test_what_was_looked_at_leaves_with_its_drawing():
-    """Else "More like this" would vary whoever has its place in the new one."""
+    """Else "More like this" would vary whoever has its place in the new one. It is said once: who looks at a face that
+    is there already keeps it.
+    """
     with vectors.gr.Blocks():
         tab = vectors.Tab()
         moves = {name: widget.value for name, widget in tab.moves.widgets.items()}
-        said = list(tab.draw("people", 4, 0.5, 1, vectors.Chosen(), **moves, turn="", request=None))
+        drawing = widgets.repeating(tab.draw)
+        said = list(drawing("people", 4, 0.5, 1, vectors.Chosen(), **moves, turn="", request=None))
     looked = [(each.get(tab.at), each[tab.detail]["visible"]) if tab.detail in each else None for each in said]
     assert looked == [None, (0, False), None, (0, True)]        # beginning, one face, four, the end
 

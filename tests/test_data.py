@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from core import data
-from core.errors import FacetError
+from core.errors import FacetError, PictureError
 from core.faces import NAMES
 
 YAW, ROLL, LIGHT, AGE = (NAMES.index(name) for name in ("yaw", "roll", "light_side", "age"))
@@ -144,6 +144,13 @@ def test_drafts_of_a_data_set_that_is_being_made_are_no_people(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (8, 8)).save(tmp_path / name)
     assert data.folder(tmp_path, size=8).person.tolist() == [0, 1]
+
+
+def test_a_bad_picture_is_named(tmp_path):
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "7.png").write_bytes(b"no picture")
+    with pytest.raises(PictureError, match=r"bert.7\.png"):
+        data.folder(tmp_path)
 
 
 def test_an_empty_folder_is_refused(tmp_path):

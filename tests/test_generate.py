@@ -14,7 +14,7 @@ from core import images, pipelines
 from core.__main__ import main
 from core.commands.generate import parted, shared
 from core.errors import SettingsError
-from core.pipelines import checkpoints, datasets
+from core.pipelines import checkpoints, datasets, steering
 from core.pipelines.datasets import Plan, generate, image_seed
 from core.pipelines.vectors import last
 
@@ -141,14 +141,18 @@ def test_the_tab_makes_the_same_picture(tmp_path):
     pair = [np.asarray(Image.open(path)).astype(int) for path in (tmp_path / row["file"], again.images[0])]
     assert abs(pair[0] - pair[1]).max() <= 1
     assert again.similarity[0] == pytest.approx(float(row["similarity"]), abs=2e-3)
+    *_, _ = generate(system, tmp_path / "plain", Plan(1, 1, seed=7, similarity=-1, shares=((0.0, 1.0),)))
+    plain = tmp_path / "plain" / "000000" / "0000.png"       # as it is, the person's seed is not the picture's
+    redrawn = last(system.again(system.settings_of(plain)))
+    assert abs(np.asarray(Image.open(plain)).astype(int) - np.asarray(Image.open(redrawn.images[0]))).max() <= 1
     assert images.settings_of(tmp_path / row["file"])["quality"] == float(row["quality"])
 
 
 def test_the_choice_that_draws_judges_its_pictures(system, tmp_path, monkeypatch):
     monkeypatch.setattr(system, "choice", checkpoints.choose("vectors", "base"))
-    monkeypatch.setattr(checkpoints, "require", lambda choice, steering=False: None)
+    monkeypatch.setattr(checkpoints, "require_all", lambda names, cannot: None)
     monkeypatch.setattr(checkpoints, "sha256", lambda name: f"hash of {name}")
-    monkeypatch.setattr(system, "_readers", (None, lambda images: 20 + images.mean((1, 2, 3))))
+    monkeypatch.setattr(steering, "quality_reader", lambda choice, device: lambda images: 20 + images.mean((1, 2, 3)))
     with pytest.raises(SettingsError, match="quality"):
         next(generate(system, tmp_path, Plan(2, 2, quality=60.5 - 1e-9)))
     *_, end = generate(system, tmp_path, Plan(2, 2, similarity=-1, quality=20))

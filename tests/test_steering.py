@@ -112,10 +112,27 @@ def test_the_command_line_steers(tmp_path, source):
     done = CliRunner().invoke(run, ["vectors", str(tmp_path / "face.npy"), "--source", "vector", "--count", "1",
                                     "--yaw", "40", "--limit", "1", "--seed", "4", "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
-    assert re.search(r"step 1 of 1, . of 1 as asked; on average similarity 0\.\d\d, yaw -?\d+°, quality 0", done.output)
+    assert re.search(r"step 1 of 1: . of 1 as asked, similarity 0\.\d\d, yaw -?\d+°, quality 0", done.output)
     assert "missed" in done.output
     assert len(list((tmp_path / "out").glob("facet-vector-seed4-*yaw40.png"))) == 1
     assert np.load(tmp_path / "out" / "facet-vectors.npy").shape == (512,)
+
+
+def test_the_command_line_steers_a_picture_as_often_as_asked(system, tmp_path):
+    kept = last(system.people(seed=4, count=1)).images[0]
+    done = CliRunner().invoke(run, ["vectors", kept, "--source", "picture", "--count", "2", "--seed", "9",
+                                    "--quality", "0", "--similarity", "-1", "--limit", "0", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == [
+        f"facet-people-seed{seed}-sigma0-quality0.png" for seed in (10, 9)]
+
+
+def test_the_command_line_steers_new_people_as_unlike_as_asked(system, tmp_path):
+    wanted = system.new_people(7, 6, 0.1)[1]
+    done = CliRunner().invoke(run, ["vectors", "--count", "6", "--seed", "7", "--threshold", "0.1", "--quality", "0",
+                                    "--limit", "0", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert {path.name.split("-")[2] for path in tmp_path.glob("*.png")} == {f"seed{seed}" for seed in wanted}
 
 
 def test_the_command_line_steers_new_people(tmp_path):

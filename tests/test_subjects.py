@@ -107,7 +107,8 @@ def damaged(file: Path, tensors: dict | None = None, **facts: str | None) -> Pat
     {"faces": subjects._packed(np.full((2, 512), np.nan, "<f2"))}, {"faces": ""}, {"settings": "[" * 100_000},
     {"faces": subjects._packed(np.eye(2, 512, 1, "<f2") * [[1], [0]])}, {"ages": "[1, 2, 3]"}, {"ages": "{}"},
     {"ages": "[1, 2, 3, 4, 5, NaN]"}, {"ages": "[-1, 2, 3, 4, 5, 6]"}, {"ages": "[1, 2, 3, 4, 5, 1e9]"},
-    {"ages": "[1, 2, 3, 4, 5, []]"}, {"ages": "[1, 2, 3, 4, 5, 6"}])
+    {"ages": "[1, 2, 3, 4, 5, []]"}, {"ages": "[1, 2, 3, 4, 5, 6"},
+    {"ages": f"[1, 2, 3, 4, 5, {10**400}]"}])
 def test_a_header_that_lies_is_refused(file, facts):
     with pytest.raises(CheckpointError, match=r"ada.safetensors"):
         subjects.read(damaged(file, **facts))
@@ -117,7 +118,8 @@ def test_tensors_that_are_no_lora_are_refused(file):
     good, key = load_file(file), LAYERS[0] + DOWN
     wide = good[LAYERS[0] + UP].flatten(1)[..., None, None].repeat(1, 1, 3, 3)
     for change in ({key: None}, {key: torch.full_like(good[key], torch.inf)}, {"text_encoder.x": torch.zeros(1)},
-                   {key: good[key][:1].clone()}, {LAYERS[0] + UP: wide}, {key: good[key].long()}):
+                   {key: good[key][:1].clone()}, {LAYERS[0] + UP: wide}, {key: good[key].long()},
+                   {key: good[key].to(torch.float8_e4m3fn)}):
         tensors = {name: value for name, value in (good | change).items() if value is not None}
         with pytest.raises(CheckpointError, match="does not hold what an adapter must"):
             subjects.read(damaged(file, tensors))
@@ -170,6 +172,16 @@ def test_a_lora_that_does_not_fit_is_refused(latent):
         weights = {key + DOWN: torch.zeros(2, 9), key + UP: torch.zeros(9, 2)}
         with pytest.raises(CheckpointError, match=r"the adapter(.|\n)*checkpoint that it was taught on"):
             subjects.adapted(latent.unet, replace(subject, weights=weights))
+
+
+def test_a_small_file_can_not_ask_for_a_huge_product(latent, monkeypatch):
+    subject = made_up_subject(latent.unet)
+    monkeypatch.setattr(subjects, "product", lambda down, up: pytest.fail("multiplied before it was looked at"))
+    weights = {"unet.conv_out" + DOWN: torch.zeros(1, 400_000), "unet.conv_out" + UP: torch.zeros(400_000, 1)}
+    with pytest.raises(CheckpointError, match="another shape"):
+        subjects.adapted(latent.unet, replace(subject, weights=weights))
+    with pytest.raises(CheckpointError, match="another shape"):
+        subjects.adapted(latent.unet, replace(subject, weights={"unet.conv_out.weight": torch.zeros(())}))
 
 
 def test_diffusers_reads_the_file_alike(latent, file):

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -22,6 +22,12 @@ from core.faces import ATTRIBUTES, NAMES, traits_of
 from core.training import embedder, judge, landmarks, loop, vectors
 
 ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Asked:
+    rate: float
+    batch: int
 
 
 class Line(loop.Recipe):
@@ -86,6 +92,29 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     halves = loop.fit(again, settings(tmp_path / "halves", resume=True))
     assert again.seen[0] == 5 and again.seen[-1] >= 7
     assert torch.equal(weights(whole), weights(halves))
+
+
+def test_a_run_is_not_begun_over_another(tmp_path):
+    loop.fit(Line(), settings(tmp_path))
+    with pytest.raises(SettingsError, match="holds a run already") as error:
+        loop.fit(Line(), settings(tmp_path))
+    assert "--resume" in error.value.next_step
+
+
+def test_a_run_goes_on_at_the_rate_that_is_asked_for_and_as_it_was_begun(tmp_path):
+    def line(rate: float, batch: int = 4) -> Line:
+        recipe = Line()
+        recipe.preset = Asked(rate, batch)
+        for optimizer in recipe.optimizers.values():
+            optimizer.param_groups[0]["initial_lr"] = rate
+        return recipe
+
+    loop.fit(line(0.1), settings(tmp_path, steps=4))
+    slower = line(0.001)
+    loop.fit(slower, settings(tmp_path, resume=True))
+    assert {group["initial_lr"] for each in slower.optimizers.values() for group in each.param_groups} == {0.001}
+    with pytest.raises(SettingsError, match="has batch 4, not 8"):
+        loop.fit(line(0.001, batch=8), settings(tmp_path, resume=True))
 
 
 def test_what_a_run_leaves_behind(tmp_path):

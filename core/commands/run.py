@@ -27,7 +27,7 @@ def systems() -> None:
 def vectors(
     context: Context,
     what: Annotated[str | None, Argument(help="The photo, the .npy file, the number of the drawn person, or a picture "
-                                         "made here, to have its set again.", show_default=False)] = None,
+                                         "made here, for what it remembers.", show_default=False)] = None,
     source: Annotated[Kind, Option(help="Where the faces come from.")] = "people",
     count: Annotated[int, Option(min=1, max=64, help="How many pictures.")] = 8,
     sigma: Annotated[float, Option(min=0, max=1.5, help="How different from the source; 0 is its own vector.")] = 0.5,
@@ -69,15 +69,16 @@ def vectors(
                             f"Name it:  run vectors --source {source} {HOW[source]}")
     if source == "people" and what is not None:
         raise SettingsError(f"It is not said what {what} is.", f"Name it:  run vectors --source photo {what}")
-    if source == "picture" and (given := [name for name in KEPT if asked(context, name)]):
+    ways = (to is not None, edit is not None, yaw is not None or quality is not None)
+    if sum(ways) > 1:
+        raise SettingsError("A walk, an edit and steering are three things.",
+                            "Give --to, or --edit, or --yaw and --quality.")
+    if source == "picture" and not any(ways) and (given := [name for name in KEPT if asked(context, name)]):
         raise SettingsError(f"A picture brings its own {given[0]}.", f"Leave --{given[0]} out.")
     if crop is not None and source != "photo":
         raise SettingsError("Only in a photo is a face marked.", "Leave --crop out, or give --source photo.")
     pipelines.configure(device, offline)
     system = pipelines.make("vectors", checkpoint, folder=out)
-    if sum((to is not None, edit is not None, yaw is not None or quality is not None)) > 1:
-        raise SettingsError("A walk, an edit and steering are three things.",
-                            "Give --to, or --edit, or --yaw and --quality.")
     if to is not None or edit is not None:
         result = last(told(moved(system, source, what, face, crop, count, seed, to, edit)))
         summary = " and ".join(Path(path).name for path in (system.strip_of(result), system.film(result)))
@@ -88,7 +89,7 @@ def vectors(
             summary += ", to one another at most {:.2f} in numbers and {:.2f} in pictures".format(
                 *system.alike(result).largest)
     else:
-        people, seeds, sigma = starts(system, source, what, face, crop, count, seed, sigma)
+        people, seeds, sigma = starts(system, source, what, face, crop, count, seed, sigma, threshold)
         result = last(told_steps(system.steer(people, yaw, quality, limit, sigma=sigma, similarity=similarity,
                                               seeds=seeds)))
         summary = f"{sum(not missed for missed in result.missed)} of {result.total} as asked"
@@ -127,17 +128,19 @@ def begun(system: Any, source: Kind, what: str | None, face: int, crop: str | No
     if source == "people":
         return system.people(seed, count, threshold)
     if source == "picture":
-        return system.again(kept_in(system, what))
+        kept = kept_in(system, what)
+        print("The settings of this picture are back." if kept.whole else "The face of this picture is back, no more.")
+        return system.again(kept)
     return system.sheet(named(system, source, what, face, crop), sigma, count, seed)
 
 
 def starts(system: Any, source: Kind, what: str | None, face: int, crop: str | None, count: int, seed: int,
-           sigma: float) -> "tuple[list[Source], list[int], float]":
+           sigma: float, threshold: float) -> "tuple[list[Source], list[int], float]":
     """Where steering starts, the seeds and the sigma; one face `count` times is varied, other faces are not."""
     from core.sampling import seeds_from
 
     if source == "people":
-        return *system.new_people(seed, count), 0.0
+        return *system.new_people(seed, count, threshold), 0.0
     found = named(system, source, what, face, crop)
     varied = len(found) == 1 < count
     found = found * count if varied else found
@@ -194,12 +197,12 @@ def told(results: "Iterator[Result]") -> "Iterator[Result]":
 
 
 def told_steps(results: "Iterator[Steered]") -> "Iterator[Steered]":
-    """The same results, each step's numbers on a line of the terminal; at the end a line for every face."""
+    """The same results, each step's means on a line of the terminal; at the end a line for every face."""
     for result in results:
         there = sum(not each for each in result.missed)
         similar, yaw, quality = (sum(each) / result.total for each in (result.similarity, result.yaw, result.quality))
-        print(f"\rstep {result.iteration} of {result.limit}, {there} of {result.total} as asked; on average similarity "
-              f"{similar:.2f}, yaw {yaw:.0f}°, quality {quality:.2f} ", end="", flush=True)
+        print(f"\rstep {result.iteration} of {result.limit}: {there} of {result.total} as asked, similarity "
+              f"{similar:.2f}, yaw {yaw:.0f}°, quality {quality:.2f}  ", end="", flush=True)
         yield result
     print()
     for name, similar, yaw, quality, missed in zip(result.images, result.similarity, result.yaw, result.quality,

@@ -16,7 +16,7 @@ _HERE = Path(__file__).parent
 
 def _folder():
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_HERE.glob("*.py")))).hexdigest()[:16]
-    root = Path(os.environ.get("FACET_CACHE", Path.home() / ".cache" / "facet"))
+    root = Path(os.environ.get("FACET_CACHE") or Path.home() / ".cache" / "facet").expanduser()
     try:
         (root / "numba").mkdir(parents=True, exist_ok=True)
     except OSError:                                        # a home that can't be written: compile into the temp folder

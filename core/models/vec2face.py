@@ -355,7 +355,7 @@ class Norm(nn.GroupNorm):
 
 
 def _laid_out(decoder: nn.Module, _: object) -> None:
-    """Loaded weights in the layout that pictures are drawn in; else every convolution lays its own out at every call."""
+    """Loaded weights in the layout that pictures are drawn in; else a convolution lays its own out at every call."""
     decoder.to(memory_format=torch.channels_last)
 
 

@@ -11,7 +11,7 @@ and quality off pictures, `aging` previews in four steps. Importing this is chea
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -219,13 +219,18 @@ def sha256(name: str) -> str:
 
 def require(choice: AnyChoice, steering: bool = False) -> None:
     """Raise CheckpointError unless every file is on this machine; nothing is fetched."""
-    missing = [row for row in map(hub.row, choice.files(steering)) if hub.place(row) is None]
+    require_all(choice.files(steering), f"{choice.label}: can't {choice.does[steering]}")
+
+
+def require_all(names: Sequence[str], cannot: str) -> None:
+    """Raise CheckpointError unless these are on this machine. cannot: what is not possible without them."""
+    missing = [row for row in map(hub.row, names) if hub.place(row) is None]
     for row in missing:
         if row.repo is None:
             raise CheckpointError(f"{row.shipped} is missing", row.mend)
     if missing:
-        names, doing = [row.name for row in missing], choice.does[steering]
-        raise CheckpointError(f"{choice.label}: can't {doing} before {', '.join(names)} "
+        names = [row.name for row in missing]
+        raise CheckpointError(f"{cannot} before {', '.join(names)} "
                               f"{'is' if len(names) == 1 else 'are'} on this machine.",
                               f"Fetch in the tab, or:  python -m core fetch {' '.join(names)}")
 

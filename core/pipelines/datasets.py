@@ -110,7 +110,7 @@ def generate(system: Vectors, folder: str | Path, plan: Plan, shard: int = 1) ->
     from core.hub.files import locked
 
     number(plan.quality, "quality", 0, system.choice.quality.most)
-    checkpoints.require(system.choice, steering=True)
+    checkpoints.require_all([system.choice.quality_reader], f"{system.choice.label}: can't judge pictures")
     folder, shard = Path(folder), whole(shard, "shard", 1, plan.shards)
     table = folder / ("images.csv" if plan.shards == 1 else f"images-{shard}-of-{plan.shards}.csv")
     with _writing(folder), locked(table):
@@ -268,7 +268,7 @@ def _keep(system: Vectors, drawn: Drawn, path: Path, drafts: Path) -> None:
     """Save a picture with its settings, which make it again in the tab; it appears at `path` whole or not at all."""
     from core import images
 
-    source = Source("people", drawn.origin, label=f"identity {drawn.identity}, seed {drawn.identity_seed}")
+    source = Source("vector", drawn.origin, label=f"identity {drawn.identity}, seed {drawn.identity_seed}")
     settings = system._settings(source, drawn.seed, drawn.sigma, drawn.similarity, 1)
     draft = images.save(drawn.picture, settings | {"quality": round(drawn.quality, 4)}, drafts)
     path.parent.mkdir(exist_ok=True)

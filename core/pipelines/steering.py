@@ -98,7 +98,7 @@ class Steering:
 
         from core import images
 
-        _, quality = self._readers      # loaded out here: steering takes gradients through them later
+        quality = quality_reader(self.choice, self.device)     # out here: steering takes gradients through it later
         with torch.inference_mode():
             return quality(images.to_tensor(pictures).to(self.device)).tolist()
 
@@ -116,12 +116,21 @@ class Steering:
 def readers(choice: Choice, device: Any) -> "tuple[Reader, Reader]":
     """Yaw and quality as the networks of a choice read them. Raises CheckpointError; nothing is fetched."""
     from core import hub
-    from core.pipelines.attrop import feature_norm, head_yaw, judged
+    from core.pipelines.attrop import head_yaw, judged
 
     checkpoints.require(choice, steering=True)
     if choice.yaw_reader == choice.quality_reader:
         return judged(hub.load(choice.yaw_reader, device))
-    return head_yaw(hub.load(choice.yaw_reader, device)), feature_norm(hub.load(choice.quality_reader, device))
+    return head_yaw(hub.load(choice.yaw_reader, device)), quality_reader(choice, device)
+
+
+def quality_reader(choice: Choice, device: Any) -> "Reader":
+    """Quality alone; its network must be on this machine."""
+    from core import hub
+    from core.pipelines.attrop import feature_norm, judged
+
+    network = hub.load(choice.quality_reader, device)
+    return judged(network)[1] if choice.yaw_reader == choice.quality_reader else feature_norm(network)
 
 
 def wanted(yaw: float | None, quality: float | None, similarity: float | None, choice: Choice) -> "Targets":

@@ -157,7 +157,7 @@ class Vectors(Files, Steering, Moves):
         return self.variations(sources[0], sigma, max(1, count - 1), seed, itself=count > 1)
 
     def again(self, kept: Restored) -> Iterator[Result]:
-        """The set that a picture was of, from that picture's seed on."""
+        """What a picture remembers, drawn again: its set from its seed on, or where `whole` is False the face alone."""
         if kept.source.kind == "people":
             return self.people(kept.seed, kept.count, kept.threshold)
         return self.sheet([kept.source], kept.sigma, kept.count, kept.seed)
@@ -175,10 +175,7 @@ class Vectors(Files, Steering, Moves):
     # --------------------------------------------------------------------------------------------- results
 
     def settings_of(self, path: str | Path) -> Restored | None:
-        """What a picture made here remembers; None for other files. Strangers write files too: all is checked.
-
-        A new person who was varied, as data sets have them, comes back by their numbers: the seed is the variation's.
-        """
+        """What a picture made here remembers; None for other files. Strangers write files too: all is checked."""
         from core import images
 
         kept = images.settings_of(path)
@@ -186,12 +183,11 @@ class Vectors(Files, Steering, Moves):
             return None
         kind = kept.get("source") if kept.get("source") in KINDS else "vector"
         person = whole(kept.get("person"), "person", 0, EXAMPLES - 1) if kind == "drawn" else None
-        sigma = number(kept.get("sigma"), "sigma", 0.0, MAX_SIGMA)
-        kind = "vector" if kind == "people" and sigma else kind
         source = Source(kind, numbers.unpacked(kept.get("vector")), None, person, str(kept.get("label", ""))[:80])
         made_by = {choice.generator: choice.name for choice in checkpoints.choices("vectors")}
-        return Restored(source, sigma, whole(kept.get("count"), "count", 1, MOST),
-                        whole(kept.get("seed"), "seed", 0, SEEDS - 1), made_by.get(str(kept.get("checkpoint"))),
+        return Restored(source, number(kept.get("sigma"), "sigma", 0.0, MAX_SIGMA),
+                        whole(kept.get("count"), "count", 1, MOST), whole(kept.get("seed"), "seed", 0, SEEDS - 1),
+                        made_by.get(str(kept.get("checkpoint"))),
                         number(kept.get("threshold", UNLIKE), "threshold", -1.0, 1.0),
                         whole="move" not in kept and "missed" not in kept)
 

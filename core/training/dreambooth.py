@@ -247,7 +247,7 @@ class Teacher:
     def _update(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):
             raise SettingsError(f"teaching broke off at step {self.step + 1}: the loss became {loss.item()}",
-                                "teach again with a smaller learning rate")
+                                "teach again with another seed, or in fewer steps")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(list(self.learning().values()), self.preset.clip)

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -120,12 +120,18 @@ class Clock:
         self.step, self.spent, self.seen = state["step"], state["spent"], time.monotonic()
 
 
+RATES = ("rate", "discriminating")      # of a preset: what may change when a run goes on
+
+
 def fit(recipe: Recipe, settings: Settings) -> dict[str, nn.Module]:
     """Train until the time or the steps are used up; returns the averaged networks (and the others), in eval mode.
 
     Writes into `settings.out`: log.jsonl, settings.json, sheet-<step>.png, and state/, from which `resume` goes on. A
     SIGTERM or Ctrl-C saves the state before leaving.
     """
+    if not settings.resume and (settings.out / "state").exists():
+        raise SettingsError(f"{settings.out} holds a run already, which would be lost.",
+                            "Go on with it by --resume, or name another folder:  --out DIR")
     accelerator = _accelerator(settings)
     if not settings.resume and accelerator.is_main_process:     # the others get its weights when they are prepared
         recipe.begin()
@@ -135,7 +141,7 @@ def fit(recipe: Recipe, settings: Settings) -> dict[str, nn.Module]:
     clock = Clock(settings)
     accelerator.register_for_checkpointing(clock, *averages.values())
     if settings.resume:
-        _load_state(accelerator, settings.out)
+        _load_state(accelerator, settings.out, recipe)
     run = _Run(accelerator, recipe, settings, networks, optimizers, averages, clock)
     run.train()
     accelerator.end_training()
@@ -187,7 +193,7 @@ class _Run:
         return time.monotonic() - begun
 
     def save(self) -> None:
-        _save_state(self.accelerator, self.settings.out)
+        _save_state(self.accelerator, self.settings.out, self.recipe)
 
     def step(self, batch: dict) -> dict:
         """One step of every optimiser; returns the numbers to log."""
@@ -340,7 +346,7 @@ def _tracker(settings: Settings):
     return JsonlTracker()
 
 
-def _save_state(accelerator, out: Path) -> None:
+def _save_state(accelerator, out: Path, recipe: Recipe) -> None:
     """Write out/state whole or not at all: a killed run leaves the state before."""
     fresh, state, old = out / "state.new", out / "state", out / "state.old"
     if accelerator.is_main_process:
@@ -349,6 +355,7 @@ def _save_state(accelerator, out: Path) -> None:
     accelerator.save_state(str(fresh), safe_serialization=False)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
+        (fresh / "preset.json").write_text(json.dumps(_asked(recipe)))
         shutil.rmtree(old, ignore_errors=True)
         if state.exists():
             os.replace(state, old)
@@ -356,11 +363,34 @@ def _save_state(accelerator, out: Path) -> None:
     accelerator.wait_for_everyone()
 
 
-def _load_state(accelerator, out: Path) -> None:
+def _load_state(accelerator, out: Path, recipe: Recipe) -> None:
+    """Go on from out/state, at the learning rates that are asked for now. Raises SettingsError for another run's."""
     found = next((out / name for name in ("state", "state.old") if (out / name).exists()), None)
     if found is None:
         raise SettingsError(f"{out} holds no saved state", "Leave --resume out, or give the folder of the run.")
+    _same_run(found / "preset.json", recipe, out)
+    groups = [group for optimizer in recipe.optimizers.values() for group in optimizer.param_groups]
+    rates = [group["initial_lr"] for group in groups]
     accelerator.load_state(str(found))
+    groups = [group for optimizer in recipe.optimizers.values() for group in optimizer.param_groups]    # new ones
+    for group, rate in zip(groups, rates, strict=True):
+        group["initial_lr"] = rate
+
+
+def _asked(recipe: Recipe) -> dict:
+    """What makes a run this one and no other: its preset as it was asked for, but for rates, which may be changed."""
+    preset = getattr(recipe, "preset", None)
+    facts = asdict(preset) if is_dataclass(preset) else {}
+    return json.loads(json.dumps({name: value for name, value in facts.items() if name not in RATES}))
+
+
+def _same_run(kept: Path, recipe: Recipe, out: Path) -> None:
+    """Raise SettingsError unless a state is of a run with these settings."""
+    held, asked = json.loads(kept.read_text()) if kept.exists() else {}, _asked(recipe)
+    for name in held.keys() & asked.keys():
+        if held[name] != asked[name]:
+            raise SettingsError(f"The run in {out} has {name} {held[name]}, not {asked[name]}.",
+                                "Ask for it as it was begun, or name another folder:  --out DIR")
 
 
 @contextmanager
