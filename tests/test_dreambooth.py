@@ -390,7 +390,7 @@ def test_a_loss_that_is_no_number_ends_it_with_a_next_step():
     taught = teacher()
     with torch.no_grad():
         taught.spoken.fill_(torch.nan)
-    with pytest.raises(SettingsError, match=r"step 1(.|\n)*smaller learning rate"):
+    with pytest.raises(SettingsError, match=r"step 1(.|\n)*another seed"):
         next(taught.lessons())
 
 
