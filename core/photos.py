@@ -30,8 +30,8 @@ SURE = 9.0              # its logit from which a face is believed: most drawn fa
 STRANGE = 16.0          # aligned pixels from the template, beyond which five points are no face
 APART = 5.0             # aligned pixels by which it and the cascades may differ about an eye
 IN_PLACE = (5.0, 9.0)   # its least logit, and aligned pixels from the template, for a crop that is aligned already
-SEEING = Lock()         # OpenCV's cascades keep what they are at in themselves
 EASILY = 56.0           # the frontal cascade's confidence that convinces without eyes
+SEEING = Lock()         # OpenCV's cascades keep what they are at in themselves
 
 
 @dataclass(frozen=True, eq=False)

@@ -129,7 +129,7 @@ def fit(recipe: Recipe, settings: Settings) -> dict[str, nn.Module]:
     Writes into `settings.out`: log.jsonl, settings.json, sheet-<step>.png, and state/, from which `resume` goes on. A
     SIGTERM or Ctrl-C saves the state before leaving.
     """
-    if not settings.resume and (settings.out / "state").exists():
+    if not settings.resume and _state_in(settings.out) is not None:
         raise SettingsError(f"{settings.out} holds a run already, which would be lost.",
                             "Go on with it by --resume, or name another folder:  --out DIR")
     accelerator = _accelerator(settings)
@@ -365,16 +365,20 @@ def _save_state(accelerator, out: Path, recipe: Recipe) -> None:
 
 def _load_state(accelerator, out: Path, recipe: Recipe) -> None:
     """Go on from out/state, at the learning rates that are asked for now. Raises SettingsError for another run's."""
-    found = next((out / name for name in ("state", "state.old") if (out / name).exists()), None)
+    found = _state_in(out)
     if found is None:
         raise SettingsError(f"{out} holds no saved state", "Leave --resume out, or give the folder of the run.")
     _same_run(found / "preset.json", recipe, out)
-    groups = [group for optimizer in recipe.optimizers.values() for group in optimizer.param_groups]
-    rates = [group["initial_lr"] for group in groups]
+    rates = [[group["initial_lr"] for group in each.param_groups] for each in recipe.optimizers.values()]
     accelerator.load_state(str(found))
-    groups = [group for optimizer in recipe.optimizers.values() for group in optimizer.param_groups]    # new ones
-    for group, rate in zip(groups, rates, strict=True):
-        group["initial_lr"] = rate
+    for optimizer, asked in zip(recipe.optimizers.values(), rates, strict=True):
+        for group, rate in zip(optimizer.param_groups, asked, strict=True):     # other ones than before
+            group["initial_lr"] = rate
+
+
+def _state_in(out: Path) -> Path | None:
+    """The last whole state of a run: the one before, where a save was killed between its two renames."""
+    return next((out / name for name in ("state", "state.old") if (out / name).exists()), None)
 
 
 def _asked(recipe: Recipe) -> dict:
