@@ -13,6 +13,7 @@ COMMANDS = {  # command: (its module in core.commands, its line in the help)
     "generate": ("generate", "Make a whole data set: new people, many pictures of each."),
     "train": ("train", "Train a network from its recipe."),
     "score": ("score", "Measure a system against its bars."),
+    "build": ("build", "Make a data file that ships: `build head`, the sculpted head of the drawn faces."),
     "bench": ("bench", "Time what this machine can do; `bench vectors`, `bench people`: see its own help."),
     "fetch": ("hub", "Fetch a checkpoint and check it."),
     "list": ("hub", "List the checkpoints: where each is, how large, under which licence."),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -75,19 +76,28 @@ def look_seed(split: str, number: int, index: int, seed: int) -> int:
     return int(hashlib.sha256(f"{split}/{number}/{index}/{seed}".encode()).hexdigest()[:12], 16)
 
 
+def renderer(version: int) -> ModuleType:
+    """The module that draws faces: 3 is what the shipped networks were trained on, 4 takes its place."""
+    from core import faces, faces_v3
+
+    known = {3: faces_v3, 4: faces}
+    if version not in known:
+        raise ValueError(f"no renderer has version {version}; there are {' and '.join(map(str, known))}")
+    return known[version]
+
+
 def drawn_set(
-    split: str, people: int, looks: int, view: str = "aligned", size: int = 112, seed: int = 0, workers: int = 2
+    split: str, people: int, looks: int, view: str = "aligned", size: int = 112, seed: int = 0, workers: int = 2,
+    version: int = 3,
 ) -> DrawnSet:
     """`looks` pictures each of the first `people` persons of a split, drawn once and kept on disk.
 
-    split: "train", "validation" or "test". view: "portrait" or "aligned". size: pixels.
+    split: "train", "validation" or "test". view: "portrait" or "aligned". size: pixels. version: the renderer's.
     An interrupted call is resumed by the next; asking for more people draws only those. `workers` processes draw.
     """
     from filelock import FileLock
 
-    from core.faces import VERSION
-
-    facts = dict(version=VERSION, split=split, looks=looks, view=view, size=size, seed=seed)
+    facts = dict(version=renderer(version).VERSION, split=split, looks=looks, view=view, size=size, seed=seed)
     home = cache_dir() / "drawn" / f"{split}-{view}-{size}-{key_of(**facts)}"
     home.mkdir(parents=True, exist_ok=True)
     with FileLock(home / "lock"):
@@ -96,7 +106,8 @@ def drawn_set(
         todo = np.flatnonzero(np.isnan(truth[: people * looks, 0]))
         if len(todo):
             (home / "facts.json").write_text(json.dumps(facts))
-            _draw(partial(_draw_rows, split, looks, view, size, seed), todo, images, truth, points, home, workers)
+            draw_rows = partial(_draw_rows, version, split, looks, view, size, seed)
+            _draw(draw_rows, todo, images, truth, points, home, workers)
     count = people * looks
     return DrawnSet(images[:count], truth[:count], np.arange(count) // looks, points[:count])
 
@@ -291,11 +302,9 @@ def _one_thread() -> None:
         os.environ[name] = "1"
 
 
-def _draw_rows(split: str, looks: int, view: str, size: int, seed: int, rows: np.ndarray):
+def _draw_rows(version: int, split: str, looks: int, view: str, size: int, seed: int, rows: np.ndarray):
     """Images (B, H, W, 3), truth (B, 35) and points (B, 5, 2) of some rows of a set."""
-    from core import faces
-
-    images, truth, points = [], [], []
+    faces, images, truth, points = renderer(version), [], [], []
     for row in rows:
         number, index = divmod(int(row), looks)
         identity = faces.person(number, split=split)

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-from core import faces, hub, latent, pipelines
+from core import faces_v3 as faces
+from core import hub, latent, pipelines
 from core.hub import manifest
 from core.models import NETWORKS, autoencoder, safety, subject, text, unet
 from core.pipelines import aging, checkpoints, teaching

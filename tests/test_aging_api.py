@@ -9,7 +9,8 @@ from app_server import serving
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from core import faces, hub, subjects
+from core import faces_v3 as faces
+from core import hub, subjects
 from core.pipelines.aging_results import Wish
 
 ENDPOINTS = {"/age", "/ages", "/check_pictures", "/teach_person", "/persons", "/adapter_facts", "/aged_settings_of",

@@ -13,7 +13,8 @@ from gradio_client import Client
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from core import faces, hub, images, subjects
+from core import faces_v3 as faces
+from core import hub, images, subjects
 
 pytestmark = pytest.mark.browser
 browser = browsing.browser      # the fixture

@@ -20,7 +20,7 @@ def drawn() -> data.DrawnSet:
 
 
 def test_a_set_knows_its_people_and_truth(drawn):
-    from core import faces
+    from core import faces_v3 as faces
 
     assert drawn.images.shape == (6, 32, 32, 3) and drawn.images.dtype == np.uint8
     assert drawn.person.tolist() == [0, 0, 1, 1, 2, 2] and drawn.people == 3
@@ -39,6 +39,16 @@ def test_a_set_is_drawn_once_and_grows(drawn, monkeypatch):
     assert not asked and np.array_equal(again.images, drawn.images)
     more = data.drawn_set("validation", people=4, looks=2, view="aligned", size=32)
     assert asked == [6, 7] and np.array_equal(more.images[:6], drawn.images)
+
+
+def test_a_set_keeps_the_name_it_had_before_there_were_two_renderers(drawn):
+    assert (data.cache_dir() / "drawn" / "validation-aligned-32-88c80a9157f843ef" / "truth.npz").exists()
+
+
+def test_an_unknown_renderer_is_refused():
+    assert data.renderer(3).VERSION == 3
+    with pytest.raises(ValueError, match="version 2; there are 3 and 4"):
+        data.drawn_set("validation", people=1, looks=1, version=2)
 
 
 def test_an_interrupted_set_is_resumed(monkeypatch):

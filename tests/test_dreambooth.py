@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from toy_latent import captioned, everything, pictures, toy_embedder, toy_latent
 
-from core import faces, hub, subjects, words
+from core import faces_v3 as faces
+from core import hub, subjects, words
 from core.errors import CheckpointError, SettingsError
 from core.latent import Latent
 from core.training import dreambooth

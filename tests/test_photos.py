@@ -361,7 +361,7 @@ class TestShippedPointFinder:
     """What only the trained network can show."""
 
     def test_drawn_faces(self):
-        from core import faces
+        from core import faces_v3 as faces
 
         apart = []
         for number in range(12):

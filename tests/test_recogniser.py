@@ -14,7 +14,8 @@ from test_scoring import truths
 from test_training import made_up, stepped
 from typer.testing import CliRunner
 
-from core import data, faces, hub, scoring
+from core import data, hub, scoring
+from core import faces_v3 as faces
 from core.commands import score as command
 from core.commands.train import train
 from core.errors import CheckpointError, FacetError, SettingsError

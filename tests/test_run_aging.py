@@ -12,7 +12,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner
 
-from core import faces, images, latent, pipelines, subjects, words
+from core import faces_v3 as faces
+from core import images, latent, pipelines, subjects, words
 from core.commands import run, run_aging, teach
 from core.commands.train import train
 from core.errors import CheckpointError, SettingsError

@@ -7,7 +7,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from core import data, faces, scoring
+from core import data, scoring
+from core import faces_v3 as faces
 from core.commands import score as command
 from core.errors import SettingsError
 

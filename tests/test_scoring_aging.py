@@ -10,7 +10,8 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from core import faces, hub, latent, metrics, scoring, words
+from core import faces_v3 as faces
+from core import hub, latent, metrics, scoring, words
 from core.commands import score as command
 from core.images import from_uint8, to_uint8
 from core.models import build

@@ -8,9 +8,9 @@ from core.errors import SettingsError
 
 
 def bench(
-    system: Annotated[Literal["vectors", "people", "aging"] | None, Argument(
+    system: Annotated[Literal["vectors", "people", "aging", "faces"] | None, Argument(
         help="vectors: its network against the plain equations. people: new ones, by the thousand. aging: lessons and "
-             "pictures with networks as large as Stable Diffusion's, for a GPU.",
+             "pictures with networks as large as Stable Diffusion's, for a GPU. faces: the drawn ones, by stage.",
         show_default=False)] = None,
     pictures: Annotated[int, Option(min=1, max=10_000, help="How many pictures to time.")] = 32,
     preset: Annotated[Literal["tiny", "base"] | None, Option(help="One size only.", show_default=False)] = None,
@@ -24,8 +24,12 @@ def bench(
     `bench vectors` times the network against a plain transcription of its equations at equal output, and, where there
     is a CUDA device, float32 against bfloat16 as one CUDA graph. `bench aging` times lessons and pictures with networks
     as large as Stable Diffusion's, on a GPU. `bench people` times sampling people at a threshold of 0.3, and says how
-    time and memory grow from one number of them to ten times as many.
+    time and memory grow from one number of them to ten times as many. `bench faces` prints the processor time of a
+    drawn face on one thread, and of each stage.
     """
+    if system == "faces":
+        drawn()
+        return
     import torch
 
     if threads:
@@ -87,6 +91,21 @@ def crowds(most: int) -> None:
               f"{people.growth(before, row)}", flush=True)
         before = row
     print(people.shipped(people.COUNTS[0]))
+
+
+def drawn() -> None:
+    """Milliseconds of processor time a drawn face takes, in all and by stage, printed line by line."""
+    import os
+
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ[f"{library}_NUM_THREADS"] = "1"  # read when NumPy is imported
+    from core.bench import faces
+
+    cost = faces.measure()
+    print(f"drawn faces, {faces.SIZE} pixels, mean of {faces.LOOKS} ordinary looks, processor time on one thread\n"
+          f"a face    {cost.face:7.1f} ms   {1000 / cost.face:.1f} a second a core")
+    for stage, milliseconds in cost.stages.items():
+        print(f"{stage:9} {milliseconds:7.1f} ms   {milliseconds / cost.face:4.0%}")
 
 
 def large() -> None:

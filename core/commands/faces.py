@@ -1,5 +1,7 @@
 """`python -m core faces`: sheets of drawn faces, to look at and to show."""
 
+from collections.abc import Iterator
+from itertools import count as count_from
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -8,103 +10,177 @@ from typer import Option
 from core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from core.faces import Face
+    from PIL.Image import Image
 
-HAIR = {  # the length of hair at which a strip shows its attribute
-    "sideburns": 0.15, "earrings": 0.15, "fringe": 0.6, "curly": 0.6,
-    "black_hair": 0.6, "brown_hair": 0.6, "blond_hair": 0.6, "red_hair": 0.6, "gray_hair": 0.6,
+    from core.faces import Face, Identity
+
+_LONG = dict(hair_length=0.6)
+NEEDS = {  # what else a plain look takes for a strip or a pair to show its attribute
+    "sideburns": dict(hair_length=0.15), "earrings": dict(hair_length=0.28, curly=0.0), "bald": dict(hair_length=0.34),
+    "fringe": _LONG, "curly": _LONG, "black_hair": _LONG, "brown_hair": _LONG, "blond_hair": _LONG, "red_hair": _LONG,
+    "gray_hair": _LONG,
 }
+GENDER = {  # who shows an attribute best: 0 a woman, 1 a man
+    "beard": 1, "moustache": 1, "sideburns": 1, "bald": 1, "earrings": 0, "lip_makeup": 0, "eye_makeup": 0,
+}
+FEW = 24  # faces that are drawn before a second process has started
 Split = Literal["train", "validation", "test"]
 View = Literal["portrait", "aligned"]
+Mixture = Literal["ordinary", "balanced"]
 
 
 def faces(
-    count: Annotated[int | None, Option(min=1, max=10_000, help="People on the sheet (48), or steps of a strip (8).",
-                                        show_default=False)] = None,
+    count: Annotated[int | None, Option(min=1, max=10_000, help="People on the sheet (48), steps of a strip (8), or "
+                                                                "people in pairs (12).", show_default=False)] = None,
     out: Annotated[Path, Option(help="Where the picture goes.")] = Path("sheet.png"),
     size: Annotated[int, Option(min=32, max=512, help="Pixels along the side of one face.")] = 128,
     split: Annotated[Split, Option(help="Whose faces: each person belongs to one split only.")] = "train",
-    seed: Annotated[int, Option(min=0, help="Which people and looks; the same seed draws the same sheet.")] = 0,
+    seed: Annotated[int, Option(min=0, help="The first person and look; the same seed draws the same sheet.")] = 0,
     strip: Annotated[str | None, Option(help="Take one person through this attribute's range: age, smile, yaw...",
                                         show_default=False)] = None,
     person: Annotated[int | None, Option(min=0, help="Draw this one person in many looks.", show_default=False)] = None,
+    pairs: Annotated[str | None, Option(help="Draw people twice, this attribute at its lowest and at its highest; or "
+                                             "all: one pair for each attribute.", show_default=False)] = None,
     looks: Annotated[int, Option(min=1, max=10_000, help="Looks of that person.")] = 12,
-    columns: Annotated[int | None, Option(min=1, help="Faces in a row.", show_default=False)] = None,
+    columns: Annotated[int | None, Option(min=1, help="Faces or pairs in a row.", show_default=False)] = None,
     view: Annotated[View, Option(help="With shoulders, or as a network sees it.")] = "portrait",
+    mixture: Annotated[Mixture, Option(help="Looks of a sheet or a person: as people are met, or every attribute often "
+                                            "enough to learn from.")] = "ordinary",
+    any_age: Annotated[bool, Option("--any-age", help="Looks at any age, not only near each person's own.")] = False,
 ) -> None:
-    """Draw faces: a sheet of people, one person through an attribute (--strip), or in many looks (--person)."""
-    from core.faces import draw_many
-    from core.images import from_uint8, grid, to_pil
+    """Draw faces: a sheet of people, one person through an attribute (--strip) or in many looks (--person), or people
+    before and after an edit (--pairs)."""
+    from core.images import grid
 
-    if strip:
-        drawn = attribute_strip(strip, seed if person is None else person, split, seed, count or 8)
-    elif person is not None:
-        drawn = one_person(person, split, seed, looks)
+    _check_one_kind({"--strip": strip, "--person": person, "--pairs": pairs})
+    if pairs is not None:
+        chosen = attribute_pairs(pairs, split, seed, count or 12)
+        drawn = [face for _, *pair in chosen for face in pair]
+        names = [name for name, *_ in chosen] if pairs == "all" else None
+        picture = _pair_sheet(_pictures(drawn, size, view), names, columns or (7 if pairs == "all" else 3))
     else:
-        drawn = people(split, seed, count or 48)
-    pictures = to_pil(from_uint8(_stacked(draw_many(drawn, size=size, view=view))))
-    _save(grid(pictures, columns or _columns(len(drawn), bool(strip))), out)
+        if strip is not None:
+            drawn = attribute_strip(strip, split, seed, count or 8)
+        elif person is not None:
+            drawn = one_person(person, split, seed, looks, mixture, any_age)
+        else:
+            drawn = people(split, seed, count or 48, mixture, any_age)
+        picture = grid(_pictures(drawn, size, view), columns or _columns(len(drawn), strip is not None))
+    _save(picture, out)
     print(f"{len(drawn)} faces in {out}")
 
 
-def people(split: Split, seed: int, count: int) -> list["Face"]:
-    """`count` people of a split, each in one look."""
+def people(split: Split, seed: int, count: int, mixture: Mixture = "ordinary", any_age: bool = False) -> list["Face"]:
+    """`count` people of a split, each in one look. any_age: else the mixture chooses how far ages spread."""
     from core.faces import Face, look, person
 
     identities = [person(seed + i, split) for i in range(count)]
-    return [Face(identity, look(identity, seed + i)) for i, identity in enumerate(identities)]
+    return [Face(who, look(who, seed + i, mixture, any_age or None)) for i, who in enumerate(identities)]
 
 
-def one_person(number: int, split: Split, seed: int, looks: int) -> list["Face"]:
-    """One person in `looks` looks: every pose, light, expression, age and hair that may come."""
+def one_person(number: int, split: Split, seed: int, looks: int, mixture: Mixture = "ordinary",
+               any_age: bool = False) -> list["Face"]:
+    """One person in `looks` looks. any_age: else the mixture chooses how far ages spread."""
     from core.faces import Face, look, person
 
-    identity = person(number, split)
-    return [Face(identity, look(identity, seed + i)) for i in range(looks)]
+    who = person(number, split)
+    return [Face(who, look(who, seed + i, mixture, any_age or None)) for i in range(looks)]
 
 
-def attribute_strip(name: str, number: int, split: Split, seed: int, steps: int) -> list["Face"]:
-    """One person, calm and facing us, with one attribute going from its lowest value to its highest."""
-    from core.faces import ATTRIBUTES, person
+def attribute_strip(name: str, split: Split, seed: int, steps: int) -> list["Face"]:
+    """One person in a plain look, with one attribute going from its lowest value to its highest.
 
-    if name not in ATTRIBUTES:
-        raise SettingsError(f"There is no attribute {name!r}.", f"Choose one of {', '.join(ATTRIBUTES)}.")
-    attribute, identity = ATTRIBUTES[name], person(number, split)
+    The first suitable person from number `seed` on. A strip of ages is a life: hair changes with the years.
+    """
+    from core.faces import ATTRIBUTES, edit
+
+    _check_attribute("--strip", name)
+    attribute, who = ATTRIBUTES[name], next(suitable_people(name, split, seed))
     values = [attribute.low + (attribute.high - attribute.low) * i / max(steps - 1, 1) for i in range(steps)]
     print(f"{name} ({attribute.unit}): " + ", ".join(f"{value:.3g}" for value in values))
-    return [_step(identity, name, value, seed) for value in values]
+    if name == "age":
+        return [plain(who, name, age=value) for value in values]
+    return [edit(plain(who, name), name, value) for value in values]
 
 
-def _step(identity, name: str, value: float, seed: int) -> "Face":
-    """A calm face with one attribute set."""
+def attribute_pairs(name: str, split: Split, seed: int, count: int) -> list[tuple[str, "Face", "Face"]]:
+    """Name, plain look with the attribute at its lowest value, the same with the highest.
+
+    name: an attribute, for `count` suitable people from number `seed` on; or "all", for one person an attribute.
+    """
+    from core.faces import ATTRIBUTES, edit
+
+    if name == "all":
+        asked = [(each, next(suitable_people(each, split, seed))) for each in ATTRIBUTES]
+    else:
+        _check_attribute("--pairs", name, "all")
+        asked = [(name, who) for who, _ in zip(suitable_people(name, split, seed), range(count), strict=False)]
+    return [(each, *(edit(plain(who, each), each, value) for value in (ATTRIBUTES[each].low, ATTRIBUTES[each].high)))
+            for each, who in asked]
+
+
+def suitable_people(name: str, split: Split, first: int) -> Iterator["Identity"]:
+    """The people from number `first` on who can show an attribute, without end."""
+    from core.faces import person
+
+    everyone = (person(number, split) for number in count_from(first))
+    return (who for who in everyone if GENDER.get(name, who.gender) == who.gender)
+
+
+def plain(who: "Identity", name: str, age: float = 30) -> "Face":
+    """A person's plain look at this age, in which this attribute can be seen."""
     from core.faces import Face, through_life
-    from core.faces.attributes import HAIR_COLOURS
 
-    calm = Face(identity, through_life(identity, value if name == "age" else 30, seed))
-    calm = calm.with_(hair_length=HAIR.get(name, calm.look.hair_length))
-    return calm.with_(**_dyed(identity.hair, name, value) if name in HAIR_COLOURS else {name: value})
+    return Face(who, through_life(who, age)).with_(**NEEDS.get(name, {}))
 
 
-def _dyed(natural: str, name: str, value: float) -> dict[str, float]:
-    """Hair that gives up its own colour, or brown, or else black, as it takes on the one that is asked for."""
-    from core.faces.attributes import HAIR_COLOURS
+def _check_one_kind(options: dict) -> None:
+    given = [option for option, value in options.items() if value is not None]
+    if len(given) > 1:
+        raise SettingsError(f"{' and '.join(given)} are mutually exclusive.",
+                            "Give one of them; --seed chooses the person of a strip or the first person of pairs.")
 
-    own = next(colour for colour in (f"{natural}_hair", "brown_hair", "black_hair") if colour != name)
-    return dict.fromkeys(HAIR_COLOURS, 0.0) | {own: 1 - value, name: value}
+
+def _check_attribute(option: str, name: str, *others: str) -> None:
+    from core.faces import ATTRIBUTES
+
+    if name not in ATTRIBUTES:
+        raise SettingsError(f"{option}: there is no attribute {name!r}.",
+                            f"Choose one of {', '.join([*others, *ATTRIBUTES])}.")
 
 
-def _stacked(pictures):
+def _pictures(drawn: list["Face"], size: int, view: View) -> list["Image"]:
     import numpy as np
 
-    return np.stack(list(pictures))
+    from core.faces import draw_many
+    from core.images import from_uint8, to_pil
+
+    return to_pil(from_uint8(np.stack(list(draw_many(drawn, size, view, workers=1 if len(drawn) <= FEW else None)))))
 
 
-def _columns(count: int, strip: bool) -> int:
+def _pair_sheet(pictures: list["Image"], names: list[str] | None, columns: int) -> "Image":
+    """Pictures two by two, `columns` pairs in a row, with a name above each pair if there are names."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    from core.images import grid
+
+    cells = [grid(pictures[i:i + 2], 2) for i in range(0, len(pictures), 2)]
+    if names is not None:
+        side = pictures[0].height
+        font = ImageFont.load_default(max(8, side // 8))
+        for i, (cell, name) in enumerate(zip(cells, names, strict=True)):
+            cells[i] = Image.new("RGB", (cell.width, cell.height + side // 5 + 6), "white")
+            cells[i].paste(cell, (0, cells[i].height - cell.height))
+            ImageDraw.Draw(cells[i]).text((2, 2), name, "black", font)
+    return grid(cells, columns, gap=12)
+
+
+def _columns(count: int, is_strip: bool) -> int:
     """A strip lies in one row; a sheet is half again as wide as it is high."""
-    return count if strip else max(1, round((1.5 * count) ** 0.5))
+    return count if is_strip else max(1, round((1.5 * count) ** 0.5))
 
 
-def _save(picture, out: Path) -> None:
+def _save(picture: "Image", out: Path) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         picture.save(out)

@@ -1,21 +1,24 @@
 """Drawn faces: named numbers in, a picture of a person out. The data source that ships.
 
-`person` and `look` choose the numbers, `draw` draws them. See `attributes` for the 35 of them.
+`person` and `look` choose the numbers, `draw` draws them, `edit` changes one of them. See `attributes` for the 35.
 """
 
 from importlib import import_module
 
 from core.faces.attributes import ATTRIBUTES, BINARY, NAMES, Attribute
-from core.faces.people import SPLITS, Face, Identity, Look, look, person, through_life, traits_of, truth
+from core.faces.looks import MIXTURES, Face, Look, edit, look, through_life, truth
+from core.faces.people import SPLITS, Identity, person, traits_of
 
-VERSION = 3  # part of every cached set's name: raise it when the same numbers give another picture
+VERSION = 4  # part of every cached set's name: raise it when the same numbers give another picture
+_RENDERER = ("REGIONS", "draw", "draw_many", "points", "regions")
 
-__all__ = ["ATTRIBUTES", "BINARY", "NAMES", "SPLITS", "VERSION", "Attribute", "Face", "Identity", "Look", "draw",
-           "draw_many", "look", "person", "points", "through_life", "traits_of", "truth"]
+__all__ = ["ATTRIBUTES", "BINARY", "MIXTURES", "NAMES", "REGIONS", "SPLITS", "VERSION", "Attribute", "Face", "Identity",
+           "Look", "draw", "draw_many", "edit", "look", "person", "points", "regions", "through_life", "traits_of",
+           "truth"]
 
 
 def __getattr__(name):
     """The renderer compiles on first use; choosing numbers doesn't need it."""
-    if name in ("draw", "draw_many", "points"):
+    if name in _RENDERER:
         return getattr(import_module("core.faces.render"), name)
     raise AttributeError(f"core.faces has no {name!r}; it has {', '.join(__all__)}")

@@ -1,7 +1,7 @@
-"""Compiling with Numba, cached on disk under a name that changes with any source file of this folder.
+"""Compile functions with Numba and cache them on disk under a hash of every file here that holds compiled code.
 
-Numba's own cache looks only at the file of the function that was called, and would go on using an old
-`noise` inside a new `paint`.
+Numba's own cache checks only the file of the function that was called: after an edit of `raster.py` it would keep
+running old kernels that another file has inlined.
 """
 
 import hashlib
@@ -11,26 +11,28 @@ from pathlib import Path
 
 from numba import config, njit
 
-_HERE = Path(__file__).parent
+_SOURCE_DIR = Path(__file__).parent
 
 
-def _folder():
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_HERE.glob("*.py")))).hexdigest()[:16]
+def _cache_dir() -> Path:
+    """FACET_CACHE or ~/.cache/facet, else the temporary folder where neither can be written."""
+    sources = (path.read_bytes() for path in sorted(_SOURCE_DIR.glob("*.py")))
+    digest = hashlib.sha256(b"".join(text for text in sources if b"@jit" in text)).hexdigest()[:16]
     root = Path(os.environ.get("FACET_CACHE") or Path.home() / ".cache" / "facet").expanduser()
     try:
         (root / "numba").mkdir(parents=True, exist_ok=True)
-    except OSError:                                        # a home that can't be written: compile into the temp folder
+    except OSError:
         root = Path(tempfile.gettempdir()) / "facet"
     return root / "numba" / digest
 
 
-_FOLDER = str(_folder())
+_CACHE_DIR = str(_cache_dir())
 
 
 def jit(function):
-    """Compile a function, strictly (no fast maths), and keep the result on disk."""
-    before, config.CACHE_DIR = config.CACHE_DIR, _FOLDER
+    """Compile a function on its first call: strict floating-point maths, division by zero gives inf as in NumPy."""
+    before, config.CACHE_DIR = config.CACHE_DIR, _CACHE_DIR
     try:
-        return njit(cache=True)(function)
+        return njit(cache=True, error_model="numpy")(function)
     finally:
         config.CACHE_DIR = before

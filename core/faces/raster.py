@@ -1,266 +1,280 @@
-"""Surfaces to samples: grids of points rasterised with a depth buffer, lit and painted. Compiled with Numba.
-
-Layout of a vertex's values: head coordinates (3), normal as posed (3), key light and open sky (2), and
-what the material's paint reads (3). A table row describes a grid: material, first vertex, rows, columns.
-"""
+"""Triangles and strands to pixels: compiled kernels, each with its arrays named and shaped."""
 
 import math
 
 import numpy as np
 
-from core.faces import paint
-from core.faces.curves import step
 from core.faces.jit import jit
-from core.faces.shape import CLOTH, EAR, EYE, FRAME, HAIR, HAT, LENS, METAL, MOUTH, NECK, SKIN
-from core.faces.skin import skin
-
-WIDTH = 11
 
 
 @jit
-def _cut(material, at, p):
-    """True where a surface has a hole or an end: between lids and lips, past the ragged ends of hair."""
-    if material == SKIN:
-        if at[2] > 0.15:
-            return paint.eye_open_at(at[0], at[1], p) > 0 or (
-                p.open_low > 0.002 and paint.mouth_open_at(at[0], at[1], p) > 0
-            )
-        return False
-    if material == HAIR:
-        return paint.hair_reach(at[8], at[9], at[10], p) < 0
-    if material == HAT:
-        return at[8] < 0
-    if material == EYE:                                     # the ball is wider than its socket towards the temple
-        return abs(at[0]) - p.ex > p.eye_w or abs(at[1] - p.ey) > 0.75 * p.eye_w
-    return False
+def vertex_normals(points, triangles):
+    """Unit normals (N, 3) float32 of points (N, 3), from triangles (T, 3)."""
+    normals = np.zeros((points.shape[0], 3), np.float32)
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ux, uy, uz = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1], points[b, 2] - points[a, 2]
+        vx, vy, vz = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1], points[c, 2] - points[a, 2]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for i in (a, b, c):
+            normals[i, 0] += nx
+            normals[i, 1] += ny
+            normals[i, 2] += nz
+    for i in range(normals.shape[0]):
+        length = math.sqrt(normals[i, 0] ** 2 + normals[i, 1] ** 2 + normals[i, 2] ** 2) + 1e-12
+        for k in range(3):
+            normals[i, k] /= length
+    return normals
 
 
 @jit
-def _triangle(ia, ib, ic, screen, values, material, depth, kind, buffer, p, at):
-    """Draw one triangle into the buffers where it is nearest and not cut away."""
-    size = depth.shape[0]
-    ax, ay, bx, by, cx, cy = screen[ia, 0], screen[ia, 1], screen[ib, 0], screen[ib, 1], screen[ic, 0], screen[ic, 1]
-    area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-    if abs(area) < 1e-9:
-        return
-    x0 = max(0, int(math.ceil(min(ax, bx, cx) - 0.5)))
-    x1 = min(size - 1, int(math.floor(max(ax, bx, cx) - 0.5)))
-    y0 = max(0, int(math.ceil(min(ay, by, cy) - 0.5)))
-    y1 = min(size - 1, int(math.floor(max(ay, by, cy) - 0.5)))
-    for j in range(y0, y1 + 1):
-        for i in range(x0, x1 + 1):
-            px, py = i + 0.5, j + 0.5
-            u = ((bx - px) * (cy - py) - (by - py) * (cx - px)) / area
-            v = ((cx - px) * (ay - py) - (cy - py) * (ax - px)) / area
-            w = 1 - u - v
-            if u < -1e-9 or v < -1e-9 or w < -1e-9:
-                continue
-            z = u * screen[ia, 2] + v * screen[ib, 2] + w * screen[ic, 2]
-            if z <= depth[j, i]:
-                continue
-            for n in range(WIDTH):
-                at[n] = u * values[ia, n] + v * values[ib, n] + w * values[ic, n]
-            if _cut(material, at, p):
-                continue
-            depth[j, i] = z
-            kind[j, i] = material
-            for n in range(WIDTH):
-                buffer[j, i, n] = at[n]
-
-
-@jit
-def rasterise(screen, values, table, size, lenses, p):
-    """screen: (V, 3) pixels right, pixels down, nearness. lenses: draw only those, or all but those.
-    Returns depth (S, S), kind (S, S) with -1 for nothing, buffer (S, S, WIDTH)."""
-    depth = np.full((size, size), -1e9)
-    kind = np.full((size, size), -1, np.int64)
-    buffer = np.zeros((size, size, WIDTH))
-    at = np.zeros(WIDTH)
-    for t in range(table.shape[0]):
-        material, first, rows, columns = table[t, 0], table[t, 1], table[t, 2], table[t, 3]
-        if (material == LENS) != lenses:
-            continue
-        for r in range(rows - 1):
-            for c in range(columns - 1):
-                a = first + r * columns + c
-                b, d = a + 1, a + columns
-                _triangle(a, b, d, screen, values, material, depth, kind, buffer, p, at)
-                _triangle(b, d + 1, d, screen, values, material, depth, kind, buffer, p, at)
-    return depth, kind, buffer
-
-
-@jit
-def _depth_map(points, reach, table, right, up, ahead, size):
-    """Nearest distance along `ahead` on a coarse grid, for shadows. Small triangles: vertices are splatted."""
-    depth = np.full((size, size), -1e9)
-    for t in range(table.shape[0]):
-        material, first, rows, columns = table[t, 0], table[t, 1], table[t, 2], table[t, 3]
-        if material in (LENS, EYE, MOUTH):
-            continue
-        for n in range(first, first + rows * columns):
-            if material in (HAIR, HAT) and reach[n] < 0:
-                continue
-            q = points[n]
-            i = int((q[0] * right[0] + q[1] * right[1] + q[2] * right[2]) * 0.26 * size + size * 0.5)
-            j = int((q[0] * up[0] + q[1] * up[1] + q[2] * up[2]) * 0.26 * size + size * 0.5)
-            z = q[0] * ahead[0] + q[1] * ahead[1] + q[2] * ahead[2]
-            if 0 <= i < size and 0 <= j < size and z > depth[j, i]:
-                depth[j, i] = z
-    return depth
-
-
-@jit
-def seen_from(points, reach, table, ahead, size, bias):
-    """How much of each point the direction `ahead` reaches, softened over neighbours: (V,) in [0, 1]."""
-    right = np.array([ahead[2], 0.0, -ahead[0]])
-    if abs(ahead[2]) + abs(ahead[0]) < 1e-6:
-        right = np.array([1.0, 0.0, 0.0])
-    right = right / math.sqrt((right * right).sum())
-    up = np.array([ahead[1] * right[2] - ahead[2] * right[1], ahead[2] * right[0] - ahead[0] * right[2],
-                   ahead[0] * right[1] - ahead[1] * right[0]])
-    depth = _depth_map(points, reach, table, right, up, ahead, size)
-    light = np.ones(points.shape[0])
-    for n in range(points.shape[0]):
-        q = points[n]
-        x = (q[0] * right[0] + q[1] * right[1] + q[2] * right[2]) * 0.26 * size + size * 0.5
-        y = (q[0] * up[0] + q[1] * up[1] + q[2] * up[2]) * 0.26 * size + size * 0.5
-        z = q[0] * ahead[0] + q[1] * ahead[1] + q[2] * ahead[2] + bias
-        blocked, total = 0.0, 0.0
-        for dj in range(-1, 3):
-            for di in range(-1, 3):
-                i, j = int(x - 0.5) + di, int(y - 0.5) + dj
-                if 0 <= i < size and 0 <= j < size:
-                    total += 1
-                    if depth[j, i] > z:
-                        blocked += 1
-        if total > 0:
-            light[n] = 1 - blocked / total
-    return light
-
-
-@jit
-def soften(values, table):
-    """Smooth what the vertices see over their neighbours on each grid, in place; skin and hair three times."""
-    for t in range(table.shape[0]):
-        material, first, rows, columns = table[t, 0], table[t, 1], table[t, 2], table[t, 3]
-        for _ in range(3 if material in (SKIN, NECK, HAIR) else 1):
-            for n in (6, 7):
-                for step_by, lines, along, length in ((columns, columns, 1, rows), (1, rows, columns, columns)):
-                    for line in range(lines):
-                        at = first + line * along
-                        before = values[at, n]
-                        for k in range(1, length - 1):
-                            here = at + k * step_by
-                            now = values[here, n]
-                            values[here, n] = 0.25 * before + 0.5 * now + 0.25 * values[here + step_by, n]
-                            before = now
-
-
-@jit
-def shade(kind, buffer, key, p):
-    """Light and colour of every sample: (S, S, 3) linear light."""
-    size = kind.shape[0]
-    out = np.empty((size, size, 3))
-    half = np.array([key[0], key[1], key[2] + 1.0])
-    half = half / math.sqrt((half * half).sum())
-    for j in range(size):
-        for i in range(size):
-            if kind[j, i] < 0:
-                _backdrop(i / size, j / size, p, out[j, i])
-            else:
-                _lit(kind[j, i], buffer[j, i], key, half, p, out[j, i])
+def turned(points, share, turns):
+    """Points (N, 3) float32, each turned by its share in [0, 1] along a row of rotations (K, 3, 3) float32."""
+    out = np.empty_like(points)
+    last = turns.shape[0] - 1
+    for i in range(points.shape[0]):
+        place = share[i] * last
+        low = min(int(place), last - 1)
+        part = place - low
+        for k in range(3):
+            near = points[i, 0] * turns[low, k, 0] + points[i, 1] * turns[low, k, 1] + points[i, 2] * turns[low, k, 2]
+            if part > 0:
+                far = (points[i, 0] * turns[low + 1, k, 0] + points[i, 1] * turns[low + 1, k, 1]
+                       + points[i, 2] * turns[low + 1, k, 2])
+                near += (far - near) * part
+            out[i, k] = near
     return out
 
 
 @jit
-def glaze(image, depth, near, kind, buffer, p):
-    """Lay the lenses over the finished samples, in place, where they are nearer."""
-    for j in range(kind.shape[0]):
-        for i in range(kind.shape[0]):
-            if kind[j, i] >= 0 and near[j, i] > depth[j, i]:
-                _glass(buffer[j, i], p, image[j, i])
+def _span(a, b, c, size):
+    """First and last of `size` pixels whose centres lie between the least and the greatest of three places."""
+    return max(0, int(math.ceil(min(a, b, c) - 0.5))), min(size - 1, int(math.floor(max(a, b, c) - 0.5)))
 
 
 @jit
-def _backdrop(x, y, p, out):
-    d = (x - 0.5 - 0.2 * p.light) ** 2 + (y - 0.40) ** 2
-    light = 1.10 - 0.95 * d
-    for n in range(3):
-        out[n] = p.backdrop[n] * light
+def raster(screen, triangles, nearness, hit, corners):
+    """Draw triangles (T, 3) of screen points (N, 3: x, y in pixels from the edge, 1 / distance) into three images.
+
+    nearness (H, W) keeps the greatest 1 / distance, hit (H, W) the triangle seen there (-1 none), corners (H, W, 2) the
+    perspective weights of its second and third corner.
+    """
+    height, width = nearness.shape
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        x0, y0, q0 = screen[a, 0], screen[a, 1], screen[a, 2]
+        x1, y1, q1 = screen[b, 0], screen[b, 1], screen[b, 2]
+        x2, y2, q2 = screen[c, 0], screen[c, 1], screen[c, 2]
+        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+        if abs(area) < 1e-12:
+            continue
+        per_area = 1 / area
+        left, right = _span(x0, x1, x2, width)
+        top, low = _span(y0, y1, y2, height)
+        for y in range(top, low + 1):
+            fy = y + 0.5 - y0
+            for x in range(left, right + 1):
+                fx = x + 0.5 - x0
+                w1 = (fx * (y2 - y0) - (x2 - x0) * fy) * per_area
+                w2 = ((x1 - x0) * fy - fx * (y1 - y0)) * per_area
+                w0 = 1 - w1 - w2
+                if w0 < -1e-5 or w1 < -1e-5 or w2 < -1e-5:
+                    continue
+                q = w0 * q0 + w1 * q1 + w2 * q2
+                if q > nearness[y, x]:
+                    nearness[y, x] = q
+                    hit[y, x] = t
+                    corners[y, x, 0] = w1 * q1 / q
+                    corners[y, x, 1] = w2 * q2 / q
 
 
 @jit
-def _glass(at, p, out):
-    if p.sunglasses > 0.5:
-        tint = 0.015 + 0.05 * step(-0.2, -1.0, at[9])
-        for n in range(3):
-            out[n] = out[n] * 0.05 + tint
-    else:
-        for n in range(3):
-            out[n] = out[n] * 0.93 + 0.006
-    glint = step(0.16, 0.05, abs(at[8] - 0.35 - 0.5 * at[9] + 0.25 * p.light)) * step(
-        0.95, 0.7, abs(at[8]) + 0.2 * abs(at[9])
-    )
-    for n in range(3):
-        out[n] += (0.05 + 0.10 * p.sunglasses) * glint
+def project_parallel(points, frame, centre, scale, half, out):
+    """Points (N, 3) seen along frame[2] from afar: out (N, 3) = x, y in pixels of a map of 2 * half, and nearness."""
+    for i in range(points.shape[0]):
+        x, y, z = points[i, 0] - centre[0], points[i, 1] - centre[1], points[i, 2] - centre[2]
+        out[i, 0] = (x * frame[0, 0] + y * frame[0, 1] + z * frame[0, 2]) * scale + half
+        out[i, 1] = (x * frame[1, 0] + y * frame[1, 1] + z * frame[1, 2]) * scale + half
+        out[i, 2] = x * frame[2, 0] + y * frame[2, 1] + z * frame[2, 2]
 
 
 @jit
-def _lit(kind, at, key, half, p, out):
-    """Key light with a soft edge, sky and bounce, a highlight, a rim; skin lets red light through."""
-    nx, ny, nz = at[3], at[4], at[5]
-    r = g = b = 0.5
-    gloss, power, through = 0.1, 22.0, 0.0
-    if kind == SKIN:
-        r, g, b, sx, sy, gloss = skin(at[0], at[1], at[2], at[8], at[9], at[10], p)
-        nx, ny, through = nx - sx * 0.55, ny - sy * 0.55, 1.0
-    elif kind == NECK:
-        r, g, b = paint.neck(at[8], at[9], p)
-        through, gloss = 1.0, 0.2
-    elif kind == EAR:
-        r, g, b = paint.ear(at[8], at[9], p)
-        through, gloss = 1.0, 0.15
-    elif kind == EYE:
-        r, g, b = paint.eye(at[8], at[9], at[10], at[0], at[1], p)
-        power, gloss = 220.0, 3.0
-    elif kind == MOUTH:
-        r, g, b = paint.inside_mouth(at[8], at[9], p)
-    elif kind == HAIR:
-        r, g, b, sx, sy, gloss = paint.hair(at[0], at[1], at[2], at[8], at[9], at[10], p)
-        nx, ny, power = nx + sx * 0.6, ny + sy * 0.6, 26.0
-    elif kind == CLOTH:
-        r, g, b, through = paint.cloth(at[8], at[9], at[10], p)
-        through = 1.0 if through > 0.2 else 0.0
-        gloss = 0.04
-    elif kind == HAT:
-        r, g, b = paint.hat(at[8], at[9], at[10], p)
-        gloss = 0.05
-    elif kind == FRAME:
-        r, g, b = p.frame[0], p.frame[1], p.frame[2]
-        gloss, power = 1.0, 40.0
-    elif kind == METAL:
-        r, g, b = p.gold[0], p.gold[1], p.gold[2]
-        gloss, power = 2.0, 30.0
-    if nz < 0:
-        nx, ny, nz = -nx, -ny, -nz
-    scale = 1 / math.sqrt(nx * nx + ny * ny + nz * nz + 1e-12)
-    nx, ny, nz = nx * scale, ny * scale, nz * scale
-    facing = nx * key[0] + ny * key[1] + nz * key[2]
-    shadow, sky = at[6], at[7]
-    if kind == EYE or kind == MOUTH:
-        shadow, sky = 0.7, 0.7 if kind == EYE else 0.55
-    lit = 1.22 * shadow
-    red = max(0.0, (facing + 0.36 * through) / (1 + 0.36 * through))
-    green = max(0.0, (facing + 0.16 * through) / (1 + 0.16 * through))
-    blue = max(0.0, (facing + 0.10 * through) / (1 + 0.10 * through))
-    dome = (0.40 + 0.20 * ny + 0.12 * nz) * sky
-    bounce = 0.05 * max(0.0, -ny) * sky
-    spec = max(0.0, nx * half[0] + ny * half[1] + nz * half[2]) ** power * gloss * 0.28 * shadow
-    if kind == HAIR:
-        spec *= (r + g + b) * 0.8 + 0.10
-    if kind == METAL:
-        spec *= r * 1.6
-    rim = (1 - nz) ** 3 * (0.10 if kind != HAIR else 0.06) * sky * (0.4 + 0.6 * max(0.0, -nx * key[0] + 0.3))
-    out[0] = r * (lit * red * 1.03 + dome * 0.98 + bounce * 1.2) + spec + rim * (r + 0.1)
-    out[1] = g * (lit * green + dome + bounce) + spec * 0.97 + rim * (g + 0.1)
-    out[2] = b * (lit * blue * 0.95 + dome * 1.06 + bounce) + spec * 0.93 + rim * (b + 0.1)
+def depth_map(flat, triangles, depth):
+    """Greatest nearness of triangles over flat points (N, 3: x, y pixels, nearness) into depth (M, M)."""
+    height, width = depth.shape
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        x0, y0, x1, y1, x2, y2 = flat[a, 0], flat[a, 1], flat[b, 0], flat[b, 1], flat[c, 0], flat[c, 1]
+        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+        if area <= 1e-12:
+            continue  # seen from behind
+        left, right = _span(x0, x1, x2, width)
+        top, low = _span(y0, y1, y2, height)
+        if left > right or top > low:
+            continue
+        per_area = 1 / area
+        for y in range(top, low + 1):
+            fy = y + 0.5 - y0
+            for x in range(left, right + 1):
+                fx = x + 0.5 - x0
+                w1 = (fx * (y2 - y0) - (x2 - x0) * fy) * per_area
+                w2 = ((x1 - x0) * fy - fx * (y1 - y0)) * per_area
+                w0 = 1 - w1 - w2
+                if w0 < -1e-4 or w1 < -1e-4 or w2 < -1e-4:
+                    continue
+                z = w0 * flat[a, 2] + w1 * flat[b, 2] + w2 * flat[c, 2]
+                if z > depth[y, x]:
+                    depth[y, x] = z
+
+
+@jit
+def splat(flat, depth):
+    """Greatest nearness of single points (N, 3: x, y pixels, nearness) into depth (M, M)."""
+    size = depth.shape[0]
+    for i in range(flat.shape[0]):
+        x, y = int(flat[i, 0]), int(flat[i, 1])
+        if 0 <= x < size and 0 <= y < size and flat[i, 2] > depth[y, x]:
+            depth[y, x] = flat[i, 2]
+
+
+@jit
+def seen(depth, x, y, z, bias):
+    """Share of the four nearest texels of a depth map that do not cover a point at (x, y) with nearness z."""
+    size = depth.shape[0]
+    fx, fy = x - 0.5, y - 0.5
+    ix, iy = int(math.floor(fx)), int(math.floor(fy))
+    if ix < 0 or iy < 0 or ix >= size - 1 or iy >= size - 1:
+        return 1.0
+    tx, ty = fx - ix, fy - iy
+    share = 0.0
+    if z + bias >= depth[iy, ix]:
+        share += (1 - tx) * (1 - ty)
+    if z + bias >= depth[iy, ix + 1]:
+        share += tx * (1 - ty)
+    if z + bias >= depth[iy + 1, ix]:
+        share += (1 - tx) * ty
+    if z + bias >= depth[iy + 1, ix + 1]:
+        share += tx * ty
+    return share
+
+
+@jit
+def seen_by_lamp(flat, depth, bias, taps, reach, out):
+    """Soft shadow: mean of `seen` over taps on a spiral of `reach` texels. flat (N, 3) as projected; out (N,)."""
+    turn_x, turn_y = np.empty(taps), np.empty(taps)
+    for k in range(taps):
+        radius = reach * math.sqrt((k + 0.5) / taps)
+        turn_x[k], turn_y[k] = radius * math.cos(2.399963 * k), radius * math.sin(2.399963 * k)
+    for i in range(flat.shape[0]):
+        total = 0.0
+        for k in range(taps):
+            total += seen(depth, flat[i, 0] + turn_x[k], flat[i, 1] + turn_y[k], flat[i, 2], bias)
+        out[i] = total / taps
+
+
+@jit
+def interpolate(hit, corners, pixels, triangles, values, out):
+    """Values (N, C) of vertices at pixels (P, 2: row, column): out (P, C)."""
+    for i in range(pixels.shape[0]):
+        y, x = pixels[i, 0], pixels[i, 1]
+        t = hit[y, x]
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        w1, w2 = corners[y, x, 0], corners[y, x, 1]
+        w0 = 1 - w1 - w2
+        for k in range(values.shape[1]):
+            out[i, k] = w0 * values[a, k] + w1 * values[b, k] + w2 * values[c, k]
+
+
+@jit
+def interpolate_uv(hit, corners, pixels, uv, out):
+    """Texture coordinates (T, 3, 2) of triangles at pixels (P, 2); out (P, 2). Triangles beyond T give 0."""
+    for i in range(pixels.shape[0]):
+        y, x = pixels[i, 0], pixels[i, 1]
+        t = hit[y, x]
+        if t >= uv.shape[0]:
+            out[i, 0], out[i, 1] = 0.0, 0.0
+            continue
+        w1, w2 = corners[y, x, 0], corners[y, x, 1]
+        for k in range(2):
+            out[i, k] = (1 - w1 - w2) * uv[t, 0, k] + w1 * uv[t, 1, k] + w2 * uv[t, 2, k]
+
+
+@jit
+def sample_maps(maps, uv, use, left, top, per_unit, out):
+    """Bilinear values of maps (H, W, C) at uv (P, 2) where `use`; out (P, C) keeps its zeros elsewhere."""
+    height, width, channels = maps.shape
+    for i in range(uv.shape[0]):
+        if not use[i]:
+            continue
+        x, y = (uv[i, 0] - left) * per_unit - 0.5, (top - uv[i, 1]) * per_unit - 0.5
+        if x < 0 or y < 0 or x >= width - 1.001 or y >= height - 1.001:
+            continue
+        ix, iy = int(x), int(y)
+        fx, fy = x - ix, y - iy
+        w00, w01, w10, w11 = (1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy
+        for c in range(channels):
+            out[i, c] = (maps[iy, ix, c] * w00 + maps[iy, ix + 1, c] * w01
+                         + maps[iy + 1, ix, c] * w10 + maps[iy + 1, ix + 1, c] * w11)
+
+
+@jit
+def draw_strands(screen, colours, order, width, alpha, tapered, thin_root, nearness, image, cover, bias):
+    """Paint anti-aliased polylines, in order, over an image.
+
+    screen: (S, n, 3) x, y in pixels and 1 / distance. colours: (S, n, 3). width in pixels and alpha: (S,). tapered:
+    strands end thin; thin_root: and begin thin. image (H, W, 3) and cover (H, W) are changed in place; a strand is
+    hidden where nearness (H, W) exceeds its own by more than bias.
+    """
+    height, columns = nearness.shape
+    n = screen.shape[1]
+    for o in range(order.shape[0]):
+        s = order[o]
+        for i in range(n - 1):
+            x0, y0, q0 = screen[s, i, 0], screen[s, i, 1], screen[s, i, 2]
+            dx, dy, dq = screen[s, i + 1, 0] - x0, screen[s, i + 1, 1] - y0, screen[s, i + 1, 2] - q0
+            length = math.sqrt(dx * dx + dy * dy)
+            if length < 1e-3:
+                continue
+            w = width[s]
+            along = (i + 0.5) / (n - 1)
+            if tapered:
+                w *= 1 - 0.6 * along
+            if thin_root:
+                w *= min(1.0, 0.45 + 3.0 * along)
+            major = max(abs(dx), abs(dy))
+            steps = int(major) + 1
+            flat = abs(dx) >= abs(dy)
+            lean = major / length
+            reach = (w * 0.5 + 0.5) / lean
+            for j in range(steps):
+                t = (j + 0.5) / steps
+                cx, cy, q = x0 + dx * t, y0 + dy * t, q0 + dq * t + bias
+                across = cy if flat else cx
+                fixed = int(math.floor(cx if flat else cy))
+                if fixed < 0 or fixed >= (columns if flat else height):
+                    continue
+                first, last = max(0, int(math.floor(across - reach))), int(math.floor(across + reach))
+                last = min(last, (height if flat else columns) - 1)
+                for k in range(first, last + 1):
+                    a = w * 0.5 + 0.5 - abs(k + 0.5 - across) * lean
+                    if a <= 0:
+                        continue
+                    a = min(a, 1.0, w) * alpha[s]
+                    y, x = (k, fixed) if flat else (fixed, k)
+                    if q >= nearness[y, x]:
+                        for c in range(3):
+                            value = colours[s, i, c] + (colours[s, i + 1, c] - colours[s, i, c]) * t
+                            image[y, x, c] += (value - image[y, x, c]) * a
+                        cover[y, x] += (1 - cover[y, x]) * a
+
+
+@jit
+def look_up(image, gain, table, out):
+    """Values of a table at sqrt(image * gain), from 0 at its first entry to 1 at its last: out (H, W, C)."""
+    last = table.size - 1
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            for c in range(image.shape[2]):
+                place = math.sqrt(min(max(image[y, x, c] * gain, 0.0), 1.0)) * last
+                low = min(int(place), last - 1)
+                out[y, x, c] = table[low] + (table[low + 1] - table[low]) * (place - low)

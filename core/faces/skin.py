@@ -1,268 +1,218 @@
-"""Skin: tone, blush, freckles, the lines of age, lids, lips, brows, beards, stubble. Compiled; one point at a time."""
+"""Skin: colour from melanin and blood, hair painted under strands, make-up, and the relief of pores and wrinkles."""
 
 import math
+from typing import NamedTuple
 
-from core.faces.curves import brow, fold_x, lip_bottom, lip_top, lower_lid, mouth_bottom, mouth_top, step, upper_lid
+import numpy as np
+
+from core.faces.hair import LONG, TIED, crown_and_top, hairline, wreath
 from core.faces.jit import jit
-from core.faces.noise import clouds, hill, mix, noise, spots, strands
+from core.faces.looks import Face
+from core.faces.maps import MAPS
+from core.faces.shape import Shape
+from core.faces.strands import brow, brow_colour, hair_colour, is_sideburn
+from core.faces.template import BROW, BROW_ALONG, brow_width, scalp_field
+
+_LIPS, _LIDS, _RED, _UNDER, _BLUSH = (MAPS.index(n) for n in ("lips", "lids", "red", "under", "blush"))
+_BEARD, _MOUSTACHE = (MAPS.index(n) for n in ("beard", "mous"))
+_BLOTCH, _GRAIN, _PORE, _FRECKLES, _SPOTS = (MAPS.index(n) for n in ("n1", "n2", "pore", "frk", "spots"))
+_FOREHEAD, _GLABELLA, _CROW, _UNDER_EYE = (MAPS.index(n) for n in ("w_fore", "w_glab", "w_crow", "w_eye"))
+_NASOLABIAL, _LIP_LINES, _NETWORK = (MAPS.index(n) for n in ("w_naso", "w_lipv", "w_cross"))
+_SCALP, _GLOSS, _NOSTRIL = (MAPS.index(n) for n in ("scalp", "gloss", "nostril"))
+_MELANIN, _BLOOD, _BASE = np.array([0.97, 1.28, 1.47]), np.array([0.17, 0.95, 0.76]), np.array([0.09, 0.22, 0.44])
 
 
-@jit
-def skin(x, y, z, hairline, across, along, p):
-    """Face and scalp: tone, blush, freckles, lines of age, brows, lids, lips, beard and shaven hair."""
-    a = abs(x)
-    front = step(-0.1, 0.25, z)
-    r, g, b = p.skin[0], p.skin[1], p.skin[2]
-    mottle = (
-        1 + 0.10 * (clouds(x * 7 + 3, y * 7, p.seed) - 0.5) + 0.07 * (1 + p.old) * (noise(x * 34, y * 34, p.seed) - 0.5)
+class Amounts(NamedTuple):
+    """How much of each painted map this face shows, and the colours it is painted with (linear RGB)."""
+
+    melanin: float
+    blood: float
+    ruddy: float
+    blush: float
+    mottled: float
+    acne: float
+    moles: float
+    freckles: float
+    age_spots: float
+    dark_circles: float
+    under_eye: float
+    lip_red: float
+    lip_share: float
+    stubble: float
+    old: float
+    adult: float
+    undertone: float
+    lipstick: float
+    eye_makeup: float
+    gloss: float
+    forehead: float
+    glabella: float
+    crow: float
+    eye_lines: float
+    nasolabial: float
+    lip_lines: float
+    network: float
+    pores: float
+    grain: float
+    furrow_forehead: float
+    lines: float
+    network_colour: float
+    hair: np.ndarray
+    brow: np.ndarray
+    lip_colour: np.ndarray
+    eye_shadow: np.ndarray
+
+
+def amounts(face: Face, shape: Shape) -> Amounts:
+    """The skin of this face: its own traits, its age, its make-up, and the folds of its expression."""
+    who, look, wear, act = face.identity, face.look, face.unnamed, shape.actions
+    age, man = look.age, look.gender
+    woman = 1 - man
+    aged = float(np.interp(age, (18, 30, 42, 58, 85), (0, 0.2, 0.75, 1.0, 1.4)))
+    lines = float(np.interp(age, (22, 30, 40, 52, 66, 80), (0, 0.30, 0.95, 1.4, 2.0, 2.5))) * who.wrinkles
+    network = float(np.interp(age, (36, 50, 62, 75, 88), (0, 0.4, 1.0, 1.7, 2.2))) * who.wrinkles
+    adult = float(np.clip((age - 8) / 14, 0.12, 1))
+    child = float(np.clip((14 - age) / 10, 0, 1))
+    old = float(np.clip((age - 32) / 45, 0, 1.2))
+    up, down = max(act["browInnerUp"], act["browOuterUpLeft"]), act["browDownLeft"]
+    smile, squint = act["mouthSmileLeft"], max(act["cheekSquintLeft"], act["eyeSquintLeft"])
+    younger_woman = woman * float(np.clip((75 - age) / 20, 0, 1))
+    freckles = who.freckles * float(np.interp(age, (3, 9), (0.25, 1))) * (1 if who.melanin < 1 else 0.5)
+    clip = lambda value, high: float(np.clip(value, 0, high))  # noqa: E731
+    return Amounts(
+        melanin=who.melanin + 0.02 * (man - 0.5), blood=who.blood, ruddy=0.45 * who.ruddy,
+        blush=0.12 * child + 0.95 * wear.blush,
+        mottled=float(np.clip(0.9 + 0.25 * man + 0.3 * who.mottled, 0.4, 1.9)) * (0.72 + 0.75 * aged),
+        acne=0.6 * wear.acne, moles=0.9 * who.moles, freckles=0.62 * freckles, age_spots=0.55 * max(0.0, aged - 0.45),
+        dark_circles=0.10 * (0.5 + 0.5 * who.melanin) * who.dark_circles * (1.1 + 1.9 * aged),
+        under_eye=0.18 * (0.3 + 0.7 * aged),
+        lip_red=0.56 * float(np.clip(0.72 + 0.58 * woman + 0.2 * who.lip_red - 0.3 * old, 0.3, 1.8)),
+        lip_share=1 - 0.5 * child, stubble=wear.stubble * man * (1 - min(1.0, look.beard * 1.2)), old=old, adult=adult,
+        undertone=who.undertone, lipstick=look.lip_makeup, eye_makeup=look.eye_makeup, gloss=who.gloss,
+        forehead=0.0068 * clip(lines * (0.9 - 0.42 * younger_woman) + 0.85 * up * adult, 2.3),
+        glabella=0.012 * clip((0.32 - 0.22 * woman) * lines + 0.9 * down * adult, 1.6),
+        crow=0.0075 * clip(0.8 * lines + (0.7 * smile + 0.5 * squint) * adult * (0.3 + lines), 2.4),
+        eye_lines=0.013 * clip(0.12 * adult + lines + 0.25 * smile * adult, 2.2),
+        nasolabial=0.030 * clip(0.05 + 0.70 * lines + 0.20 * smile * adult + 0.3 * act["noseSneerLeft"], 1.5),
+        lip_lines=0.006 * network, network=0.0042 * clip(1.1 * network + 0.15 * lines, 2.8),
+        pores=0.0016 * (0.55 + 0.5 * adult + 0.35 * aged), grain=0.0020 * (0.3 + 0.9 * lines),
+        furrow_forehead=clip(lines * (1 - 0.4 * woman) + 0.4 * up, 1), lines=lines, network_colour=0.30 * network,
+        hair=hair_colour(face)[0], brow=brow_colour(face),
+        lip_colour=np.array(wear.lipstick) * max(0.35, 1 - 0.38 * who.melanin), eye_shadow=np.array(wear.eye_shadow),
     )
-    r, g, b = r * mottle, g * mottle, b * mottle
-    blush = (
-        front
-        * (
-            0.22 * hill(a - 0.40, 0.19) * hill(y - p.nose_tip - 0.04, 0.16)
-            + 0.20 * hill(x, 0.1) * hill(y - p.nose_tip, 0.09)
-            + 0.10 * hill(x, 0.14) * hill(y - p.chin - 0.12, 0.1)
-        )
-        * (0.6 + 0.7 * p.child + 0.5 * (1 - p.adult))
-        * (1 - 0.45 * p.melanin)
-    )
-    r, g, b = r * (1 + 0.10 * blush), g * (1 - 0.75 * blush), b * (1 - 0.65 * blush)
-    r, g, b = _spots(x, y, a, front, r, g, b, p)
-    crease, sx, sy = _lines(x, y, a, front, p)
-    gloss = 0.32 + 0.15 * hill(x, 0.15) * front
-    r, g, b, lid_dark = _lids(x, y, a, z, r, g, b, p)
-    deep = (1 - 0.60 * crease) * lid_dark
-    r, g, b = r * (1 - 0.50 * crease) * lid_dark, g * deep, b * deep
-    if z > 0:
-        r, g, b, gloss, sx, sy = _mouth(x, y, r, g, b, gloss, sx, sy, p)
-        dark = (
-            0.85
-            * hill((a - p.nose_w * 0.40) / 0.042, 1)
-            * hill((y - p.nose_base - 0.008 - p.nose_lift * 0.5) / (0.020 + 0.4 * max(p.nose_lift, 0.0)), 1)
-        )
-        shade = 0.35 * hill((a - p.nose_w * 0.98 - 0.01) / 0.02, 1) * hill((y - p.nose_tip + 0.045) / 0.05, 1)
-        keep = (1 - dark) * (1 - shade)
-        r, g, b = r * keep, g * keep * (1 - 0.1 * dark), b * keep * (1 - 0.1 * dark)
-        r, g, b = _brow(x, y, a, r, g, b, p)
-    r, g, b = _beard(x, y, a, z, r, g, b, p)
-    cover = p.stubble * step(-0.01, 0.05, hairline + 0.05 * (noise(x * 40, z * 40 + y * 40, p.seed) - 0.5))
-    if cover > 0:
-        cover *= 0.62 + 0.5 * (noise(across * 60, along * 40, p.seed + 4) - 0.5)
-        r, g, b = mix(r, p.hair[0] * 0.8, cover), mix(g, p.hair[1] * 0.8, cover), mix(b, p.hair[2] * 0.8, cover)
-    if p.shell > 0.02:
-        contact = 1 - 0.5 * hill(min(hairline, 0.0), 0.07)
-        r, g, b = r * contact, g * contact, b * contact
-    return r, g, b, sx, sy, gloss
+
+
+def paint(face: Face, shape: Shape, maps: np.ndarray, place: np.ndarray):
+    """Albedo (P, 3), relief (P,) in units, gloss (P,) and roughness (P,) of skin pixels.
+
+    maps: (P, C) painted maps at the pixels. place: (P, 3) template positions.
+    """
+    count = len(maps)
+    albedo, relief = np.empty((count, 3), np.float32), np.empty(count, np.float32)
+    gloss, rough = np.empty(count, np.float32), np.empty(count, np.float32)
+    scalp, scalp_colour = _scalp(face, maps, place)
+    _paint(maps, place, amounts(face, shape), _facial_cover(face, maps, place), scalp, scalp_colour,
+           _brow_share(face, place), albedo, relief, gloss, rough)
+    return albedo, relief, gloss, rough
+
+
+def _facial_cover(face: Face, maps: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Share of facial hair painted under its strands: (P,) in [0, 0.75]."""
+    look = face.look
+    cover = (min(0.75, 0.96 * look.beard) * maps[:, _BEARD] + min(0.75, 1.08 * look.moustache) * maps[:, _MOUSTACHE])
+    if look.sideburns > 0:
+        cover = np.maximum(cover, 0.75 * look.sideburns * maps[:, _BEARD] * is_sideburn(place))
+    return cover.astype(np.float32)
+
+
+def _scalp(face: Face, maps: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the scalp painted in hair colour (P,), and that colour (3,)."""
+    from core.faces.hair import style
+
+    how, share = style(face), np.zeros(len(maps), np.float32)
+    colour, white = hair_colour(face)
+    dark = colour * min(1.4, 0.16 / colour.max())
+    skin = np.exp(-np.array([0.09, 0.25, 0.42]) - face.identity.melanin * _MELANIN - 0.3 * _BLOOD)
+    mixed = (skin * 0.12 + dark * 0.6) * (1 - 0.5 * white) + np.array([0.22, 0.21, 0.20]) * 0.5 * white
+    if how.name in LONG:
+        mixed = mixed * 0.55  # a parting lies in the shade of the hair beside it
+    rows = np.flatnonzero(maps[:, _SCALP] > 0.003)
+    if how.name == "bald" or not len(rows):
+        return share, mixed
+    painted, where = maps[rows, _SCALP], place[rows]
+    if how.name == "buzz":
+        stubbly = np.clip(0.85 + 0.3 * maps[rows, _PORE], 0, 1)
+        painted = np.clip((scalp_field(where) + 0.03) / 0.16, 0, 1) * painted * stubbly
+    else:
+        painted = np.minimum(1, (1.3 if how.name in (*TIED, "slick") else 1.5) * painted)
+    painted = np.minimum(painted, np.clip((hairline(face, where, how.recede) + 0.02) / 0.07, 0, 1))
+    crown, top = crown_and_top(where)
+    painted = painted * (1 - np.clip(how.thin * (1.25 * crown + 1.05 * top) * 1.15, 0, 1))
+    if how.name == "wreath":
+        painted = 0.6 * painted * wreath(where)
+    share[rows] = {"buzz": 0.80, "afro": 0.95}.get(how.name, 0.96 if how.name in LONG else 0.90) * painted
+    return share, mixed
+
+
+def _brow_share(face: Face, place: np.ndarray) -> np.ndarray:
+    """Share of brow colour painted under the strands: (P,)."""
+    share = np.zeros(len(place), np.float32)
+    rows = np.flatnonzero((np.abs(place[:, 0]) < 0.68) & (np.abs(place[:, 1] - 7.46) < 0.17) & (place[:, 2] > 0.8))
+    if not len(rows):
+        return share
+    x, y = np.abs(place[rows, 0]), place[rows, 1]
+    along = np.interp(x, BROW[:, 0], BROW_ALONG)
+    mine = brow(face, along)
+    across = ((y - np.interp(x, BROW[:, 0], BROW[:, 1])) / brow_width(along) - mine.middle) / mine.thickness
+    ends = np.clip((x - 0.085) / 0.06, 0, 1) * np.clip((0.62 - x) / 0.05, 0, 1)
+    dense = np.clip(np.exp(-across * across * 0.9) * mine.density * ends * (0.56 + 0.42 * mine.weight), 0, 1)
+    share[rows] = dense * 0.48 * (0.55 if hair_colour(face)[0].sum() > 0.6 else 0.8)
+    return share
 
 
 @jit
-def _spots(x, y, a, front, r, g, b, p):
-    f = 0.0
-    if p.freckles > 0.05:
-        region = front * (hill(a - 0.26, 0.24) * hill(y - p.nose_tip - 0.09, 0.15) + 0.25 * hill(y - 0.4, 0.3))
-        f = 0.75 * min(1.0, region * 1.4) * p.freckles * min(1.0, spots(x * 24, y * 24, p.birth + 31, 0.62) * 1.6)
-    if p.old > 0.15:
-        region = 0.25 + 0.75 * step(0.35, 0.6, a) + 0.5 * step(0.4, 0.7, y)
-        f = max(f, 0.6 * p.old * min(1.0, region) * min(1.0, 1.5 * spots(x * 7.5, y * 7.5, p.birth + 57, 0.22)))
-    mole = spots(x * 3.1 + p.birth % 13, y * 3.1, p.birth + 3, 0.05) if p.child < 0.7 else 0.0
-    mole = 0.8 * min(1.0, 2 * mole) * step(0.86, 1.0, mole)
-    f = max(f, mole)
-    return r * (1 - 0.42 * f), g * (1 - 0.58 * f), b * (1 - 0.66 * f)
+def _clip(value, low, high):
+    return min(max(value, low), high)
 
 
 @jit
-def _crease(d, width, amount):
-    """A furrow at distance d: (darkness, slope across it)."""
-    e = amount * math.exp(-((d / width) ** 2))
-    return e, e * d / width
-
-
-@jit
-def _lines(x, y, a, front, p):
-    """Furrows: brow, glabella, crow's feet, bags, folds beside nose and mouth. (darkness, slope x, slope y)"""
-    dark, sx, sy = 0.0, 0.0, 0.0
-    wob = 0.02 * (noise(x * 4, p.birth % 100, 3) - 0.5)
-    forehead = p.lines * 1.1 + 0.8 * p.surprise
-    if y > p.by - 0.02 and forehead > 0.03:
-        for i in range(4):
-            at = p.by + 0.115 + 0.085 * i + wob * (i + 1) + 0.02 * math.cos(x * 5)
-            window = (
-                step(0.50, 0.28, a + 0.15 * noise(i + 0.5, p.birth % 50, 7))
-                * step(0, 0.09, y - p.by)
-                * step(0.9, 0.5, y)
-            )
-            e, s = _crease(y - at, 0.015, forehead * window * (0.75 - 0.1 * i))
-            dark, sy = dark + e, sy + s
-    frown = 1.2 * p.anger + 0.5 * p.old + 0.35 * p.sadness
-    if frown > 0.03 and a < 0.2:
-        e, s = _crease(a - 0.045 - 0.1 * max(y - p.by, -0.1) * 0.3, 0.014, frown * _band(y, p.ey + 0.09, p.by + 0.11))
-        dark, sx = dark + e, sx + s * (1.0 if x > 0 else -1.0)
-    dx, dy = a - (p.ex + p.eye_w + 0.015), y - p.ey + 0.005
-    far = math.sqrt(dx * dx + dy * dy)
-    feet = p.lines * 1.0 + 0.5 * p.smile * (1 - p.child)
-    if dx > 0 and far < 0.24 and feet > 0.03:
-        ray = math.cos(math.atan2(dy, dx) * 8.5 + 0.6)
-        dark += 0.7 * feet * step(0.72, 1.0, ray) * step(0.01, 0.05, far) * step(0.2, 0.09, far)
-    u = (a - p.ex) / p.eye_w
-    if abs(u) < 1.15 and y < p.ey:
-        base = p.ey + lower_lid(p, max(-1.0, min(1.0, u)))
-        bag = 0.08 + 1.0 * p.lines
-        e, s = _crease(y - base + 0.070 - 0.028 * u * u, 0.018, bag * step(1.15, 0.6, abs(u)))
-        dark, sy = dark + e * 0.8, sy + s
-        e, s = _crease(
-            y - base + 0.032 - 0.015 * u * u, 0.010, (0.25 + 0.4 * p.smile + 0.3 * p.old) * step(1.1, 0.5, abs(u))
-        )
-        dark, sy = dark + e * 0.6, sy + s
-    e, s = _crease(a - fold_x(p, y), 0.021, front * p.fold * _band(y, p.my - 0.06, p.nose_base + 0.09))
-    dark, sx = dark + e * 0.85, sx + s * (1.0 if x > 0 else -1.0)
-    corner = 0.55 * p.old + 0.3 * p.sadness
-    if corner > 0.03:
-        e, s = _crease(a - p.mw - 0.02 - 0.1 * (p.my - y), 0.017, front * corner * _band(y, p.chin + 0.13, p.my - 0.02))
-        dark, sx = dark + e * 0.8, sx + s * (1.0 if x > 0 else -1.0)
-    if p.old > 0.3:
-        fine = (
-            step(0.62, 0.8, noise(a * 24 + y * 5, y * 5, p.birth)) * hill(a - 0.5, 0.16) * hill(y - p.my - 0.12, 0.26)
-        )
-        dark += 0.4 * (p.old - 0.3) * fine
-        fine = (
-            step(0.6, 0.8, noise(x * 46, y * 6, p.birth + 2))
-            * step(p.mw * 1.1, p.mw * 0.6, a)
-            * hill(y - (p.my + p.nose_base) / 2 + 0.02, 0.06)
-        )
-        dark += 0.4 * (p.old - 0.3) * fine
-    e, s = _crease(y - p.my + 0.165 + 0.25 * p.drop * 3, 0.03, 0.25 * front * step(0.2, 0.08, a))
-    return min(dark + e, 1.3), sx * 0.9, sy * 0.9
-
-
-@jit
-def _band(y, low, high):
-    return step(low - 0.05, low + 0.05, y) * step(high + 0.05, high - 0.05, y)
-
-
-@jit
-def _lids(x, y, a, z, r, g, b, p):
-    """Lash lines, lid crease, make-up and the shade of the sockets; the last number darkens the skin."""
-    u = (a - p.ex) / p.eye_w
-    dark = 1.0
-    if z < 0.2 or abs(u) > 1.7 or abs(y - p.ey) > 0.28:
-        return r, g, b, dark
-    v = max(-1.0, min(1.0, u))
-    top, low = p.ey + upper_lid(p, v), p.ey + lower_lid(p, v)
-    out = max(abs(u) - 1.0, 0.0)
-    dark *= 1 - 0.20 * hill(u + 0.95, 0.5) * hill(y - p.ey, 0.07)
-    lid = (
-        step(top - 0.01, top + 0.01, y)
-        * step(top + p.crease + 0.02, top + p.crease - 0.01, y)
-        * step(1.25, 0.9, abs(u))
-    )
-    r, g, b = r * (1 - 0.05 * lid), g * (1 - 0.14 * lid), b * (1 - 0.12 * lid)
-    if p.eye_makeup > 0:
-        cover = (
-            0.80
-            * p.eye_makeup
-            * step(top - 0.02, top, y)
-            * step(top + p.crease + 0.105, top + p.crease + 0.0, y)
-            * step(1.5, 0.9, abs(u))
-        )
-        r, g, b = mix(r, p.shadow_tint[0], cover), mix(g, p.shadow_tint[1], cover), mix(b, p.shadow_tint[2], cover)
-    fold = top + p.crease * (1 - 0.35 * v * v * 0)
-    dark *= 1 - (0.30 + 0.25 * p.hood) * math.exp(-(((y - fold) / 0.010) ** 2)) * step(1.08, 0.72, abs(u + 0.05))
-    wing = 0.5 * p.eye_makeup
-    reach = step(0.10 + wing, 0.0, out) if u > 0 else step(0.06, 0.0, out)
-    lash = p.lash * (1 + 0.5 * max(v, 0.0))
-    line = (
-        reach
-        * math.exp(-((max(y - top - 0.1 * out * (1 + wing), 0.0) / lash) ** 2))
-        * (1.0 if y > p.ey + lower_lid(p, v) - 0.004 else 0.0)
-    )
-    under = (
-        0.35
-        * (1 + p.eye_makeup)
-        * reach
-        * math.exp(-((min(y - low, 0.0) / 0.007) ** 2))
-        * (1.0 if y < low + 0.006 else 0.0)
-    )
-    ink = min(1.0, max(line, min(under, 0.8)))
-    r, g, b = mix(r, 0.02, ink * 0.93), mix(g, 0.013, ink * 0.95), mix(b, 0.012, ink * 0.95)
-    return r, g, b, dark
-
-
-@jit
-def _mouth(x, y, r, g, b, gloss, sx, sy, p):
-    u = x / p.mw
-    if abs(u) > 1.2:
-        return r, g, b, gloss, sx, sy
-    v = max(-1.0, min(1.0, u))
-    up, low, top, bottom = lip_top(p, v), lip_bottom(p, v), mouth_top(p, v), mouth_bottom(p, v)
-    soft = 0.012
-    inside = step(up + soft * 0.5, up - soft, y) * step(low - soft * 0.7, low + soft, y) * step(1.02, 0.93, abs(u))
-    if inside > 0:
-        upper = y > 0.5 * (top + bottom)
-        tone = (0.80 if upper else 1.0) * (1 + 0.16 * (noise(x * 60, y * 9, p.seed + 8) - 0.5))
-        r, g, b = (
-            mix(r, p.lips[0] * tone, inside),
-            mix(g, p.lips[1] * tone, inside),
-            mix(b, p.lips[2] * tone, inside),
-        )
-        gloss = gloss + inside * (0.25 + 0.5 * p.lip_makeup)
-        t = (up - y) / max(up - top, 0.01) if upper else (y - low) / max(bottom - low, 0.01)
-        sy += inside * (0.35 - t * 0.8) * (1.0 if upper else -1.0) * 0.55
-    seam = hill(max(min(y - bottom, 0.0), y - top) if bottom < top else y - top, 0.009) * step(1.1, 0.98, abs(u))
-    if y > top or y < bottom:
-        near = min(abs(y - top), abs(y - bottom))
-        seam = hill(near, 0.009) * step(1.12, 0.96, abs(u))
-    keep = 1 - 0.78 * seam
-    corner = 1 - 0.35 * hill((abs(x) - p.mw) / 0.025, 1) * hill((y - p.my - p.lift * 0.75) / 0.022, 1)
-    return r * keep * corner, g * keep * corner, b * keep * corner, gloss, sx, sy
-
-
-@jit
-def _brow(x, y, a, r, g, b, p):
-    t = (a - p.brow_x0) / (p.brow_x1 - p.brow_x0)
-    if t < -0.12 or t > 1.12:
-        return r, g, b
-    middle = brow(p, t)
-    half = p.brow_t * (1.0 - 0.62 * max(t, 0.0) ** 1.6) * step(-0.1, 0.2, t) ** 0.5
-    ragged = (noise(a * 48 + y * 30, y * 16 - a * 10, p.birth) - 0.5) * 0.013
-    d = (y - middle + ragged) / max(half, 0.004)
-    cover = step(1.25, 0.55, abs(d)) * step(1.1, 0.85, t) * step(-0.1, 0.05, t)
-    hair = 0.55 + 0.45 * noise(a * 110 - y * 70, y * 26 + a * 20, p.birth + 1)
-    cover *= p.brow_a * min(1.0, hair * 1.25)
-    return mix(r, p.brow_colour[0], cover), mix(g, p.brow_colour[1], cover), mix(b, p.brow_colour[2], cover)
-
-
-@jit
-def _beard(x, y, a, z, r, g, b, p):
-    """Beard, moustache, sideburns and the shade of a shaven chin, all painted as short strands."""
-    lip = (
-        hill((y - (p.nose_base + p.my + p.lip_up) / 2 + 0.005 + 0.10 * a) / 0.043, 1)
-        * step(p.mw * 1.18, p.mw * 0.85, a)
-        * step(0.1, 0.3, z)
-    )
-    edge = p.my + 0.10 + 0.50 * max(a - p.mw, 0.0)
-    jaw = step(edge + 0.03, edge - 0.05, y + 0.04 * (noise(x * 24, y * 24, p.birth) - 0.5)) * step(-0.25, -0.05, z)
-    cheek = step(p.mw + 0.0, p.mw + 0.08, a) + step(p.my - 0.10, p.my - 0.15, y)
-    jaw *= min(1.0, cheek)
-    soul = step(0.05, 0.03, a) * step(p.my - 0.09, p.my - 0.11, y)
-    jaw = max(jaw, soul * step(0.1, 0.2, z))
-    side = step(0.40, 0.46, a) * step(p.ey + 0.20, p.ey + 0.14, y) * step(p.my + 0.08, p.my + 0.16, y)
-    side *= step(-0.10, 0.0, z) * step(0.50, 0.38, z + 0.10 * (noise(y * 24, x * 24, p.birth) - 0.5))
-    cover = max(max(p.moustache * min(1.0, lip * 1.5), p.beard * jaw), p.sideburns * side)
-    cover = max(cover, p.beard * side * 0.9)
-    shaven = 0.16 * p.man * (1 - p.child) * step(14, 20, p.age) * max(lip, jaw) * (1 - 0.5 * p.gray)
-    hair = strands(x * 3.5 + 0.4 * y, y * 4, p.seed + 60)
-    cover = min(1.0, cover * 1.15) * (0.72 + 0.5 * (hair - 0.25))
-    tone = 0.55 + 0.75 * hair
-    cover = max(0.0, min(cover, 0.97))
-    r, g, b = (
-        mix(r, p.beard_colour[0] * tone, cover),
-        mix(g, p.beard_colour[1] * tone, cover),
-        mix(b, p.beard_colour[2] * tone, cover),
-    )
-    shaven *= 1 - cover
-    return (
-        mix(r, 0.5 * p.beard_colour[0] + 0.05, shaven),
-        mix(g, 0.5 * p.beard_colour[1] + 0.05, shaven),
-        mix(b, 0.5 * p.beard_colour[2] + 0.06, shaven),
-    )
+def _paint(maps, place, a, cover, scalp, scalp_colour, brows, albedo, relief, gloss, rough):
+    dark = a.hair * min(1.4, 0.16 / max(a.hair[0], a.hair[1], a.hair[2]))
+    under = np.array([1.0, 1 + 0.4 * a.undertone, 1 + a.undertone]) * _BASE
+    furrow_colour = np.array([0.15, 0.30, 0.32])
+    for i in range(maps.shape[0]):
+        m = maps[i]
+        x, y, z = abs(place[i, 0]), place[i, 1], place[i, 2]
+        lips = _clip(m[_LIPS] * 1.25 - 0.1, 0.0, 1.0)
+        blood = a.blood * (1 + (0.20 * m[_BLOTCH] + 0.17 * m[_GRAIN]) * a.mottled)
+        blood += a.ruddy * m[_RED] + a.blush * m[_BLUSH]
+        blood += a.under_eye * m[_UNDER] + a.acne * _clip(m[_SPOTS] * 1.5, 0.0, 1.0) + 0.10 * m[_LIDS]
+        blood += lips * a.lip_share * (a.lip_red - 0.12 * min(a.melanin, 1.5))
+        melanin = a.melanin * (1 + (0.05 * m[_BLOTCH] + 0.045 * m[_GRAIN]) * a.mottled) + 0.05 * a.old * m[_BLOTCH]
+        melanin += a.moles * _clip(m[_SPOTS] * 2 - 0.9, 0.0, 1.0) + a.freckles * m[_FRECKLES] + a.age_spots * m[_SPOTS]
+        melanin += a.dark_circles * m[_UNDER]
+        melanin = melanin * (1 - lips * 0.04 * min(a.melanin, 1.5)) + lips * 0.13
+        shadow = 0.8 * a.stubble * _clip(m[_BEARD] + m[_MOUSTACHE], 0.0, 1.0)
+        shadow *= 0.75 + 0.25 * _clip(m[_PORE] * 2.2, -1.0, 1.0)
+        lid = 0.0
+        if a.eye_makeup > 0 and z > 0.8:
+            lid = 0.9 * a.eye_makeup * math.exp(-(((x - 0.33) / 0.22) ** 2) - ((y - 7.375) / 0.062) ** 2)
+        furrow = (m[_CROW] + 0.4 * m[_GLABELLA] + 0.9 * m[_UNDER_EYE] + m[_NASOLABIAL]) * a.lines
+        furrow = _clip(-(furrow + m[_FOREHEAD] * a.furrow_forehead + m[_NETWORK] * a.network_colour), 0.0, 1.0)
+        for c in range(3):
+            v = math.exp(-under[c] - melanin * _MELANIN[c] - blood * _BLOOD[c])
+            v += (dark[c] - v) * 0.56 * shadow
+            v += (dark[c] - v) * cover[i]
+            v += (scalp_colour[c] - v) * scalp[i]
+            v += (a.brow[c] - v) * brows[i]
+            v += (a.lip_colour[c] - v) * a.lipstick * lips * 0.92
+            v += (a.eye_shadow[c] - v) * lid
+            albedo[i, c] = v * (1 - 0.75 * m[_NOSTRIL]) * math.exp(-furrow * furrow_colour[c])
+        h = (a.forehead * m[_FOREHEAD] + a.glabella * m[_GLABELLA] + a.crow * m[_CROW] + a.eye_lines * m[_UNDER_EYE]
+             + a.nasolabial * m[_NASOLABIAL] + a.lip_lines * m[_LIP_LINES] + a.network * m[_NETWORK]
+             + a.pores * m[_PORE] * (1 - lips) + a.grain * m[_GRAIN] + 0.004 * shadow)
+        ridges = 0.0010 * math.sin(place[i, 0] * 210 + m[_GRAIN] * 5) * (0.3 + 0.7 * a.adult)
+        relief[i] = h + lips * (ridges + 0.006 + 0.002 * m[_GRAIN])
+        shine = 0.9 + 1.3 * m[_GLOSS] + lips * (0.75 + 0.5 * a.lipstick) * a.lip_share + 0.25 * m[_PORE] - 0.25 * a.old
+        gloss[i] = _clip(shine * (1 - 0.75 * scalp[i]) * a.gloss, 0.05, 3.0)
+        rough[i] = _clip(0.50 - 0.10 * m[_GLOSS] - 0.14 * lips + 0.05 * a.old, 0.25, 0.8)

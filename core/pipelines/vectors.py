@@ -61,7 +61,7 @@ class Vectors(Files, Steering, Moves):
 
     def person(self, number: int) -> Source:
         """A drawn person nobody trained on, facing us. number: 0 up to EXAMPLES. Takes about a third of a second."""
-        from core import faces
+        from core import faces_v3 as faces
 
         number = whole(number, "person", 0, EXAMPLES - 1)
         identity = faces.person(number, split="test")

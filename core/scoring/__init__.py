@@ -13,7 +13,8 @@ from torch import Tensor
 
 from core import data, hub, metrics
 from core.errors import SettingsError
-from core.faces import BINARY, NAMES, traits_of
+from core.faces import BINARY, NAMES
+from core.faces_v3 import traits_of
 from core.hub import weights
 from core.sampling import People, vary
 

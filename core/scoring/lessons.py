@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from core import data, faces, hub, latent, words
+from core import data, hub, latent, words
+from core import faces_v3 as faces
 from core.hub.files import replacing, sha256
 from core.scoring import people
 

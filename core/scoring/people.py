@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from core import data, faces
+from core import data
+from core import faces_v3 as faces
 from core.hub.files import replacing
 from core.training.people import OLDEST, PICTURES, SIZE, SPREAD, look, usual
 from core.words import GROUPS

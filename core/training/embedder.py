@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core import data, faces, metrics
+from core import data, metrics
+from core import faces_v3 as faces
 from core.models import build
 from core.training.loop import Recipe
 from core.training.losses import ArcFace

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from core import data, hub
-from core.faces import VERSION
+from core.faces_v3 import VERSION
 from core.hub.files import locked, replacing
 from core.models.autoencoder import Autoencoder
 from core.models.subject import mean_face

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from core import data, faces, hub, latent, subjects
+from core import data, hub, latent, subjects
+from core import faces_v3 as faces
 from core.training.dreambooth import PRESETS, Teacher
 
 PICTURES = 10           # that a person is taught from

@@ -6,9 +6,9 @@ colours are linear light. `skin` has its own file.
 
 import math
 
-from core.faces.curves import lower_lid, mouth_bottom, mouth_top, step, upper_lid
-from core.faces.jit import jit
-from core.faces.noise import clouds, grain, hill, mix, noise, strands
+from core.faces_v3.curves import lower_lid, mouth_bottom, mouth_top, step, upper_lid
+from core.faces_v3.jit import jit
+from core.faces_v3.noise import clouds, grain, hill, mix, noise, strands
 
 
 @jit

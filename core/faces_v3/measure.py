@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from core.faces.curves import step as smooth
+from core.faces_v3.curves import step as smooth
 
 SKIN = np.array([(238, 205, 184), (226, 184, 154), (200, 148, 114), (146, 96, 68), (86, 55, 41)]) / 255
 IRIS = np.array([(46, 27, 18), (92, 56, 30), (122, 94, 48), (88, 112, 70), (84, 124, 160), (128, 150, 166)]) / 255

@@ -5,7 +5,7 @@ Beside it the two small helpers that all paint uses: a hill and a mixture.
 
 import math
 
-from core.faces.jit import jit
+from core.faces_v3.jit import jit
 
 
 @jit
