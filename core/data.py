@@ -88,16 +88,18 @@ def renderer(version: int) -> ModuleType:
 
 def drawn_set(
     split: str, people: int, looks: int, view: str = "aligned", size: int = 112, seed: int = 0, workers: int = 2,
-    version: int = 3,
+    version: int = 3, mixture: str = "balanced",
 ) -> DrawnSet:
     """`looks` pictures each of the first `people` persons of a split, drawn once and kept on disk.
 
     split: "train", "validation" or "test". view: "portrait" or "aligned". size: pixels. version: the renderer's.
-    An interrupted call is resumed by the next; asking for more people draws only those. `workers` processes draw.
+    mixture: of looks, "ordinary" or "balanced"; version 3 has a single one of its own. `workers` processes draw.
+    An interrupted call is resumed by the next; asking for more people draws only those.
     """
     from filelock import FileLock
 
-    facts = dict(version=renderer(version).VERSION, split=split, looks=looks, view=view, size=size, seed=seed)
+    mixed = {} if version == 3 else {"mixture": mixture}
+    facts = dict(version=renderer(version).VERSION, split=split, looks=looks, view=view, size=size, seed=seed, **mixed)
     home = cache_dir() / "drawn" / f"{split}-{view}-{size}-{key_of(**facts)}"
     home.mkdir(parents=True, exist_ok=True)
     with FileLock(home / "lock"):
@@ -106,7 +108,7 @@ def drawn_set(
         todo = np.flatnonzero(np.isnan(truth[: people * looks, 0]))
         if len(todo):
             (home / "facts.json").write_text(json.dumps(facts))
-            draw_rows = partial(_draw_rows, version, split, looks, view, size, seed)
+            draw_rows = partial(_draw_rows, version, mixed, split, looks, view, size, seed)
             _draw(draw_rows, todo, images, truth, points, home, workers)
     count = people * looks
     return DrawnSet(images[:count], truth[:count], np.arange(count) // looks, points[:count])
@@ -302,13 +304,14 @@ def _one_thread() -> None:
         os.environ[name] = "1"
 
 
-def _draw_rows(version: int, split: str, looks: int, view: str, size: int, seed: int, rows: np.ndarray):
+def _draw_rows(version: int, mixed: dict[str, str], split: str, looks: int, view: str, size: int, seed: int,
+               rows: np.ndarray):
     """Images (B, H, W, 3), truth (B, 35) and points (B, 5, 2) of some rows of a set."""
     faces, images, truth, points = renderer(version), [], [], []
     for row in rows:
         number, index = divmod(int(row), looks)
         identity = faces.person(number, split=split)
-        face = faces.Face(identity, faces.look(identity, look_seed(split, number, index, seed)))
+        face = faces.Face(identity, faces.look(identity, look_seed(split, number, index, seed), **mixed))
         images.append(faces.draw(face, size=size, view=view))
         truth.append(faces.truth(face))
         points.append(faces.points(face, size, view))

@@ -45,6 +45,17 @@ def test_a_set_keeps_the_name_it_had_before_there_were_two_renderers(drawn):
     assert (data.cache_dir() / "drawn" / "validation-aligned-32-88c80a9157f843ef" / "truth.npz").exists()
 
 
+def test_a_set_of_the_new_renderer_holds_the_mixture_asked_for():
+    from core import faces
+
+    who, seed = faces.person(0, "validation"), data.look_seed("validation", 0, 0, 0)
+    for mixture in faces.MIXTURES:
+        drawn = data.drawn_set("validation", people=1, looks=1, size=32, version=4, mixture=mixture, workers=1)
+        face = faces.Face(who, faces.look(who, seed, mixture))
+        assert np.array_equal(drawn.truth[0], faces.truth(face))
+        assert np.array_equal(drawn.images[0], faces.draw(face, 32, "aligned"))
+
+
 def test_an_unknown_renderer_is_refused():
     assert data.renderer(3).VERSION == 3
     with pytest.raises(ValueError, match="version 2; there are 3 and 4"):

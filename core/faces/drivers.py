@@ -93,8 +93,8 @@ _DRIVERS = {
 
 
 def childhood(age: float) -> float:
-    """1 for a baby, falling to 0 at seventeen."""
-    return float(np.interp(age, (1, 5, 10, 14, 17), (1, 0.85, 0.58, 0.15, 0)))
+    """1 for a baby, 0 from 17 years."""
+    return float(np.interp(age, (1, 5, 10, 14, 17), (1, 0.88, 0.68, 0.26, 0)))
 
 
 def grown_up(age: float) -> float:
@@ -103,8 +103,8 @@ def grown_up(age: float) -> float:
 
 
 def old_age(age: float) -> float:
-    """0 to forty-five, 1 at eighty-five."""
-    return float(np.clip((age - 45) / 40, 0, 1.15))
+    """0 up to 46 years, 1 at 82, 1.22 at the end of life."""
+    return float(np.clip((age - 46) / 36, 0, 1.22))
 
 
 def drivers(face: Face) -> dict[str, float]:

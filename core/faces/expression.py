@@ -54,7 +54,7 @@ def add_expression(head: Head, face: Face, weights: np.ndarray) -> None:
     wanted["jawOpen"] = jaw + 0.20 * child * min(1.0, face.look.smile) * max(0.0, 1 - 3 * jaw)
     for side in ("Left", "Right"):  # the neutral mouth looks grumpy and the neutral lids sleepy
         frown, blink = wanted.get("mouthFrown" + side, 0.0), wanted.get("eyeBlink" + side, 0.0)
-        wanted["mouthSmile" + side] = wanted.get("mouthSmile" + side, 0.0) + 0.10 * (1 - min(1.0, frown * 2))
+        wanted["mouthSmile" + side] = wanted.get("mouthSmile" + side, 0.0) + 0.07 * (1 - min(1.0, frown * 2))
         wanted["eyeWide" + side] = wanted.get("eyeWide" + side, 0.0) + 0.06 * (1 - child) * (1 - min(1.0, blink))
     small_smile = float(np.interp(age, (2, 5, 9, 16), (0.46, 0.56, 0.84, 1.0)))
     for name, value in wanted.items():

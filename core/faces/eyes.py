@@ -11,10 +11,10 @@ _IRIS_RADIUS = 0.065  # units of face size
 
 
 def gaze_frames(face, turn: np.ndarray) -> np.ndarray:
-    """(2, 3, 3) frames of both eyes, rows x, y and forward. Each turns 2 degrees outwards and 2.5 down: else people
+    """(2, 3, 3) frames of both eyes, rows x, y and forward. Each turns 1.2 degrees outwards and 2.5 down: else people
     stare or cross."""
     wear = face.unnamed
-    frames = [(turn @ rotation(wear.gaze_x + out, wear.gaze_y - 2.5, 0)).T for out in (-2.0, 2.0)]
+    frames = [(turn @ rotation(wear.gaze_x + out, wear.gaze_y - 2.5, 0)).T for out in (-1.2, 1.2)]
     return np.array(frames, np.float32)
 
 

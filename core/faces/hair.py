@@ -81,7 +81,7 @@ def style(face: Face) -> Style:
     else:
         name, within = ("curly long" if curly else "long"), (length - 0.36) / 0.64
         twist = 1.5 if curly else face.unnamed.wavy
-    fringe = look.fringe if name not in ("buzz", "afro") else 0.0
+    fringe = look.fringe * (1 - 0.35 * look.gender) if name not in ("buzz", "afro") else 0.0
     return Style(name, within, twist, fringe, thin, recede, hat)
 
 

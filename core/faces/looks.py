@@ -219,11 +219,11 @@ def _expression(rng, balanced: bool) -> dict[str, float]:
     values = dict.fromkeys(("smile", "mouth_open", "anger", "sadness", "surprise", "eyes_closed"), 0.0)
     moods = [0.30, 0.40, 0.10, 0.10, 0.10] if balanced else [0.40, 0.48, 0.04, 0.04, 0.04]
     mood = rng.choice(5, p=moods)
-    strength = float(rng.uniform(0.6, 1))
+    strength = float(rng.uniform(0.7, 1))
     if mood:
         values[("smile", "anger", "sadness", "surprise")[mood - 1]] = strength
     else:
-        values["smile"] = float(rng.uniform(0, 0.2))
+        values["smile"] = float(rng.uniform(0, 0.1))
     often = (0.25 if mood != 4 else 0.9) if balanced else (0.05, 0.12, 0.05, 0.05, 0.7)[mood]
     values["mouth_open"] = float(rng.uniform(0.5, 1)) if rng.random() < often else 0.0
     values["eyes_closed"] = float(rng.random() < (0.08 if balanced else 0.03) and mood != 4)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.faces.drivers import grown_up, local_changes
+from core.faces.drivers import childhood, grown_up, local_changes
 from core.faces.expression import actions, add_expression
 from core.faces.head import Head
 from core.faces.looks import Face
@@ -17,7 +17,7 @@ from core.faces.people import LABELS
 
 # Years and where the sculpted ages lie for them: 0 baby, 1/3 child, 2/3 young, 1 old.
 _YEARS = (0, 1, 4, 8, 12, 16, 20, 25, 32, 40, 50, 60, 75, 92)
-_SCULPTED = (0.03, 0.05, 0.11, 0.19, 0.29, 0.44, 0.60, 0.667, 0.735, 0.82, 0.90, 0.955, 1.01, 1.06)
+_SCULPTED = (0.03, 0.05, 0.10, 0.175, 0.265, 0.43, 0.60, 0.667, 0.735, 0.82, 0.90, 0.955, 1.01, 1.06)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def blend_weights(head: Head, face: Face) -> np.ndarray:
     rows = np.array([head.row[f"local/{label}"] for label in LABELS]) + (local < 0)  # the minus shape comes next
     weights[rows] += np.abs(local)
     for label, value in face.identity.asymmetry:
-        weights[head.row[f"asym/{label}"]] += value
+        weights[head.row[f"asym/{label}"]] += value * (1 - 0.6 * childhood(face.look.age))
     add_expression(head, face, weights)
     return weights
 

@@ -69,8 +69,8 @@ def amounts(face: Face, shape: Shape) -> Amounts:
     age, man = look.age, look.gender
     woman = 1 - man
     aged = float(np.interp(age, (18, 30, 42, 58, 85), (0, 0.2, 0.75, 1.0, 1.4)))
-    lines = float(np.interp(age, (22, 30, 40, 52, 66, 80), (0, 0.30, 0.95, 1.4, 2.0, 2.5))) * who.wrinkles
-    network = float(np.interp(age, (36, 50, 62, 75, 88), (0, 0.4, 1.0, 1.7, 2.2))) * who.wrinkles
+    lines = float(np.interp(age, (22, 30, 40, 52, 66, 80), (0, 0.30, 0.95, 1.4, 2.1, 2.8))) * who.wrinkles
+    network = float(np.interp(age, (36, 50, 62, 75, 88), (0, 0.4, 1.1, 2.0, 2.6))) * who.wrinkles
     adult = float(np.clip((age - 8) / 14, 0.12, 1))
     child = float(np.clip((14 - age) / 10, 0, 1))
     old = float(np.clip((age - 32) / 45, 0, 1.2))
