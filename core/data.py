@@ -312,9 +312,10 @@ def _draw_rows(version: int, mixed: dict[str, str], split: str, looks: int, view
         number, index = divmod(int(row), looks)
         identity = faces.person(number, split=split)
         face = faces.Face(identity, faces.look(identity, look_seed(split, number, index, seed), **mixed))
-        images.append(faces.draw(face, size=size, view=view))
+        image, five = faces.draw_with_points(face, size, view)
+        images.append(image)
         truth.append(faces.truth(face))
-        points.append(faces.points(face, size, view))
+        points.append(five)
     return np.stack(images), np.stack(truth).astype(np.float32), np.stack(points).astype(np.float32)
 
 

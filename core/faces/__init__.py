@@ -10,11 +10,11 @@ from core.faces.looks import MIXTURES, Face, Look, edit, look, through_life, tru
 from core.faces.people import SPLITS, Identity, person, traits_of
 
 VERSION = 4  # part of every cached set's name: raise it when the same numbers give another picture
-_RENDERER = ("REGIONS", "draw", "draw_many", "points", "regions")
+_RENDERER = ("REGIONS", "draw", "draw_many", "draw_with_points", "points", "regions")
 
 __all__ = ["ATTRIBUTES", "BINARY", "MIXTURES", "NAMES", "REGIONS", "SPLITS", "VERSION", "Attribute", "Face", "Identity",
-           "Look", "draw", "draw_many", "edit", "look", "person", "points", "regions", "through_life", "traits_of",
-           "truth"]
+           "Look", "draw", "draw_many", "draw_with_points", "edit", "look", "person", "points", "regions", "through_life",
+           "traits_of", "truth"]
 
 
 def __getattr__(name):

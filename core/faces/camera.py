@@ -19,7 +19,7 @@ class Camera:
     """
 
     def __init__(self, face: Face, shape: Shape, size: int, view: str):
-        distance = face.unnamed.distance
+        self.size, distance = size, face.unnamed.distance
         self.position = shape.face_centre + np.array([0, 0, distance])
         self._focal = size * _EYE_SHARE / 0.62 * distance
         self._centre = np.array([size * 0.5, size * _HEIGHT])

@@ -77,7 +77,7 @@ def style(face: Face) -> Style:
         elif look.gender < 0.5 and length > 0.23:
             name = face.unnamed.tied
         else:
-            name = ("short", "short", "sidepart", "slick")[int(who.hairline * 997) % 4] if look.age >= 13 else "short"
+            name = face.unnamed.short if look.age >= 13 else "short"
     else:
         name, within = ("curly long" if curly else "long"), (length - 0.36) / 0.64
         twist = 1.5 if curly else face.unnamed.wavy

@@ -105,6 +105,7 @@ class Unnamed:
     eye_shadow: tuple
     blush: float
     acne: float
+    short: str
 
 
 @dataclass(frozen=True)
@@ -318,4 +319,5 @@ def _unnamed(face: Face) -> Unnamed:
         lipstick=pick(own, _LIPSTICKS), eye_shadow=pick(own, _SHADOWS),
         blush=float(rng.uniform(0.1, 0.4)) * woman * (age > 15) * (own.random() < 0.5),
         acne=float(max(0.0, own.normal(0.05, 0.35))) * (12 < age < 24),
+        short=pick(own, ("short", "short", "sidepart", "slick")),
     )

@@ -16,10 +16,10 @@ from core.faces.camera import VIEWS, Camera
 from core.faces.head import load_head
 from core.faces.looks import Face
 from core.faces.picture import REGIONS, Lighting, Picture, assemble
-from core.faces.shape import build
+from core.faces.shape import Shape, build
 from core.faces.strands import all_strands
 
-__all__ = ["REGIONS", "draw", "draw_many", "points", "regions"]
+__all__ = ["REGIONS", "draw", "draw_many", "draw_with_points", "points", "regions"]
 
 _BRIGHTEST = 8.0         # linear light that is white on every film
 _THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -32,14 +32,20 @@ def draw(face: Face, size: int = 128, view: str = "portrait") -> np.ndarray:
     size: side in pixels, 32 to 512. view: see `Camera`. Returns (size, size, 3) uint8, sRGB.
     Raises ValueError for another size or view.
     """
-    image, _ = _render(face, size, view, labelled=False)
+    image, *_ = _render(face, size, view)
     return image
+
+
+def draw_with_points(face: Face, size: int = 128, view: str = "portrait") -> tuple[np.ndarray, np.ndarray]:
+    """What `draw` and `points` give, at the price of `draw` alone. Raises as `draw` does."""
+    image, camera, shape, _ = _render(face, size, view)
+    return image, _five(camera, shape) * (size / camera.size) - 0.5
 
 
 def regions(face: Face, size: int = 128, view: str = "portrait") -> np.ndarray:
     """What each pixel of `draw` shows: (size, size) uint8 indices of REGIONS. Raises as `draw` does."""
-    _, labels = _render(face, size, view, labelled=True)
-    return labels
+    *_, picture = _render(face, size, view)
+    return picture.labels(size)
 
 
 def points(face: Face, size: int = 128, view: str = "portrait") -> np.ndarray:
@@ -50,7 +56,7 @@ def points(face: Face, size: int = 128, view: str = "portrait") -> np.ndarray:
     """
     _check(size, view)
     shape = build(load_head(), face)
-    return Camera(face, shape, size, view).project(shape.five)[:, :2].astype(float) - 0.5
+    return _five(Camera(face, shape, size, view), shape) - 0.5
 
 
 def draw_many(faces: Iterable[Face], size: int = 128, view: str = "portrait",
@@ -65,10 +71,11 @@ def draw_many(faces: Iterable[Face], size: int = 128, view: str = "portrait",
         yield from (draw(face, size, view) for face in faces)
         return
     faces, ahead = iter(faces), 2 * workers * _BLOCKS
-    with (_single_threaded_children(),
-          ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool):
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
         while some := [(face, size, view) for face in islice(faces, ahead)]:
-            yield from pool.map(_draw_one, some, chunksize=_BLOCKS)
+            with _single_threaded_children():       # the pool starts a process when it is given work
+                pictures = pool.map(_draw_one, some, chunksize=_BLOCKS)
+            yield from pictures
 
 
 def _draw_one(job) -> np.ndarray:
@@ -100,7 +107,11 @@ def _check(size: int, view: str) -> None:
         raise ValueError(f"view is {view!r}; choose one of {', '.join(VIEWS)}")
 
 
-def _render(face: Face, size: int, view: str, labelled: bool):
+def _five(camera: Camera, shape: Shape) -> np.ndarray:
+    return camera.project(shape.five)[:, :2].astype(float)
+
+
+def _render(face: Face, size: int, view: str) -> tuple[np.ndarray, Camera, Shape, Picture]:
     _check(size, view)
     head = load_head()
     fine = size * (3 if size <= 64 else 2)
@@ -120,8 +131,7 @@ def _render(face: Face, size: int, view: str, labelled: bool):
         picture.strands(group, lit, lamp, centre if group.kind == "hair" else shape.face_centre - np.array([0, 0, 1.2]))
     for lens in lenses:
         picture.lens(lens, shape.turn, dark=face.look.sunglasses > 0.5)
-    labels = picture.labels(size) if labelled else None
-    return _develop(face, picture.image, size), labels
+    return _develop(face, picture.image, size), camera, shape, picture
 
 
 @cache

@@ -12,11 +12,11 @@ from core.faces_v3.people import SPLITS, Face, Identity, Look, look, person, thr
 VERSION = 3  # part of every cached set's name: raise it when the same numbers give another picture
 
 __all__ = ["ATTRIBUTES", "BINARY", "NAMES", "SPLITS", "VERSION", "Attribute", "Face", "Identity", "Look", "draw",
-           "draw_many", "look", "person", "points", "through_life", "traits_of", "truth"]
+           "draw_many", "draw_with_points", "look", "person", "points", "through_life", "traits_of", "truth"]
 
 
 def __getattr__(name):
     """The renderer compiles on first use; choosing numbers doesn't need it."""
-    if name in ("draw", "draw_many", "points"):
+    if name in ("draw", "draw_many", "draw_with_points", "points"):
         return getattr(import_module("core.faces_v3.render"), name)
     raise AttributeError(f"core.faces_v3 has no {name!r}; it has {', '.join(__all__)}")

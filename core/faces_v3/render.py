@@ -59,6 +59,11 @@ def points(face, size=128, view="portrait"):
     return _camera(_five(m, head_points(m)[0], face.look), size, view)
 
 
+def draw_with_points(face, size=128, view="portrait"):
+    """What `draw` and `points` give. Raises as `draw` does."""
+    return draw(face, size, view), points(face, size, view)
+
+
 def draw_many(faces, size=128, view="portrait", workers=None):
     """Draw faces in order on several processes; yields (size, size, 3) uint8. workers: 1 draws in this process."""
     _check(size, view)
