@@ -17,6 +17,7 @@ import numpy as np
 
 from core.errors import FacetError, PictureError
 
+BLUR_REACH = 1 / 40  # standard deviation of the blur that `blur` = 1 means, in parts of the picture's side
 BLOCK = 32  # pictures drawn by one task of the pool
 SAVE_EVERY = 20.0  # seconds between two writes of the truth table while a set is being drawn
 MIRRORED = ("yaw", "roll", "light_side")  # attributes whose sign changes in a mirrored picture
@@ -50,7 +51,10 @@ class DrawnSet:
 
 @dataclass(frozen=True)
 class Augment:
-    """How far a training picture may be moved and changed; the truth moves with it. Zeros change nothing."""
+    """How far a training picture may be moved and changed; the truth moves with it. Zeros change nothing.
+
+    Half of the pictures get no extra blur, half get no noise, so that clean pictures stay the most usual ones.
+    """
 
     flip: float = 0.0  # chance of mirroring
     shift: float = 0.0  # largest shift along each axis, in parts of the picture
@@ -59,6 +63,9 @@ class Augment:
     light: float = 0.0  # largest change of brightness, and of contrast, around 1
     colour: float = 0.0  # largest change of one colour channel against the others
     grey: float = 0.0  # chance of losing all colour
+    blur: float = 0.0  # largest standard deviation of a Gaussian blur, in pixels; changes `blur`
+    noise: float = 0.0  # largest standard deviation of the noise, on the scale of [-1, 1]
+    jpeg: float = 0.0  # chance of passing through a JPEG file of quality 30 to 95
 
 
 def cache_dir() -> Path:
@@ -171,18 +178,20 @@ def rows_of(data: DrawnSet, rows: np.ndarray, device=None) -> dict:
 
 
 def outputs(network, pictures, batch: int = 64):
-    """What a network says of every picture, on the CPU and without gradients: a tensor, or a dict of them.
+    """What an embedder or a judge says of every picture, on the CPU and without gradients: a tensor, or a dict of them.
 
-    pictures: a DrawnSet, or a tensor (N, 3, H, W) in [-1, 1].
+    pictures: a DrawnSet, or a tensor (N, 3, H, W) in [-1, 1]; the network gets them at 112 pixels.
     """
     import torch
+
+    from core.images import recognisable
 
     device, found = next(network.parameters()).device, []
     with torch.inference_mode():
         for start in range(0, len(pictures), batch):
             rows = np.arange(start, min(start + batch, len(pictures)))
             image = pictures[rows].to(device) if torch.is_tensor(pictures) else rows_of(pictures, rows, device)["image"]
-            given = network(image.contiguous(memory_format=torch.channels_last))
+            given = network(recognisable(image).contiguous(memory_format=torch.channels_last))
             named = given if isinstance(given, dict) else {"": given}
             found.append({name: value.float().cpu() for name, value in named.items()})
     joined = {name: torch.cat([part[name] for part in found]) for name in found[0]}
@@ -190,7 +199,7 @@ def outputs(network, pictures, batch: int = 64):
 
 
 def augmented(batch: dict, augment: Augment, generator) -> dict:
-    """The batch with every picture moved and recoloured at random; truth and points follow."""
+    """The batch with every picture moved, recoloured and degraded at random; truth and points follow."""
     import torch
     from torch.nn import functional as F
 
@@ -213,7 +222,45 @@ def augmented(batch: dict, augment: Augment, generator) -> dict:
         grid = F.affine_grid(moved, list(image.shape), align_corners=False)
         image = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
         points = _moved(points, moved, mirror, image.shape[-1])
-    return batch | {"image": _recoloured(image, augment, uniform, generator), "truth": truth, "points": points}
+    if augment.blur:
+        sigma = augment.blur * uniform(n).clamp(min=0)
+        image = blurred(image, sigma)
+        own, added = truth[:, names.index("blur")], sigma / (BLUR_REACH * image.shape[-1])
+        truth[:, names.index("blur")] = torch.hypot(own, added).clamp(max=1)
+    image = _recoloured(image, augment, uniform, generator)
+    return batch | {"image": degraded(image, augment, generator), "truth": truth, "points": points}
+
+
+def blurred(image, sigma):
+    """Pictures (N, 3, H, W), each under a Gaussian blur of its own standard deviation, (N,) pixels up to 2."""
+    import torch
+    from torch.nn import functional as F
+
+    n, channels, height, width = image.shape
+    steps = torch.arange(-5, 6, device=image.device)
+    kernel = torch.softmax(-0.5 * (steps / sigma.clamp(min=0.05)[:, None]) ** 2, 1)  # (N, 11)
+    kernel = kernel.repeat_interleave(channels, 0)[:, None, None]  # (N * 3, 1, 1, 11)
+    flat = F.pad(image.reshape(1, n * channels, height, width), (5, 5, 5, 5), mode="replicate")
+    flat = F.conv2d(F.conv2d(flat, kernel, groups=n * channels), kernel.mT, groups=n * channels)
+    return flat.view(n, channels, height, width)
+
+
+def degraded(image, augment: Augment, generator):
+    """Pictures (N, 3, H, W) in [-1, 1] with noise and traces of JPEG compression, as often as `augment` says."""
+    import torch
+
+    n = len(image)
+    if augment.noise:
+        strength = augment.noise * (torch.rand(n, generator=generator) * 2 - 1).clamp(min=0)
+        noise = torch.randn(image.shape, generator=generator) * strength[:, None, None, None]
+        image = (image + noise.to(image.device)).clamp(-1, 1)
+    if augment.jpeg:
+        chosen = (torch.rand(n, generator=generator) < augment.jpeg).nonzero()[:, 0]
+        quality = torch.randint(30, 96, (n,), generator=generator)
+        image = image.clone()
+        for row in chosen.tolist():
+            image[row] = _through_jpeg(image[row], int(quality[row]))
+    return image
 
 
 def affine(mirror, zoom, turn, shift):
@@ -227,6 +274,17 @@ def affine(mirror, zoom, turn, shift):
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
     rows = [mirror * cos, mirror * sin, shift[:, 0], -sin, cos, shift[:, 1]]
     return torch.stack(rows, dim=1).view(-1, 2, 3)
+
+
+def _through_jpeg(picture, quality: int):
+    """A picture (3, H, W) in [-1, 1] as a JPEG file of this quality keeps it."""
+    import cv2
+
+    from core.images import from_uint8, to_uint8
+
+    pixels = to_uint8(picture[None])[0]
+    _, coded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return from_uint8(cv2.imdecode(coded, cv2.IMREAD_COLOR)[None, ..., ::-1].copy())[0].to(picture.device)
 
 
 def _recoloured(image, augment: Augment, uniform, generator):

@@ -358,3 +358,14 @@ def writing(path: Path):
     except OSError as error:
         raise PictureError(f"{path} could not be written: {error.strerror or error}.",
                            "Free some space, or point TMPDIR at a folder that can be written.") from error
+
+
+def recognisable(image: "Tensor") -> "Tensor":
+    """Faces (N, 3, S, S) at the size that embedders and judges take: (N, 3, 112, 112), with a gradient."""
+    from torch.nn import functional as F
+
+    from core.alignment import SIZE
+
+    if image.shape[-1] == SIZE:
+        return image
+    return F.interpolate(image, size=SIZE, mode="bilinear", antialias=True, align_corners=False)

@@ -79,6 +79,28 @@ def agreement(a: Tensor, b: Tensor) -> Tensor:
     return (a.bool() == b.bool()).double().mean(0)
 
 
+def balanced_accuracy(found: Tensor, wanted: Tensor) -> Tensor:
+    """Mean of the shares of "yes" and of "no" that were found, of yes/no tables (N, A), per column: (A,) in [0, 1].
+
+    nan where a column of `wanted` holds only one of the two.
+    """
+    right, yes = (found.bool() == wanted.bool()).double(), wanted.bool().double()
+    return ((right * yes).sum(0) / yes.sum(0) + (right * (1 - yes)).sum(0) / (1 - yes).sum(0)) / 2
+
+
+def effective_dimension(vectors: Tensor, person: Tensor) -> float:
+    """How many directions people really spread over: the participation ratio (Σλ)² / Σλ² of their mean vectors.
+
+    vectors: (N, D), used at unit length. person: (N,) numbers from 0. λ: eigenvalues of the covariance.
+    """
+    unit = F.normalize(vectors.double(), dim=1)
+    people = int(person.max()) + 1
+    means = torch.zeros(people, unit.shape[1], dtype=torch.double).index_add_(0, person, unit)
+    means = means / torch.bincount(person, minlength=people)[:, None]
+    spread = torch.linalg.svdvals(means - means.mean(0)).square()
+    return float(spread.sum().square() / spread.square().sum())
+
+
 def confusion(asked: Tensor, found: Tensor, kinds: int) -> Tensor:
     """How often kind i was asked for and kind j found, row i and column j: (kinds, kinds) whole numbers.
 

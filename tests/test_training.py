@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from core import data
 from core.faces import ATTRIBUTES, NAMES
-from core.faces_v3 import traits_of
+from core.faces import traits_of
 from core.training import embedder, judge, landmarks, loop, vectors
 
 

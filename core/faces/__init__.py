@@ -13,8 +13,8 @@ VERSION = 4  # part of every cached set's name: raise it when the same numbers g
 _RENDERER = ("REGIONS", "draw", "draw_many", "draw_with_points", "points", "regions")
 
 __all__ = ["ATTRIBUTES", "BINARY", "MIXTURES", "NAMES", "REGIONS", "SPLITS", "VERSION", "Attribute", "Face", "Identity",
-           "Look", "draw", "draw_many", "draw_with_points", "edit", "look", "person", "points", "regions", "through_life",
-           "traits_of", "truth"]
+           "Look", "draw", "draw_many", "draw_with_points", "edit", "look", "person", "points", "regions",
+           "through_life", "traits_of", "truth"]
 
 
 def __getattr__(name):

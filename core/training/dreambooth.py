@@ -26,6 +26,7 @@ from core import words
 from core.data import look_seed
 from core.errors import CheckpointError, SettingsError
 from core.hub.files import replacing
+from core.images import recognisable
 from core.latent import Latent, clean
 from core.models.unet import UNet
 from core.sampling import SEEDS
@@ -35,7 +36,6 @@ from core.training.dreambooth_ages import looking, placed
 from core.training.dreambooth_losses import biometric, contrastive
 from core.training.dreambooth_material import TIMES, Batch, gathered
 from core.training.dreambooth_student import alphas, autocast, frugal, student
-from core.training.losses import recognisable
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 EVERYTHING = (*ATTENTION, "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "conv1", "conv2", "conv_shortcut",

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.special import ndtr
 
 from core import words
+from core.images import recognisable
 from core.latent import Latent, denoise
-from core.training.losses import recognisable
 
 PLACES = (5.0, 12.0, 18.0, 24.0, 30.0, 36.0, 42.0, 48.0, 56.0, 65.0, 75.0, 88.0)    # years
 STEPS = 16      # of the solver; with 10, people between the ages were two years older than with 20

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.training.losses import recognisable
+from core.images import recognisable
 
 
 def contrastive(clean: Tensor, found: Tensor, picture: Tensor, others: Tensor, temperature: float) -> Tensor:

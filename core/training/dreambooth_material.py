@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from core.data import look_seed
+from core.images import recognisable
 from core.latent import Latent
 from core.models.unet import NOISE
-from core.training.losses import recognisable
 
 TIMES = NOISE["num_train_timesteps"]
 

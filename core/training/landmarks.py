@@ -25,8 +25,8 @@ class Preset:
 
     network: str
     seed: int
-    people: int = 1500
-    looks: int = 4
+    people: int = 6000
+    looks: int = 1
     batch: int = 64
     rate: float = 2e-3
     absent: float = 0.4
@@ -37,7 +37,9 @@ PRESETS = {"tiny": Preset("tiny", seed=6)}
 SIZE = 96  # pixels the network looks at
 ZOOM = (0.45, 1.7)  # width of a drawn portrait in parts of the picture
 TURN = 30.0  # degrees
-CHECKED = (100, 4)  # validation people × looks
+DEGRADED = data.Augment(blur=0.8, noise=0.12, jpeg=0.3)  # what happens to a scene, after its light and colour
+DRAWN = 128  # pixels of the portraits
+CHECKED = (150, 4)  # validation people × looks
 
 
 class LandmarksRecipe(Recipe):
@@ -95,8 +97,8 @@ class LandmarksRecipe(Recipe):
 def recipe(preset: str, **asked: float) -> LandmarksRecipe:
     """The recipe of a preset, its portraits drawn if they are not yet (the judges use the same)."""
     chosen = replace(PRESETS[preset], **asked)
-    drawn = data.drawn_set("train", chosen.people, chosen.looks, view="portrait", seed=1)
-    return LandmarksRecipe(chosen, drawn, data.drawn_set("validation", *CHECKED, view="portrait", seed=1))
+    drawn = data.drawn_set("train", chosen.people, chosen.looks, "portrait", DRAWN, seed=1, version=4)
+    return LandmarksRecipe(chosen, drawn, data.drawn_set("validation", *CHECKED, "portrait", DRAWN, seed=1, version=4))
 
 
 def scenes(image: Tensor, points: Tensor, absent: float, generator: torch.Generator) -> dict[str, Tensor]:
@@ -124,7 +126,8 @@ def scenes(image: Tensor, points: Tensor, absent: float, generator: torch.Genera
     present = (uniform(0, 1, n) >= absent) & (placed.abs().amax((1, 2)) < 0.97)
     behind = backgrounds(image, generator)
     scene = torch.where(present[:, None, None, None], inside * face + (1 - inside) * behind, behind)
-    return {"image": _recoloured(scene, uniform), "points": placed, "present": present.float()}
+    scene = data.blurred(_recoloured(scene, uniform), DEGRADED.blur * uniform(-1, 1, n).clamp(min=0))
+    return {"image": data.degraded(scene, DEGRADED, generator), "points": placed, "present": present.float()}
 
 
 def backgrounds(image: Tensor, generator: torch.Generator) -> Tensor:
@@ -218,9 +221,7 @@ def _recoloured(image: Tensor, uniform) -> Tensor:
     n = len(image)
     image = image * uniform(0.6, 1.2, n, 1, 1, 1) + uniform(-0.25, 0.25, n, 3, 1, 1)
     grey = uniform(0, 1, n, 1, 1, 1) < 0.25
-    image = torch.where(grey, image.mean(1, keepdim=True), image)
-    noise = uniform(-1, 1, *image.shape) * uniform(0, 0.12, n, 1, 1, 1)
-    return (image + noise).clamp(-1, 1)
+    return torch.where(grey, image.mean(1, keepdim=True), image).clamp(-1, 1)
 
 
 def _dotted(picture, points: Tensor, presence: Tensor):

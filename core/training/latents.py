@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from core import data, hub
-from core.faces_v3 import VERSION
 from core.hub.files import locked, replacing
+from core.images import recognisable
 from core.models.autoencoder import Autoencoder
 from core.models.subject import mean_face
 from core.training.autoencoder import latents_of
-from core.training.losses import recognisable
 
 BLOCK = 1024  # pictures between two lines of progress
 
@@ -67,9 +66,12 @@ def cached_latents(autoencoder: Autoencoder, drawn: data.DrawnSet) -> np.ndarray
 
 
 def _kept(folder: str, drawn: data.DrawnSet, facts: dict, made) -> np.ndarray:
-    """The array of these facts about a set, from the disk; else what `made()` gives, which is kept there."""
-    pictures = hashlib.sha256(drawn.truth.tobytes()).hexdigest()
-    key = data.key_of(version=VERSION, size=drawn.images.shape, pictures=pictures, **facts)
+    """The array of these facts about a set, from the disk; else what `made()` gives, which is kept there.
+
+    A set is known by its truth and by its first and last pictures: two renderers draw one truth differently.
+    """
+    pictures = hashlib.sha256(drawn.truth.tobytes() + drawn.images[[0, -1]].tobytes()).hexdigest()
+    key = data.key_of(size=drawn.images.shape, pictures=pictures, **facts)
     path = data.cache_dir() / folder / f"{key}.npy"
     with locked(path):
         if not path.exists():

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-RECOGNISED = 112  # pixels at which the steering networks look
-
 
 class ArcFace(nn.Module):
     """Additive angular margin over people as classes (Deng et al., CVPR 2019): softmax of s·cos(θ + m·[own class])."""
@@ -46,13 +44,6 @@ def seen_by(steering: tuple[nn.Module, nn.Module], image: Tensor) -> tuple[Tenso
     embedder, judge = steering
     maps, judged = embedder.maps(image), judge.maps(image)
     return embedder.embed(maps[-1]), maps[:3] + judged[:4], judge.answer(judge.pool(judged[-1]))["age"]
-
-
-def recognisable(image: Tensor) -> Tensor:
-    """Aligned faces (N, 3, S, S) at the size of the embedder and the judge: (N, 3, 112, 112), with a gradient."""
-    if image.shape[-1] == RECOGNISED:
-        return image
-    return F.interpolate(image, size=RECOGNISED, mode="bilinear", antialias=True, align_corners=False)
 
 
 def least_squares(scores: Tensor, goal: float) -> Tensor:

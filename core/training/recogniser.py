@@ -66,7 +66,8 @@ class RecogniserRecipe(Recipe):
         yield "loss", loss, {"own": own, "margin": margin}
 
     def check(self, networks):
-        return {"verification": verified(networks["recogniser"], self.held_out)}
+        vectors = sets.outputs(networks["recogniser"], self.held_out)
+        return {"verification": verified(vectors, torch.from_numpy(self.held_out.person))}
 
 
 def recipe(preset: str, data: str = DRAWN, **asked: float) -> RecogniserRecipe:

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core import data, hub, metrics
+from core.images import recognisable
 from core.models import build
 from core.models.vec2face import Decoded, random_masks
 from core.sampling import People, vary
 from core.training.embedder import adamw
 from core.training.loop import Recipe
-from core.training.losses import least_squares, perceptual, recognisable, seen_by
+from core.training.losses import least_squares, perceptual, seen_by
 from core.training.start import early_start
 
 
