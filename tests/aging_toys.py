@@ -1,8 +1,10 @@
 """Small random networks in the place of those of `aging`: a checkout whose two choices draw noise in no time."""
 
+import copy
 import json
 import shutil
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from core.hub import manifest
 from core.models import NETWORKS, autoencoder, safety, subject, text, unet
 from core.pipelines import aging, checkpoints, teaching
 from core.pipelines.waiting import Line
-from core.training import dreambooth_ages
+from core.training import dreambooth, dreambooth_ages
 
 REAL = manifest.CHECKPOINTS
 ROWS = {row.name: row for row in hub.rows()}        # of the real manifest
@@ -38,7 +40,13 @@ TOY = {     # Stable Diffusion 1.4 but for its widths
 
 
 def toy(network: str, presets: dict, seed: int = 0) -> torch.nn.Module:
-    """A network of one of the tables above, its weights from a seed."""
+    """A network of one of the tables above, its weights from a seed: a copy of the one made first."""
+    return copy.deepcopy(_toy(network, presets is SMALL, seed))
+
+
+@cache
+def _toy(network: str, small: bool, seed: int) -> torch.nn.Module:
+    presets = SMALL if small else TOY
     torch.manual_seed(seed)
     made = NETWORKS[network].cls(presets[network]).eval().requires_grad_(False)
     if network == "unet":
@@ -63,7 +71,10 @@ def checkout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few places where ages could lie, and little drawing there: seconds instead of half a minute."""
+    """Few places where ages could lie, little drawing there and in previews: seconds instead of half a minute."""
+    monkeypatch.setattr(teaching, "PREVIEW_STEPS", 2)
+    few = replace(dreambooth.PRESETS["tiny"], looks=2, batch=4, others=4)
+    monkeypatch.setitem(dreambooth.PRESETS, "tiny", few)
     monkeypatch.setattr(dreambooth_ages, "PLACES", (5.0, 45.0, 88.0))
     monkeypatch.setattr(dreambooth_ages, "STEPS", 1)
 
@@ -80,6 +91,7 @@ def with_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     latent.write_prior(torch.randn(3, 8, 16, 16), captions, latent.PRIOR, manifest.CHECKPOINTS, "")
 
 
+@cache
 def published(network: str, seed: int = 0) -> bytes:
     """A toy as a safetensors file under the names that CompVis/stable-diffusion-v1-4 uses."""
     inner = next(toy(network, TOY, seed).children())
@@ -98,6 +110,7 @@ def published(network: str, seed: int = 0) -> bytes:
     return save(state)
 
 
+@cache
 def kohya(seed: int = 5, rank: int = 4) -> dict[str, torch.Tensor]:
     """A LoRA for the toy denoiser's attention under kohya's names, which the published LCM-LoRA has too."""
     draw, state = torch.Generator().manual_seed(seed), {}

@@ -1,16 +1,58 @@
 """What every test stands on: two threads, or one beside other tests; a cache of its own; no GPU tests without one."""
 
+import hashlib
 import os
+import subprocess
+import sys
 import tempfile
+from pathlib import Path
 
-THREADS = "1" if "PYTEST_XDIST_WORKER" in os.environ else str(min(2, os.cpu_count() or 1))
+ALONE = "PYTEST_XDIST_WORKER" not in os.environ
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):  # before torch and numba read them
-    os.environ.setdefault(name, THREADS)
+    if ALONE:
+        os.environ.setdefault(name, str(min(2, os.cpu_count() or 1)))
+    else:
+        os.environ[name] = "1"      # a worker inherits what the process that started it has set
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the app does: quicker where other things run
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+ROOT = Path(__file__).parents[1]
+RENDERERS = ("core.faces", "core.faces_v3")
 CACHE = tempfile.TemporaryDirectory(prefix="facet-tests-")
 os.environ["FACET_CACHE"] = CACHE.name  # what a test draws, it draws itself
+
+
+def compiled() -> Path:
+    """Keep compiled code between runs, for all workers, in a folder named by what decides it; returns that folder.
+
+    Numba looks at when a file was written, so this hash does too.
+    """
+    found = hashlib.sha256()
+    for renderer in RENDERERS:
+        for path in sorted((ROOT / renderer.replace(".", "/")).rglob("*.py")):
+            found.update(f"{path} {path.stat().st_mtime_ns}".encode() + path.read_bytes())
+    home = ROOT / ".pytest_cache" / "numba" / found.hexdigest()[:16]
+    home.mkdir(parents=True, exist_ok=True)
+    (Path(CACHE.name) / "numba").symlink_to(home)
+    return home
+
+
+def compile_once(home: Path, worker: str) -> None:
+    """Compile both renderers, one on each worker at the same time, unless an earlier run did."""
+    from filelock import FileLock
+
+    draw = ("import importlib, sys; faces = importlib.import_module(sys.argv[1]); who = faces.person(1)\n"
+            "face = faces.Face(who, faces.look(who, 1))\n"
+            "for view in ('portrait', 'aligned'): faces.draw(face, 64, view), faces.points(face, 64, view)")
+    for renderer in RENDERERS if worker == "gw0" else reversed(RENDERERS):
+        with FileLock(home / f"{renderer}.lock"):
+            if not (done := home / f"{renderer}.compiled").exists():
+                subprocess.run([sys.executable, "-c", draw, renderer], cwd=ROOT, check=True)
+                done.touch()
+
+
+COMPILED = compiled()
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
@@ -30,6 +72,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile before the first test, where two workers would do it twice; a run of one compiles as it goes."""
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        compile_once(COMPILED, worker)
+
+
 def pytest_sessionfinish() -> None:
-    """Drop what the tests drew."""
+    """Drop what the tests made."""
     CACHE.cleanup()

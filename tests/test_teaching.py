@@ -162,7 +162,7 @@ def test_stopping_keeps_what_was_learned(system, uploads):
 
 def test_the_shared_networks_are_not_changed(system, uploads):
     before = {name: value.clone() for name, value in system.latent.unet.state_dict().items()}
-    last(system.teach(uploads, steps=6, seed=1))
+    last(system.teach(uploads, steps=2, seed=1))
     assert all(torch.equal(value, before[name]) for name, value in system.latent.unet.state_dict().items())
     assert not any(weight.requires_grad for weight in system.latent.unet.parameters())
 
@@ -170,12 +170,12 @@ def test_the_shared_networks_are_not_changed(system, uploads):
 def test_one_at_a_time_and_the_wait_is_told(system, uploads, monkeypatch):
     monkeypatch.setattr(teaching, "LINE", Line())
     crops = [each.picture for each in system.checked(uploads)]
-    first, second = system.teach(crops, steps=40, seed=1), system.teach(crops, steps=5, seed=2)
+    first, second = system.teach(crops, steps=6, seed=1), system.teach(crops, steps=2, seed=2)
     for _, news in zip(range(4), first, strict=False):
         assert news.waiting is None
     waiting = next(second)
     assert news.left == pytest.approx(waiting.waiting)
-    assert waiting.waiting == pytest.approx((40 - news.step + teaching.LOOKING) * teaching.LINE.pace)
+    assert waiting.waiting == pytest.approx((6 - news.step + teaching.LOOKING) * teaching.LINE.pace)
     assert "it is your turn in about" in waiting.notes[0] and waiting.subject is None
     while news.looked is None:
         news = next(first)
