@@ -13,13 +13,12 @@ PIP  := $(PY) -m pip install --disable-pip-version-check
 demo: $(VENV)/.app
 	$(PY) app.py $(ARGS)
 
-# Two at a time; how soon the page shows a face is timed afterwards, with the machine to itself.
+# Two at a time, each with one thread; the longest files come first (tests/conftest.py).
 test: $(VENV)/.tests
 ifdef ARGS
 	$(PY) -m pytest $(ARGS)
 else
-	$(PY) -m pytest -m "not clock" --numprocesses 2 --dist loadfile
-	$(PY) -m pytest -m clock
+	$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 endif
 
 lint: $(VENV)/.tests

@@ -10,10 +10,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PATIENCE = 180      # seconds for a page to answer on a machine that is busy with other things
-LAP = 120e-6        # seconds that `sum(range(10_000))` takes on a free core of the machines the limits are meant for
-LAPS = 2500
+
+
+QUICKLY = ("from core.training import dreambooth_ages\n"
+           "dreambooth_ages.PLACES, dreambooth_ages.STEPS = (5.0, 45.0, 88.0), 2")     # where ages lie
+
+
+@pytest.fixture(scope="session")
+def shared_app() -> Iterator[str]:
+    """The address of one app for all tests of a process that change nothing in it."""
+    with serving("--offline", first=QUICKLY) as url:
+        yield url
 
 
 @contextmanager
@@ -52,14 +63,3 @@ def wait_for(url: str, process: subprocess.Popen) -> None:
         except OSError:
             time.sleep(0.2)
     raise AssertionError(f"the app did not answer within {PATIENCE} s")
-
-
-def slowdown() -> float:
-    """How many times longer than on a free core of a laptop work takes right now: what a time limit is multiplied by.
-
-    Between 1 and 5. It counts what else is running and how quick this machine's cores are, by work of a known length.
-    """
-    began = time.perf_counter()
-    for _ in range(LAPS):
-        sum(range(10_000))
-    return min(max(1.0, (time.perf_counter() - began) / (LAPS * LAP)), 5.0)

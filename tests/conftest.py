@@ -18,6 +18,8 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 ROOT = Path(__file__).parents[1]
+LONGEST = ("test_browser", "test_aging_sd", "test_aging_browser", "test_aging_api", "test_aging_base", "test_faces",
+           "test_api", "test_dreambooth", "test_promises")
 RENDERERS = ("core.faces", "core.faces_v3")
 CACHE = tempfile.TemporaryDirectory(prefix="facet-tests-")
 os.environ["FACET_CACHE"] = CACHE.name  # what a test draws, it draws itself
@@ -56,13 +58,17 @@ COMPILED = compiled()
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+from app_server import shared_app  # noqa: E402, F401
 
 hypothesis.settings.register_profile("facet", deadline=None, derandomize=True)     # the same everywhere, and no clock
 hypothesis.settings.load_profile("facet")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked `gpu` where CUDA is absent; torch is imported only if there are any."""
+    """The longest files first, so that workers end together. Skip the tests marked `gpu` where CUDA is absent; torch is
+    imported only if there are any.
+    """
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked:
         import torch

@@ -1,11 +1,9 @@
 """Every action of the tab `aging` as a named endpoint, through gradio_client, as another program would call it."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from app_server import serving
 from gradio_client import Client, handle_file
 from PIL import Image
 
@@ -15,15 +13,12 @@ from core.pipelines.aging_results import Wish
 
 ENDPOINTS = {"/age", "/ages", "/check_pictures", "/teach_person", "/persons", "/adapter_facts", "/aged_settings_of",
              "/about_aging"}
-QUICKLY = ("from core.training import dreambooth_ages\n"
-           "dreambooth_ages.PLACES, dreambooth_ages.STEPS = (5.0, 45.0, 88.0), 2")     # where ages lie
 AGES = ["child", "teenager", "youngadults", "middleaged", "elderly", "old"]
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with serving("--offline", first=QUICKLY) as url:
-        yield Client(url, verbose=False)
+def client(shared_app) -> Client:
+    return Client(shared_app, verbose=False)
 
 
 @pytest.fixture(scope="module")

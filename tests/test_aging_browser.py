@@ -7,7 +7,6 @@ from pathlib import Path
 
 import browsing
 import pytest
-from app_server import serving
 from browsing import WIDTHS, downloaded, visiting
 from gradio_client import Client
 from PIL import Image
@@ -23,11 +22,10 @@ AGES = ["Child", "Teenager", "Young adult", "Middle-aged", "Elderly", "Old"]
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def address(shared_app) -> str:
     """The app with the networks of aging loaded."""
-    with serving("--offline") as url:
-        Client(url, verbose=False).predict(api_name="/about_aging")
-        yield url
+    Client(shared_app, verbose=False).predict(api_name="/about_aging")
+    return shared_app
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from core.pipelines import checkpoints, teaching
 from core.pipelines.aging import PAPER, QUICK, Aging, Wish, precision
 from core.pipelines.quick import Remembered, with_lora
 from core.pipelines.results import last
+from core.training import dreambooth
 
 the_server, server, place = hub_place.the_server, hub_place.server, hub_place.place     # the fixtures
 OLD = Wish("photo of a person as old", seed=3, steps=3)
@@ -280,6 +281,11 @@ def test_a_taught_person_is_drawn_and_goes_with_lcm(system):
 def test_a_person_is_taught_on_it_beside_people_that_it_draws_itself(system, tmp_path, monkeypatch):
     monkeypatch.setattr(teaching, "PRIOR", 1)
     monkeypatch.setattr(teaching, "PREVIEW_STEPS", 2)
+    few = replace(dreambooth.PRESETS["sd-lora"], batch=1, others=1)
+    monkeypatch.setitem(dreambooth.PRESETS, "sd-lora", few)
+    denoise = latent.denoise        # others are drawn in few steps as well
+    monkeypatch.setattr(latent, "denoise", lambda *args, **settings: denoise(
+        *args, **settings if len(args) > 4 else {"steps": 2} | settings))
     for look in range(5):
         aging_toys.drawn(4, look).save(tmp_path / f"{look}.png")
     news = last(system.teach(sorted(tmp_path.glob("*.png")), "Ann", steps=1, seed=1))

@@ -1,13 +1,11 @@
 """Every action of the tab as a named endpoint, through gradio_client, as another program would call it."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
-from app_server import serving
 from gradio_client import Client, handle_file
 from PIL import Image
 from test_aging_api import ENDPOINTS as AGING
@@ -17,9 +15,8 @@ ENDPOINTS = {"/people", "/variations", "/picture", "/walk", "/edit", "/turn", "/
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with serving("--offline") as url:
-        yield url
+def address(shared_app) -> str:
+    return shared_app
 
 
 @pytest.fixture(scope="module")

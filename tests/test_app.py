@@ -1,8 +1,7 @@
-"""app.py: its options, its page, and how soon it answers."""
+"""app.py: its options and its page."""
 
 import inspect
 import re
-import subprocess
 import sys
 import time
 import urllib.request
@@ -11,7 +10,7 @@ from urllib.parse import unquote
 
 import gradio as gr
 import pytest
-from app_server import ROOT, serving, slowdown
+from app_server import PATIENCE, serving
 
 import app
 from core import pipelines
@@ -37,9 +36,11 @@ def test_offline_and_share_are_not_for_one_another():
         app.main(["--offline", "--share"])
 
 
-def test_the_help_says_what_they_are():
-    said = subprocess.run([sys.executable, "app.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert all(option in said.stdout for option in ("--host", "--port", "--share", "--offline", "--device"))
+def test_the_help_says_what_they_are(capsys):
+    with pytest.raises(SystemExit):
+        app.options(["--help"])
+    said = capsys.readouterr().out
+    assert all(option in said for option in ("--host", "--port", "--share", "--offline", "--device"))
 
 
 def test_a_tab_is_named_after_its_system(page):
@@ -163,17 +164,15 @@ def test_a_device_that_is_not_there_is_said(monkeypatch):
 
 
 def test_the_page_answers_before_the_networks_are_loaded():
-    limit = 15 * slowdown()
-    began = time.monotonic()
-    with serving("--offline", "--device", "cpu") as url:
-        assert time.monotonic() - began < limit
-        with urllib.request.urlopen(f"{url}/config") as answer:
-            assert answer.status == 200
+    never = "import threading; from core import pipelines; pipelines.load = lambda *asked: threading.Event().wait()"
+    with serving("--offline", "--device", "cpu", first=never) as url, \
+            urllib.request.urlopen(f"{url}/config") as answer:
+        assert answer.status == 200
 
 
 def test_what_visitors_left_goes_when_the_app_is_ended(tmp_path):
     with serving("--offline", "--device", "cpu", TMPDIR=str(tmp_path)):
-        until = time.monotonic() + 60 * slowdown()
+        until = time.monotonic() + PATIENCE
         while not (there := list(tmp_path.glob("facet-*"))) and time.monotonic() < until:
             time.sleep(0.2)
         assert there

@@ -8,11 +8,10 @@ from pathlib import Path
 import browsing
 import numpy as np
 import pytest
-from app_server import serving, slowdown
-from browsing import PATIENCE, WIDTHS, downloaded, visiting
+from browsing import WIDTHS, downloaded, visiting
 from gradio_client import Client
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from core import images
@@ -22,11 +21,10 @@ browser = browsing.browser      # the fixture
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def address(shared_app) -> str:
     """The app with its networks loaded."""
-    with serving("--offline") as url:
-        Client(url, verbose=False).predict(api_name="/about")
-        yield url
+    Client(shared_app, verbose=False).predict(api_name="/about")
+    return shared_app
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +36,13 @@ def photo(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture(params=WIDTHS)
+both = pytest.mark.parametrize("page", WIDTHS, indirect=True)     # for what lays the page out anew
+
+
+@pytest.fixture
 def page(request, browser, address) -> Iterator[Page]:
-    """A fresh visit with the first faces drawn."""
-    with visiting(browser, address, request.param) as page:
+    """A fresh visit with the first faces drawn, on a desktop unless a test is for `both`."""
+    with visiting(browser, address, getattr(request, "param", "desktop")) as page:
         done(page)
         yield page
 
@@ -87,41 +88,7 @@ def drop(page: Page, source: str, box: str, path: Path) -> None:
     page.locator(f"#{box} input[type=file]").set_input_files(path)
 
 
-FACES = """faces => {
-  const seen = [...document.querySelectorAll('#gallery img')].filter(image => image.complete && image.naturalWidth);
-  const ready = performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd;
-  return seen.length >= faces && performance.now() - ready;
-}"""
-
-
-def waited(browser: Browser, address: str) -> tuple[float, float]:
-    """Seconds from the page being ready to the first face, and to all twelve, for a new visitor."""
-    page = browser.new_page()
-    page.goto(address, wait_until="commit")
-    took = [page.wait_for_function(FACES, arg=faces, timeout=PATIENCE).json_value() / 1000 for faces in (1, 12)]
-    page.close()
-    return tuple(took)
-
-
-@pytest.mark.clock
-def test_the_first_visitor_ever_sees_a_face_within_two_seconds(browser):
-    """Of an app that was started that moment; the machine may be busy, and one of three starts must do."""
-    took = []
-    for _ in range(3):
-        slow = slowdown()
-        with serving("--offline") as url:
-            first, twelve = waited(browser, url)
-        took.append((first, twelve, slow))
-        if first < 2 * slow and twelve < 3 * slow:
-            return
-    pytest.fail(f"Seconds to the first face, to all twelve, and how many times slower the machine was: {took}")
-
-
-@pytest.mark.clock
-def test_later_visitors_see_their_faces_at_once(browser, address):
-    assert min(waited(browser, address)[1] / slowdown() for _ in range(3)) < 1.5
-
-
+@both
 def test_it_opens_with_twelve_people(page):
     done(page, faces=12)
     assert seeds(page)[0] == "seed 1"
@@ -159,6 +126,7 @@ def test_more_faces_keep_the_first(page):
     assert seeds(page)[:12] == before
 
 
+@both
 def test_a_photo_becomes_faces(page, photo):
     drop(page, "Your photo", "photo", photo)
     expect(page.locator("#found img")).to_have_count(1)
@@ -180,6 +148,7 @@ def test_a_bad_file_is_refused_in_a_sentence(page, tmp_path, name, source, box, 
     expect(page.locator(f"#{box} input[type=file]")).to_be_attached()      # ready for the next
 
 
+@both
 def test_a_face_that_is_not_found_can_be_marked(page, tmp_path):
     Image.new("RGB", (300, 200), "teal").save(tmp_path / "nobody.png")
     drop(page, "Your photo", "photo", tmp_path / "nobody.png")
@@ -214,6 +183,7 @@ def test_a_long_job_can_be_stopped(page):
     done(page, faces=4)
 
 
+@both
 def test_downloads_remember_and_come_back(page, tmp_path):
     seed = pick(page, 4)
     png = downloaded(page, "#download-png", tmp_path)
@@ -234,6 +204,7 @@ def test_downloads_remember_and_come_back(page, tmp_path):
     done(page, faces=12)
 
 
+@both
 def test_more_like_this(page):
     pick(page, 2)
     page.locator("#vary").click()
@@ -245,6 +216,7 @@ def test_more_like_this(page):
     done(page, faces=1)
 
 
+@both
 def test_drawn_people_can_be_started_from(page):
     page.get_by_label("Drawn examples").check(force=True)
     first_says(page, "as it is")
@@ -266,6 +238,7 @@ def test_new_people_are_compared(page):
     expect(page.locator("#alike svg, #alike canvas")).to_have_count(2)
 
 
+@both
 def test_a_walk_goes_to_the_face_that_was_picked(page, tmp_path):
     pick(page, 3)
     page.locator("#there").click()
@@ -277,6 +250,7 @@ def test_a_walk_goes_to_the_face_that_was_picked(page, tmp_path):
     assert downloaded(page, "#download-strip", tmp_path).suffix == ".png"
 
 
+@both
 def test_a_click_on_the_strip_edits_that_number(page):
     page.get_by_label("Edit", exact=True).check(force=True)
     page.locator("#strip img").click(position={"x": 20, "y": 20})
@@ -295,6 +269,7 @@ def test_offsets_that_make_no_sense_are_refused(page):
     done(page, faces=12)
 
 
+@both
 def test_turning_shows_its_numbers_and_can_be_stopped(page):
     page.get_by_label("Turn", exact=True).check(force=True)
     page.locator("#yaw input[type=number]").fill("85")
@@ -308,6 +283,7 @@ def test_turning_shows_its_numbers_and_can_be_stopped(page):
     expect(page.locator("#picked")).to_contain_text("yaw")
 
 
+@both
 def test_a_checkpoint_that_is_not_here_says_what_it_is_and_is_not_used(page):
     page.locator("#network button").first.click()
     page.get_by_label("Published Vec2Face").check(force=True)

@@ -6,7 +6,6 @@ Small random networks stand in for the published ones, on a Hub of the test's ow
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from io import BytesIO
 
@@ -279,9 +278,7 @@ def test_a_fetch_that_stalls_can_be_stopped(published, monkeypatch):
     news = fetch(BASE, agree=True)
     heard = [next(news) for _ in range(6)]
     assert len(set(heard)) < len(heard)                 # the old again, while there is nothing new
-    began = time.monotonic()
-    news.close()
-    assert time.monotonic() - began < 5
+    news.close()                                        # returns, although the Hub never answers
     with pytest.raises(StopIteration):
         next(news)
 

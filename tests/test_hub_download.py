@@ -105,6 +105,14 @@ def test_a_reset_connection_starts_again(place, server):
     assert server.bytes_asked() == 2
 
 
+@pytest.fixture
+def waits(monkeypatch) -> list[float]:
+    """The seconds that the client wants to wait between attempts; it does not wait them."""
+    seconds = []
+    monkeypatch.setattr(time, "sleep", seconds.append)
+    return seconds
+
+
 @pytest.mark.parametrize(("fault", "said"), [
     ("gated", r"is gated.*accept them at http.*hf auth login"),
     ("gated-403", r"is gated.*accept them at http"),
@@ -120,12 +128,11 @@ def test_a_reset_connection_starts_again(place, server):
     ("portal", r"not as a Hub would"),
     ("wrong", r"is not the file the manifest describes.*thrown away"),
 ])
-def test_what_is_said_when_the_hub_says_no(place, server, fault, said):
+def test_what_is_said_when_the_hub_says_no(place, server, fault, said, waits):
     server.fault = fault
-    start = time.monotonic()
     with pytest.raises(CheckpointError, match=f"(?s){said}") as caught:
         hub.file("plain")
-    assert time.monotonic() - start < 15        # the client alone takes 23
+    assert sum(waits) < 15                      # the client alone waits 23 seconds
     assert "python -m core fetch plain" in caught.value.next_step
     server.fault = None
     assert hub.file("plain").read_bytes() == DATA       # and nothing bad stayed behind
@@ -140,12 +147,11 @@ def test_a_connection_that_never_holds(place, server, monkeypatch):
     assert incomplete(place) == []
 
 
-def test_an_unreachable_hub_is_known_at_once(place, monkeypatch):
+def test_an_unreachable_hub_is_known_at_once(place, monkeypatch, waits):
     point_at(monkeypatch, f"http://127.0.0.1:{closed_port()}")
-    start = time.monotonic()
     with pytest.raises(CheckpointError, match=r"(?s)can't be reached.*python -m core fetch plain"):
         hub.file("plain")
-    assert time.monotonic() - start < 15        # the client alone takes 23
+    assert sum(waits) < 15
 
 
 def closed_port() -> int:

@@ -1,6 +1,6 @@
 """What teaching and drawing cost with networks of Stable Diffusion's shape: here with toys of that shape."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -20,6 +20,10 @@ def test_everything_is_measured(monkeypatch, capsys):
     small = dict(widths=(16, 16, 16, 16), depths=(1, 1, 1, 1))
     monkeypatch.setattr(aging, "build", lambda name, preset, **changes: build(
         name, "tiny" if name == "iresnet" else preset, **(small if name == "iresnet" else changes)))
+    monkeypatch.setattr(aging, "PICTURES", 2)
+    monkeypatch.setattr(aging, "OTHERS", 4)
+    for name in aging.TAUGHT:
+        monkeypatch.setitem(aging.PRESETS, name, replace(aging.PRESETS[name], batch=2, others=2))
     monkeypatch.setattr(aging, "SHOWN", {"dpm": (2, 5.0), "lcm": (1, 1.0)})
     monkeypatch.setattr(hub, "default_device", lambda: "mps")       # any but the CPU, where it is refused
     whole = aging.costs
