@@ -5,7 +5,6 @@ import re
 import sys
 import time
 import urllib.request
-from pathlib import Path
 from urllib.parse import unquote
 
 import gradio as gr
@@ -177,10 +176,3 @@ def test_what_visitors_left_goes_when_the_app_is_ended(tmp_path):
             time.sleep(0.2)
         assert there
     assert not list(tmp_path.glob("facet-*"))       # the signal is SIGTERM, as a service manager's
-
-
-def test_pictures_and_uploads_do_not_stay():
-    every, age = app.KEEP
-    assert every <= 3600
-    assert age <= 3 * 3600
-    assert Path(widgets.STYLE).exists()

@@ -398,15 +398,6 @@ def test_a_loss_that_is_no_number_ends_it_with_a_next_step():
 # --------------------------------------------------------------------------------------------------- the presets
 
 
-def test_the_presets_are_those_of_the_paper_and_of_a_small_gpu():
-    paper, small = PRESETS["paper"], PRESETS["sd-lora"]
-    assert (paper.base, paper.steps, paper.rate, paper.rank) == ("sd14", 800, 1e-6, None)
-    assert (small.base, small.rank, small.precision, small.checkpointing) == ("sd14", 16, "bf16", True)
-    assert all((p.prior, p.biometric, p.temperature) == (1.0, 0.1, 0.5) for p in PRESETS.values())
-    assert {name: p.contrastive for name, p in PRESETS.items()} == {"tiny": 0.0, "paper": 0.1, "sd-lora": 0.1}
-    assert all(p.batch >= 4 for p in PRESETS.values()) and PRESETS["tiny"].token_rate > 0 == paper.token_rate
-
-
 @pytest.mark.parametrize("name", ["paper", "sd-lora"])
 def test_stable_diffusions_presets_teach_a_toy_of_its_shape(name):
     latent = toy_latent("sd14", dtype=torch.bfloat16 if name == "sd-lora" else torch.float32)

@@ -128,12 +128,6 @@ def test_every_room_is_in_the_table():
     assert {room_of(module_of(path)) for path in sources()} <= set(MAY)
 
 
-def test_a_trespass_is_seen():
-    assert trespasses("spaces", {"core.hub", "torch.nn", "core.pipelines"}) == {"core.hub", "torch.nn"}
-    assert trespasses("core.models", {"core.pipelines.vectors", "gradio"}) == {"core.pipelines.vectors", "gradio"}
-    assert trespasses("core.hub", {"core.models.iresnet", "spaces", "torch"}) == {"spaces"}
-
-
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_one_way(path: Path):
     module = module_of(path)
