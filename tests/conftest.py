@@ -1,10 +1,12 @@
-"""What every test stands on: two threads, or one beside other tests; a cache of its own; no GPU tests without one."""
+"""What every test stands on: two threads, or one a worker; compiled code that is kept; no GPU tests without a GPU."""
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ALONE = "PYTEST_XDIST_WORKER" not in os.environ
@@ -28,7 +30,7 @@ os.environ["FACET_CACHE"] = CACHE.name  # what a test draws, it draws itself
 def compiled() -> Path:
     """Keep compiled code between runs, for all workers, in a folder named by what decides it; returns that folder.
 
-    Numba looks at when a file was written, so this hash does too.
+    Numba looks at when a file was written, so this hash does too. Folders that are a week old go.
     """
     found = hashlib.sha256()
     for renderer in RENDERERS:
@@ -36,6 +38,9 @@ def compiled() -> Path:
             found.update(f"{path} {path.stat().st_mtime_ns}".encode() + path.read_bytes())
     home = ROOT / ".pytest_cache" / "numba" / found.hexdigest()[:16]
     home.mkdir(parents=True, exist_ok=True)
+    for other in home.parent.iterdir():
+        if other != home and time.time() - other.stat().st_mtime > 7 * 24 * 3600:
+            shutil.rmtree(other, ignore_errors=True)
     (Path(CACHE.name) / "numba").symlink_to(home)
     return home
 
