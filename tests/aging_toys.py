@@ -15,6 +15,7 @@ from safetensors.torch import save
 
 from core import faces_v3 as faces
 from core import hub, latent, pipelines
+from core.faces_v3 import jit  # noqa: F401  compiled code stays in the cache of the run, wherever a test puts its own
 from core.hub import manifest
 from core.models import NETWORKS, autoencoder, safety, subject, text, unet
 from core.pipelines import aging, checkpoints, teaching

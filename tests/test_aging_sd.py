@@ -14,7 +14,7 @@ import torch
 from aging_toys import ROWS, SD, TINY, kohya, toy
 from PIL import Image
 
-from core import hub, latent, pipelines, subjects
+from core import hub, latent, photos, pipelines, subjects
 from core.errors import CheckpointError, SettingsError
 from core.kernels import attention as kernels
 from core.models.unet import NOISE
@@ -30,7 +30,8 @@ OLD = Wish("photo of a person as old", seed=3, steps=3)
 
 @pytest.fixture
 def published(place, server, monkeypatch):
-    """The rows of Stable Diffusion with toys behind them; nothing is fetched yet."""
+    """The rows of Stable Diffusion with toys behind them; nothing is fetched yet. They draw noise: nobody to find."""
+    monkeypatch.setattr(photos, "_haar", lambda image: [])
     aging_toys.checkout(place / "checkpoints", monkeypatch)
     aging_toys.on_hub(server, monkeypatch)
     return server
