@@ -38,7 +38,7 @@ def seen(generator: Vec2Face, vectors: torch.Tensor) -> torch.Tensor:
 def begun(world) -> Vec2Face:
     torch.manual_seed(0)
     generator = build("vec2face", "tiny").eval()
-    early_start(generator, *world, steps=200)
+    early_start(generator, *world, steps=300)
     return generator
 
 
