@@ -22,7 +22,7 @@ MAY = {
     "core.alignment": set(),
     "core.kernels": set(),
     "core.sampling": set(),
-    "core.images": set(),
+    "core.images": {"core.alignment"},
     "core.metrics": set(),
     "core.data": {"core.faces", "core.faces_v3", "core.images"},
     "core.words": {"core.faces"},  # captions say what the attribute table holds

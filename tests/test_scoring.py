@@ -44,7 +44,7 @@ def test_unknown_systems_are_refused():
 @pytest.mark.parametrize("met", [True, False])
 def test_the_command_prints_json_and_exits_by_the_bars(monkeypatch, met):
     found = {"system": "judge", "bars": [{"name": "age", "value": 5.0, "goal": "<= 6", "met": met}]}
-    monkeypatch.setattr(scoring, "score", lambda system, quick, files, short: found)
+    monkeypatch.setattr(scoring, "score", lambda *arguments: found)
     import typer
 
     app = typer.Typer()
@@ -73,7 +73,9 @@ def test_a_perfect_embedder_scores_one(monkeypatch):
     asked = []
     monkeypatch.setattr(scoring.hub, "load", lambda name: (asked.append(name), Oracle())[1])
     bars = scoring.score("embedder", quick=True)["bars"]
-    assert asked == ["embedder-tiny", "embedder-check-tiny"] and len(bars) == 6
+    assert asked == ["embedder-tiny", "embedder-check-tiny"] and len(bars) == 8
+    spread = [bars.pop(row)["value"] for row in (7, 3)]
+    assert spread == [pytest.approx(scoring.QUICK[0] - 1)] * 2
     assert all(bar["value"] == 1.0 and bar["met"] for bar in bars)
     assert [bar["goal"] for bar in bars[:3]] == [">= 0.97", ">= 0.92", ">= 0.92"]
 
@@ -91,7 +93,7 @@ def test_a_perfect_judge_scores_one(monkeypatch):
 
     monkeypatch.setattr(data, "outputs", answers)
     values = {bar["name"]: (bar["value"], bar["met"]) for bar in scoring.score("judge", quick=True)["bars"]}
-    assert values["judge-check-tiny: yes/no attributes right"] == (1.0, True)
+    assert values["judge-check-tiny: balanced accuracy, mean"] == (1.0, True)
     assert values["judge-tiny: age error, years"] == (pytest.approx(3, abs=1e-3), True)
     assert values["judge-tiny: yaw error, degrees"] == (pytest.approx(5, abs=1e-3), False)
 
@@ -127,6 +129,7 @@ def test_vectors_are_scored_by_networks_that_never_steered(monkeypatch):
     monkeypatch.setattr(data, "outputs", outputs)
     monkeypatch.setattr(scoring.hub, "load", lambda name: name)
     monkeypatch.setattr(scoring, "pictures_of", lambda v: v)
+    monkeypatch.setattr(scoring, "picture_bars", lambda made, real, judge: (asked.append(judge), [])[1])
     monkeypatch.setattr(scoring, "separable", lambda people, held_out: (asked.append(held_out), 1.0)[1])
     monkeypatch.setattr(scoring, "reached", lambda vectors, judge, limit: (asked.append(judge), 1.0)[1])
     bars = scoring.score("vectors", quick=True)["bars"]

@@ -10,8 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from core import data
-from core.faces import ATTRIBUTES, NAMES
-from core.faces import traits_of
+from core.faces import ATTRIBUTES, NAMES, traits_of
 from core.training import embedder, judge, landmarks, loop, vectors
 
 
@@ -89,7 +88,7 @@ def test_a_judge_learns_from_both_views():
     assert len(next(judge.JudgeRecipe(replace(preset, batch=128), recipe.views, recipe.views).batches(
         0, (0, 1), None))["upright"]) == 2 * len(recipe.views["aligned"])      # fewer pictures than a batch takes
     numbers = recipe.check({"judge": recipe.networks["judge"].eval()})
-    assert {"aligned binary", "aligned age", "aligned yaw"} <= set(numbers)
+    assert {"aligned balanced", "aligned age", "aligned yaw"} <= set(numbers)
 
 
 def perfect(truth: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ from typer import Argument, Exit, Option
 
 from core.errors import SettingsError
 
-System = Literal["embedder", "judge", "vectors", "aging", "recogniser"]
+System = Literal["embedder", "judge", "vectors", "aging", "recogniser", "pictures"]
 
 
 def score(
@@ -19,6 +19,8 @@ def score(
                                                       "such as hsface-10k; twice, to hold the second against the "
                                                       "first.", show_default=False)] = None,
     short: Annotated[bool, Option("--short", help="Of aging: everybody, taught in the way that ships alone.")] = False,
+    images: Annotated[Path | None, Option(help="Of pictures: a folder of aligned faces, to be held against drawn ones.",
+                                          show_default=False)] = None,
     plot: Annotated[Path | None, Option(help="Of aging: draw the ages asked and judged into this PNG.",
                                         show_default=False)] = None,
 ) -> None:
@@ -31,7 +33,7 @@ def score(
 
     if plot and system != "aging":
         raise SettingsError(f"{system} has nothing to plot.", "Leave --plot out; it is for `score aging`.")
-    found = scoring.score(system, quick, weights or (), short)
+    found = scoring.score(system, quick, weights or (), short, images)
     print(json.dumps(found, ensure_ascii=False) if as_json else table(found))
     if plot:
         from core.scoring import confusion
