@@ -1,8 +1,10 @@
 """app.py: its options and its page."""
 
+import contextlib
 import inspect
 import re
 import sys
+import threading
 import time
 import urllib.request
 from urllib.parse import unquote
@@ -14,7 +16,7 @@ from app_server import PATIENCE, serving
 import app
 from core import pipelines
 from core.errors import CheckpointError
-from core.pipelines import checkpoints
+from core.pipelines import checkpoints, files
 from core.pipelines.vectors import OPENING
 from spaces import vectors, widgets
 
@@ -176,3 +178,21 @@ def test_what_visitors_left_goes_when_the_app_is_ended(tmp_path):
             time.sleep(0.2)
         assert there
     assert not list(tmp_path.glob("facet-*"))       # the signal is SIGTERM, as a service manager's
+
+
+def test_a_folder_goes_while_another_thread_still_writes_into_it(tmp_path):
+    (folder := tmp_path / "facet-1").mkdir()
+    writing = threading.Event()
+
+    def write():
+        with contextlib.suppress(OSError):      # as soon as the folder is gone
+            for number in range(4000):
+                (folder / f"{number}.png").write_bytes(b"picture")
+                writing.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    writing.wait()
+    files._remove(folder)
+    thread.join()
+    assert not folder.exists()

@@ -65,14 +65,14 @@ def test_a_recogniser_learns_its_people():
 
 def test_drawn_people_are_as_many_as_asked_for(held_out):
     recipe = recogniser.recipe("tiny", people=70, looks=5)
-    assert held_out == [("train", 70, 5), ("validation", 100, 8)]
+    assert held_out == [("train", 70, 5), ("validation", 150, 8)]
     assert recipe.name == "drawn" and recipe.preset.seed == 7
     assert recogniser.recipe("tiny", seed=11).preset.seed == 11 and held_out[2] == ("train", 1500, 12)
 
 
 def test_a_generated_folder_is_learnt_from_without_any_truth(held_out, generated):
     recipe = recogniser.recipe("tiny", data=str(generated))
-    assert held_out == [("validation", 100, 8)] and recipe.name == "people"
+    assert held_out == [("validation", 150, 8)] and recipe.name == "people"
     assert recipe.faces.person.tolist() == [0] * 4 + [1] * 3 + [2] * 2 and np.isnan(recipe.faces.truth).all()
     assert recipe.networks["head"].weight.shape == (3, 512)
     recipe.batch = 8

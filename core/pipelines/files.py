@@ -4,6 +4,7 @@ import platform
 import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +22,8 @@ class Files:
 
     def __init__(self, folder: str | Path | None = None) -> None:
         """folder: where pictures go; a temporary one, emptied as it ages, when None."""
-        self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="facet-", ignore_cleanup_errors=True)
-        self.folder = Path(folder or self._temporary.name)
+        self._temporary = not folder
+        self.folder = _temporary_folder(self, "facet-") if self._temporary else Path(folder)
 
     def warm_more(self) -> None:
         """Do once what is slow the first time and asked for later than what `warm` does; nothing, in most pipelines."""
@@ -35,7 +36,7 @@ class Files:
 
     def _new_folder(self) -> Path:
         """A folder for one request, or the one that the caller chose."""
-        if self._temporary is None:
+        if not self._temporary:
             from core import images
 
             with images.writing(self.folder):
@@ -44,18 +45,34 @@ class Files:
         return Path(tempfile.mkdtemp(dir=self.folder))
 
     @cached_property
-    def _passing(self) -> tempfile.TemporaryDirectory:
-        return tempfile.TemporaryDirectory(prefix="facet-passing-", ignore_cleanup_errors=True)
+    def _passing(self) -> Path:
+        return _temporary_folder(self, "facet-passing-")
 
     def _passing_folder(self) -> Path:
         """A folder for what is looked at once and not kept; never the one that the caller chose."""
-        return Path(tempfile.mkdtemp(dir=self._passing.name)) if self._temporary is None else self._new_folder()
+        return self._new_folder() if self._temporary else Path(tempfile.mkdtemp(dir=self._passing))
 
     def _keep(self, picture: Image.Image, name: str) -> str:
         """A picture that no network made, as a plain PNG."""
         path = self._new_folder() / f"{name}.png"
         picture.save(path, compress_level=1)
         return str(path)
+
+
+def _temporary_folder(owner: object, prefix: str) -> Path:
+    """A new folder that goes with its owner, at the latest when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    weakref.finalize(owner, _remove, folder)
+    return folder
+
+
+def _remove(folder: Path) -> None:
+    """Delete a folder, also while another thread still writes into it: then once more, for up to a second."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.05)
 
 
 def save(pictures: Sequence[Image.Image], settings: Sequence[dict[str, Any]], folder: Path,
