@@ -17,7 +17,6 @@ import numpy as np
 
 from core.errors import FacetError, PictureError
 
-BLUR_REACH = 1 / 40  # standard deviation of the blur that `blur` = 1 means, in parts of the picture's side
 BLOCK = 32  # pictures drawn by one task of the pool
 SAVE_EVERY = 20.0  # seconds between two writes of the truth table while a set is being drawn
 MIRRORED = ("yaw", "roll", "light_side")  # attributes whose sign changes in a mirrored picture
@@ -188,9 +187,7 @@ def outputs(network, pictures, batch: int = 64):
 
     device, found = next(network.parameters()).device, []
     with torch.inference_mode():
-        for start in range(0, len(pictures), batch):
-            rows = np.arange(start, min(start + batch, len(pictures)))
-            image = pictures[rows].to(device) if torch.is_tensor(pictures) else rows_of(pictures, rows, device)["image"]
+        for image in image_batches(pictures, batch, device):
             given = network(recognisable(image).contiguous(memory_format=torch.channels_last))
             named = given if isinstance(given, dict) else {"": given}
             found.append({name: value.float().cpu() for name, value in named.items()})
@@ -198,12 +195,21 @@ def outputs(network, pictures, batch: int = 64):
     return joined.get("", joined)
 
 
+def image_batches(pictures, batch: int, device=None) -> Iterator:
+    """The pictures of a DrawnSet, or of a tensor (N, 3, H, W), in order: tensors (batch, 3, H, W) in [-1, 1]."""
+    import torch
+
+    for start in range(0, len(pictures), batch):
+        rows = np.arange(start, min(start + batch, len(pictures)))
+        yield pictures[rows].to(device) if torch.is_tensor(pictures) else rows_of(pictures, rows, device)["image"]
+
+
 def augmented(batch: dict, augment: Augment, generator) -> dict:
     """The batch with every picture moved, recoloured and degraded at random; truth and points follow."""
     import torch
     from torch.nn import functional as F
 
-    from core.faces import ATTRIBUTES
+    from core.faces.attributes import ATTRIBUTES, BLUR_SCALE
 
     image, truth, points = batch["image"], batch["truth"].clone(), batch["points"]
     device, n = image.device, len(image)
@@ -224,14 +230,14 @@ def augmented(batch: dict, augment: Augment, generator) -> dict:
         points = _moved(points, moved, mirror, image.shape[-1])
     if augment.blur:
         sigma = augment.blur * uniform(n).clamp(min=0)
-        image = blurred(image, sigma)
-        own, added = truth[:, names.index("blur")], sigma / (BLUR_REACH * image.shape[-1])
+        image = blur_pictures(image, sigma)
+        own, added = truth[:, names.index("blur")], sigma * BLUR_SCALE / image.shape[-1]
         truth[:, names.index("blur")] = torch.hypot(own, added).clamp(max=1)
     image = _recoloured(image, augment, uniform, generator)
-    return batch | {"image": degraded(image, augment, generator), "truth": truth, "points": points}
+    return batch | {"image": degrade(image, augment, generator), "truth": truth, "points": points}
 
 
-def blurred(image, sigma):
+def blur_pictures(image, sigma):
     """Pictures (N, 3, H, W), each under a Gaussian blur of its own standard deviation, (N,) pixels up to 2."""
     import torch
     from torch.nn import functional as F
@@ -245,7 +251,7 @@ def blurred(image, sigma):
     return flat.view(n, channels, height, width)
 
 
-def degraded(image, augment: Augment, generator):
+def degrade(image, augment: Augment, generator):
     """Pictures (N, 3, H, W) in [-1, 1] with noise and traces of JPEG compression, as often as `augment` says."""
     import torch
 
@@ -259,7 +265,7 @@ def degraded(image, augment: Augment, generator):
         quality = torch.randint(30, 96, (n,), generator=generator)
         image = image.clone()
         for row in chosen.tolist():
-            image[row] = _through_jpeg(image[row], int(quality[row]))
+            image[row] = _compress(image[row], int(quality[row]))
     return image
 
 
@@ -276,7 +282,7 @@ def affine(mirror, zoom, turn, shift):
     return torch.stack(rows, dim=1).view(-1, 2, 3)
 
 
-def _through_jpeg(picture, quality: int):
+def _compress(picture, quality: int):
     """A picture (3, H, W) in [-1, 1] as a JPEG file of this quality keeps it."""
     import cv2
 

@@ -30,7 +30,7 @@ OLD = Wish("photo of a person as old", seed=3, steps=3)
 
 @pytest.fixture
 def published(place, server, monkeypatch):
-    """The rows of Stable Diffusion with toys behind them; nothing is fetched yet. They draw noise: nobody to find."""
+    """Serve the rows of Stable Diffusion with toy networks. They draw noise, so face detection is off."""
     monkeypatch.setattr(photos, "_haar", lambda image: [])
     aging_toys.checkout(place / "checkpoints", monkeypatch)
     aging_toys.on_hub(server, monkeypatch)

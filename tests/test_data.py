@@ -10,6 +10,7 @@ from PIL import Image
 from core import data
 from core.errors import FacetError, PictureError
 from core.faces import NAMES
+from core.faces.attributes import BLUR_SCALE
 from core.images import recognisable
 
 YAW, ROLL, LIGHT, AGE = (NAMES.index(name) for name in ("yaw", "roll", "light_side", "age"))
@@ -144,10 +145,10 @@ def test_a_blur_is_added_to_the_one_that_is_there():
     """Standard deviations of Gaussian blurs add as squares do, in the picture and in its truth."""
     sigma = torch.tensor([0.0, 1.5])
     image = dot(20, 20)["image"].repeat(2, 1, 1, 1)
-    once = data.blurred(image, sigma)
+    once = data.blur_pictures(image, sigma)
     assert torch.allclose(once[0], image[0], atol=1e-4)
-    twice = data.blurred(once, sigma * 4 / 3)
-    assert torch.allclose(twice[1], data.blurred(image, sigma * 5 / 3)[1], atol=0.02)
+    twice = data.blur_pictures(once, sigma * 4 / 3)
+    assert torch.allclose(twice[1], data.blur_pictures(image, sigma * 5 / 3)[1], atol=0.02)
     batch = dot(20, 20)
     batch["truth"][0, NAMES.index("blur")] = 0.6
     seen = [data.augmented(batch, data.Augment(blur=2.0), torch.Generator().manual_seed(seed)) for seed in range(8)]
@@ -163,7 +164,7 @@ def test_the_blur_of_an_augmented_picture_is_the_renderers():
     soft, sharp = (torch.from_numpy(faces.draw(faces.Face(who, faces.look(who, 3, blur=blur)), 128).copy())
                    for blur in (0.4, 0.0))
     soft, sharp = (picture.permute(2, 0, 1)[None] / 127.5 - 1 for picture in (soft, sharp))
-    errors = {share: float((data.blurred(sharp, torch.tensor([share * data.BLUR_REACH * 128])) - soft).abs().mean())
+    errors = {share: float((data.blur_pictures(sharp, torch.tensor([share * 128 / BLUR_SCALE])) - soft).abs().mean())
               for share in (0.3, 0.4, 0.5)}
     assert min(errors, key=errors.get) == 0.4
 
@@ -171,7 +172,7 @@ def test_the_blur_of_an_augmented_picture_is_the_renderers():
 def test_noise_and_jpeg_change_the_chosen_pictures_alone():
     image = torch.linspace(-1, 1, 24).expand(16, 3, 24, 24)
     for augment in (data.Augment(noise=0.2), data.Augment(jpeg=0.5)):
-        found = data.degraded(image, augment, torch.Generator().manual_seed(0))
+        found = data.degrade(image, augment, torch.Generator().manual_seed(0))
         changed = (found != image).flatten(1).any(1)
         assert 3 < changed.sum() < 13 and found.abs().max() <= 1 and (found - image).abs().mean() < 0.1
 

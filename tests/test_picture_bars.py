@@ -44,7 +44,7 @@ def test_real_pictures_meet_every_bar(real, judge):
 
 
 @pytest.mark.parametrize(("fault", "missed"), [
-    (lambda x: data.blurred(x, torch.full((len(x),), 1.0)), {"sharpness", "fine detail", "texture Fréchet"}),
+    (lambda x: data.blur_pictures(x, torch.full((len(x),), 1.0)), {"sharpness", "fine detail", "texture Fréchet"}),
     (lambda x: (x + 0.3 * torch.randn(x.shape)).clamp(-1, 1), {"sharpness", "texture Fréchet", TOLD_APART}),
     (lambda x: (x + 0.06 * torch.sin(torch.arange(SIZE) * 2 * torch.pi / 4)[:, None]).clamp(-1, 1), {"stripes"}),
     (lambda x: x[:1].repeat(len(x), 1, 1, 1), {TOLD_APART}),

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+BLUR_SCALE = 40  # a picture's side over the standard deviation of the blur that `blur` = 1 means
+
 
 @dataclass(frozen=True)
 class Attribute:

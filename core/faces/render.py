@@ -12,6 +12,7 @@ import numpy as np
 
 from core.faces import light, raster
 from core.faces.accessories import accessories
+from core.faces.attributes import BLUR_SCALE
 from core.faces.camera import VIEWS, Camera
 from core.faces.head import load_head
 from core.faces.looks import Face
@@ -153,7 +154,7 @@ def _develop(face: Face, image: np.ndarray, size: int) -> np.ndarray:
     srgb = np.empty_like(image)
     raster.look_up(image, 0.60 * 2**stops / _BRIGHTEST, _film(), srgb)
     if face.look.blur > 0:
-        srgb = cv2.GaussianBlur(srgb, (0, 0), face.look.blur * len(image) / 40)
+        srgb = cv2.GaussianBlur(srgb, (0, 0), face.look.blur * len(image) / BLUR_SCALE)
     small = cv2.resize(srgb, (size, size), interpolation=cv2.INTER_AREA)
     small = small + face.rng(9).normal(0, 0.005, small.shape)
     return (np.clip(small, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -21,7 +21,7 @@ FLOORS = {"texture Fréchet": 4.0, "deep Fréchet": 2.5}  # how many times the f
 
 
 @dataclass(frozen=True)
-class Seen:
+class PictureFeatures:
     """What the bars need of a set of N pictures: energies (N,), spectra and the judge's features."""
 
     sharpness: Tensor   # (N,) energy of the Laplacian
@@ -39,11 +39,11 @@ def picture_bars(pictures, real: data.DrawnSet, judge) -> list[Bar]:
     its people are the reference, the other half give the floor. judge: one that steered nothing.
     """
     half = real.person % 2 == 0
-    reference, other = (seen(real.take(rows.nonzero()[0]), judge) for rows in (half, ~half))
-    return compared(seen(pictures, judge), reference, other)
+    reference, other = (measure_pictures(real.take(rows.nonzero()[0]), judge) for rows in (half, ~half))
+    return compare(measure_pictures(pictures, judge), reference, other)
 
 
-def compared(made: Seen, real: Seen, floor: Seen) -> list[Bar]:
+def compare(made: PictureFeatures, real: PictureFeatures, floor: PictureFeatures) -> list[Bar]:
     """The bars of what was made against real pictures, `floor` being as many other real pictures."""
     bars = [bar_between("sharpness, ratio to real", ratio(made.sharpness, real.sharpness), 0.6, 1.3),
             bar("fine detail, ratio to real", ratio(made.fine, real.fine), ">= 0.5"),
@@ -52,22 +52,20 @@ def compared(made: Seen, real: Seen, floor: Seen) -> list[Bar]:
         scale = getattr(real, part).std(0).clamp(min=1e-6)
         value, least = (frechet(getattr(one, part) / scale, getattr(real, part) / scale) for one in (made, floor))
         bars.append(bar(f"{name} (real: {least:.3g})", value, f"<= {FLOORS[name] * least:.3g}"))
-    told_apart = two_sample_accuracy(made.texture, real.texture)
-    return [*bars, bar("real or fake told apart", told_apart, "<= 0.9")]
+    return [*bars, bar("real or fake told apart", two_sample_accuracy(made.texture, real.texture), "<= 0.9")]
 
 
-def seen(pictures, judge, batch: int = 64) -> Seen:
+def measure_pictures(pictures, judge, batch: int = 64) -> PictureFeatures:
     """Measure a set of pictures, a DrawnSet or a tensor (N, 3, H, W) in [-1, 1], with a judge on the CPU or a GPU."""
     from core.images import recognisable
 
     device, parts = next(judge.parameters()).device, []
     with torch.inference_mode():
-        for rows in torch.arange(len(pictures)).split(batch):
-            image = (pictures[rows] if torch.is_tensor(pictures) else data.rows_of(pictures, rows.numpy())["image"])
-            maps = judge.maps(recognisable(image.to(device)).contiguous(memory_format=torch.channels_last))
+        for image in data.image_batches(pictures, batch, device):
+            maps = judge.maps(recognisable(image).contiguous(memory_format=torch.channels_last))
             texture = [part(each.float(), (2, 3)) for each in maps[:TEXTURE_MAPS] for part in (torch.mean, torch.std)]
             parts.append([*energies(image), torch.cat(texture, 1).cpu(), judge.pool(maps[-1]).float().cpu()])
-    return Seen(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    return PictureFeatures(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
 def energies(image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -89,9 +87,9 @@ def ratio(made: Tensor, real: Tensor) -> float:
     return float(made.mean() / real.mean())
 
 
-def stripes(set_: Seen) -> float:
+def stripes(found: PictureFeatures) -> float:
     """Energy of horizontal stripes in parts of that of vertical ones."""
-    return float(set_.rows.mean() / set_.columns.mean())
+    return float(found.rows.mean() / found.columns.mean())
 
 
 def frechet(a: Tensor, b: Tensor) -> float:

@@ -1,6 +1,6 @@
 """The embedder's recipe: an IResNet that tells drawn people apart, by ArcFace.
 
-Time: 40 minutes on one CPU core for a first use, 2 hours to settle. Memory: 1.5 GB. Seed: the preset's.
+Time: 17 minutes an epoch of 36,000 pictures on one core with AVX2. Memory: 3 GB. Seed: the preset's.
 Data: `aligned` drawn faces of 128 pixels, people as classes, moved, relit, blurred, with noise and JPEG traces.
 Loss: ArcFace, scale 64, margin growing from 0 to 0.5; and, because the drawn people are known by number, smooth L1 of
 their traits, read off the same features by one linear layer. A class says who it is, the traits say why: on few

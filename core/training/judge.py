@@ -1,6 +1,6 @@
 """The judges' recipe: attributes, pose, years and quality, read off portraits and aligned crops alike.
 
-Time: 40 minutes on one CPU core for a first use. Memory: 1.5 GB. Seed: the preset's.
+Time: 6 minutes an epoch of the aligned pictures on one core with AVX2. Memory: 3 GB. Seed: the preset's.
 Data: half of every batch `aligned`, half `portrait` drawn faces of 128 pixels, moved, blurred, with noise and JPEG
 traces. Loss: see `judge_loss`.
 """
@@ -59,7 +59,7 @@ class JudgeRecipe(Recipe):
         self.preset, self.views, self.held_out, self.batch = preset, views, held_out, preset.batch
         judge = build("judge", preset.network).to(memory_format=torch.channels_last)
         self.networks, self.shipped = {"judge": judge}, {"judge": preset.name}
-        self.rarity = rarity(views["aligned"].truth)
+        self.class_weights = class_weights(views["aligned"].truth)
         self.optimizers = {"loss": adamw([judge], preset.rate, decay=0.02)}
 
     def batches(self, start, shard, device) -> Iterator[dict]:
@@ -72,7 +72,7 @@ class JudgeRecipe(Recipe):
 
     def updates(self, networks, batch, progress):
         answers = networks["judge"](recognisable(batch["image"]).contiguous(memory_format=torch.channels_last))
-        yield "loss", *judge_loss(answers, batch["truth"], batch["upright"], self.rarity)
+        yield "loss", *judge_loss(answers, batch["truth"], batch["upright"], self.class_weights)
 
     def check(self, networks):
         return {
@@ -96,7 +96,7 @@ def recipe(preset: str, **asked: float) -> JudgeRecipe:
     return JudgeRecipe(chosen, views, held_out)
 
 
-def rarity(truth: np.ndarray) -> Tensor:
+def class_weights(truth: np.ndarray) -> Tensor:
     """Weights of "no" and "yes" for each yes/no attribute, (2, 27): both weigh the same in all, none beyond 6.
 
     truth: (N, 35) of the training pictures. The bars ask for balanced accuracy, and most attributes are mostly absent.
@@ -106,16 +106,16 @@ def rarity(truth: np.ndarray) -> Tensor:
 
 
 def judge_loss(answers: dict[str, Tensor], truth: Tensor, upright: Tensor,
-               rare: Tensor | None = None) -> tuple[Tensor, dict]:
+               weights: Tensor | None = None) -> tuple[Tensor, dict]:
     """Cross-entropy of the yes/no answers (a truth above 0.5 is yes), smooth L1 of the measures, L1 of the quality.
 
     answers: of a judge for (N, 3, 112, 112). truth: (N, 35). upright: (N,) bool, pictures whose roll was undone and so
-    isn't judged. rare: weights of "no" and "yes", (2, 27); see `rarity`. Errors of a measure count in half-widths of
-    its range.
+    isn't judged. weights: those of "no" and "yes", (2, 27); see `class_weights`. Errors of a measure count in
+    half-widths of its range.
     """
     yes = (truth[:, YES_NO] > 0.5).float()
-    weights = None if rare is None else torch.lerp(*rare.to(yes.device).unbind(0), yes)
-    binary = F.binary_cross_entropy_with_logits(answers["binary"].float(), yes, weights)
+    each = None if weights is None else torch.lerp(*weights.to(yes.device).unbind(0), yes)
+    binary = F.binary_cross_entropy_with_logits(answers["binary"].float(), yes, each)
     _, half = measure_scale(truth)
     error = F.smooth_l1_loss(measures(answers).float() / half, truth[:, MEASURED] / half, beta=0.1, reduction="none")
     weight = torch.tensor([WEIGHTS.get(name, 1.0) for name in MEASURES], device=truth.device).repeat(len(truth), 1)

@@ -126,8 +126,8 @@ def scenes(image: Tensor, points: Tensor, absent: float, generator: torch.Genera
     present = (uniform(0, 1, n) >= absent) & (placed.abs().amax((1, 2)) < 0.97)
     behind = backgrounds(image, generator)
     scene = torch.where(present[:, None, None, None], inside * face + (1 - inside) * behind, behind)
-    scene = data.blurred(_recoloured(scene, uniform), DEGRADED.blur * uniform(-1, 1, n).clamp(min=0))
-    return {"image": data.degraded(scene, DEGRADED, generator), "points": placed, "present": present.float()}
+    scene = data.blur_pictures(_recoloured(scene, uniform), DEGRADED.blur * uniform(-1, 1, n).clamp(min=0))
+    return {"image": data.degrade(scene, DEGRADED, generator), "points": placed, "present": present.float()}
 
 
 def backgrounds(image: Tensor, generator: torch.Generator) -> Tensor:
