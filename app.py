@@ -18,7 +18,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")    # torch's threads wait spinn
 
 import gradio as gr  # noqa: E402
 
-from core import pipelines  # noqa: E402
+from core import systems  # noqa: E402
 from core.errors import FacetError  # noqa: E402
 from spaces import aging, vectors, widgets  # noqa: E402
 
@@ -43,11 +43,11 @@ def warm() -> None:
     """Load what the tabs need, so that the first visitor does not wait."""
     for system in map(str.lower, TABS):
         try:
-            pipelines.load(system).warm()
+            systems.load(system).warm()
         except FacetError as error:     # the page says it to whoever asks for a picture
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
         time.sleep(BREATH)
-    pipelines.warm_more()
+    systems.warm_more()
 
 
 def tidy() -> None:
@@ -55,7 +55,7 @@ def tidy() -> None:
     while True:
         time.sleep(KEEP[0])
         try:
-            pipelines.tidy()
+            systems.tidy()
         except Exception as error:
             traceback.print_exception(error)
 
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
     if asked.offline and asked.share:
         sys.exit("--share opens an address on the network, which --offline never touches. Leave one of them out.")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))   # as Ctrl-C: what visitors left is deleted on the way out
-    pipelines.configure(asked.device, asked.offline)
+    systems.configure(asked.device, asked.offline)
     demo = page()
     for task in (warm, tidy):
         threading.Thread(target=task, name=task.__name__, daemon=True).start()

@@ -12,11 +12,12 @@
     scoring/     a system's bars: what it must reach, what it reached
     kernels/     attention: one signature; plain, torch, xFormers
     models/      one published architecture each, its sizes as rows
-    pipelines/   one per system, made on first use
+    engine/      what every system does, written once
+    systems/     one folder per system, its pipeline made on first use
     training/    one loop; a recipe is data, networks, loss and presets
     commands/    the words of `python -m core`
 
-One way: app.py -> spaces/ -> pipelines -> models -> kernels. Nothing here imports gradio or `spaces`, and
+One way: app.py -> spaces/ -> systems -> models -> kernels. Nothing here imports gradio or `spaces`, and
 `import core` imports nothing. tests/test_flow.py holds the table of who may import whom.
 """
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from core import pipelines
+from core import systems
 from core.errors import FacetError
-from core.pipelines.aging_results import Aged, Wish
+from core.systems.aging.results import Aged, Wish
 from spaces import GPU, aging_api, charts, widgets
 from spaces.aging_people import Own, People, picked, portrait
 from spaces.aging_restore import RESTORED, Restoring
@@ -46,7 +46,7 @@ class Shown:
 @GPU
 def make(checkpoint: str, wish: Wish, strip: bool) -> Iterator[Aged]:
     """The pictures of a wish as they come out of the noise, or its person at the six ages."""
-    system = pipelines.load("aging", checkpoint)
+    system = systems.load("aging", checkpoint)
     yield from system.strip(wish) if strip else system.draw(wish)
 
 
@@ -159,7 +159,7 @@ class Tab:
     def describe(self, active: str) -> Change:
         """What computes here, in the footer, and who judges, in the legend."""
         try:
-            about = pipelines.load("aging", active).about
+            about = systems.load("aging", active).about
         except FacetError as error:
             return {self.footer: widgets.sentence(error), self.legend: ""}
         return {self.footer: widgets.computed_by(about),
@@ -220,12 +220,12 @@ class Tab:
         if shown is None:       # it had not begun
             return ready
         finished = bool(shown.result.images)
-        archive = pipelines.load("aging", active).zip(shown.result) if finished else None
+        archive = systems.load("aging", active).zip(shown.result) if finished else None
         return {**ready, self.plot: gr.update(visible=False), self.zip: gr.update(value=archive, interactive=finished)}
 
     def finished(self, shown: Shown, active: str, seed: int, words: str) -> Change:
         """Ready for the next; what was made is plotted, looked at and downloaded. seed: of the first picture asked."""
-        result, system = shown.result, pipelines.load("aging", active)
+        result, system = shown.result, systems.load("aging", active)
         ready = {**self.busy(False), self.status: widgets.progress(1, 1, words), **self.left_out(result),
                  self.plot: gr.update(value=plotted(shown), visible=shown.strip and bool(result.images))}
         if not result.images:

@@ -7,10 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from core import pipelines
+from core import systems
 from core.errors import SettingsError
-from core.pipelines import prompts
-from core.pipelines.aging_results import Aged, Wish
+from core.systems.aging import prompts
+from core.systems.aging.results import Aged, Wish
 from spaces import GPU, widgets
 from spaces.aging_teach import EXPECTED, left
 from spaces.line import LINE, any_left
@@ -80,7 +80,7 @@ def age(prompt: str = PROMPT, person: str = "1", adapter: str | None = None, neg
     everything.
     """
     wish = Wish(prompt, negative, whom(person, adapter), steps, solver, guidance, emphasis, seed, count, floor)
-    yield from answers(pipelines.load("aging").draw(wish))
+    yield from answers(systems.load("aging").draw(wish))
 
 
 @GPU
@@ -92,13 +92,13 @@ def ages(prompt: str = PROMPT, person: str = "1", adapter: str | None = None, ne
     The parameters are those of age; so is what is returned.
     """
     wish = Wish(prompt, negative, whom(person, adapter), steps, solver, guidance, emphasis, seed, floor=floor)
-    yield from answers(pipelines.load("aging").strip(wish))
+    yield from answers(systems.load("aging").strip(wish))
 
 
 @GPU
 def check_pictures(pictures: list[str]) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
     """Pictures to teach somebody from, looked at one by one: the crops, and what is wrong with which."""
-    looked = pipelines.load("aging").checked(pictures or [])
+    looked = systems.load("aging").checked(pictures or [])
     return ([(each.picture, Path(each.path).name) for each in looked if each.picture],
             [{"file": Path(each.path).name, "good": each.good, "problem": each.problem, "note": each.note}
              for each in looked])
@@ -112,7 +112,7 @@ def teach_person(pictures: list[str], name: str = "", token: str = "", steps: fl
     name: how the person is called. token: wzx, sks, ams or ukj. steps: how many, 0 takes the usual number.
     Returns how far it is with the losses so far, a preview, and with the last the adapter.
     """
-    lessons = pipelines.load("aging").teach(pictures or [], name, token or None, steps or None, seed)
+    lessons = systems.load("aging").teach(pictures or [], name, token or None, steps or None, seed)
     for taught in LINE.turn("a program", TAUGHT, EXPECTED, lessons, left):
         far = {"step": taught.step, "steps": taught.steps, "seconds": round(taught.seconds, 1),
                "losses": {term: values[-1] for term, values in taught.losses.items() if values},
@@ -123,19 +123,19 @@ def teach_person(pictures: list[str], name: str = "", token: str = "", steps: fl
 
 def persons() -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
     """The people who ship, taught already: portraits, names and tokens."""
-    system = pipelines.load("aging")
+    system = systems.load("aging")
     return ([(system.portrait(subject), subject.name) for subject in system.subjects],
             [facts_of(subject) | {"person": number} for number, subject in enumerate(system.subjects, 1)])
 
 
 def adapter_facts(adapter: str) -> dict[str, Any]:
     """Who is in an adapter file: name, token, what it was taught on and how."""
-    return facts_of(pipelines.load("aging").subject_file(adapter))
+    return facts_of(systems.load("aging").subject_file(adapter))
 
 
 def aged_settings_of(picture: str) -> dict[str, Any]:
     """What a PNG made here remembers: prompt, person, seed and how it was drawn; {} for any other file."""
-    kept = pipelines.load("aging").settings_of(picture)
+    kept = systems.load("aging").settings_of(picture)
     if kept is None:
         return {}
     wish = kept.wish
@@ -146,12 +146,12 @@ def aged_settings_of(picture: str) -> dict[str, Any]:
 
 def about_aging() -> dict[str, str]:
     """What computes here: checkpoints and their hashes, attention kernel, device, versions."""
-    return pipelines.load("aging").about
+    return systems.load("aging").about
 
 
 def whom(person: str, adapter: str | None) -> Any:
     """The person of an adapter file, or who ships under this number or name; None is nobody."""
-    system = pipelines.load("aging")
+    system = systems.load("aging")
     if adapter:
         return system.subject_file(adapter)
     asked = str(person or "").strip()
@@ -180,4 +180,4 @@ def answers(results: Iterator[Aged]) -> Iterator[Answer]:
         names = [f"{kept.get('group') or 'as asked'}, seed {kept['seed']}" for kept in result.settings]
         shown = [*zip(result.images, names, strict=True), *((path, "under way") for path in result.preview)]
         done = result.step == result.steps
-        yield shown, list(result.settings), far, pipelines.load("aging").zip(result) if done and result.images else None
+        yield shown, list(result.settings), far, systems.load("aging").zip(result) if done and result.images else None

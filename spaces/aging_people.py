@@ -9,9 +9,9 @@ from typing import Any
 
 import gradio as gr
 
-from core import pipelines
+from core import systems
 from core.errors import SettingsError
-from core.pipelines import prompts
+from core.systems.aging import prompts
 from spaces import widgets
 from spaces.widgets import Change, told, turned
 
@@ -30,7 +30,7 @@ class Own:
 def forget(mine: Sequence[Own]) -> None:
     """Keep nothing of a visitor's people; their page was closed, or has been idle for KEPT seconds."""
     for own in mine or ():
-        pipelines.load("aging", own.subject.base).forget(own.subject)
+        systems.load("aging", own.subject.base).forget(own.subject)
         with suppress(OSError):
             Path(own.adapter).unlink(missing_ok=True)
 
@@ -38,7 +38,7 @@ def forget(mine: Sequence[Own]) -> None:
 def everybody(checkpoint: str, mine: Sequence[Own]) -> tuple[Any, ...]:
     """The subjects that can be drawn with a checkpoint: those that ship, then the visitor's own."""
     own = (own.subject for own in mine if own.subject.base == checkpoint)
-    return (*pipelines.load("aging", checkpoint).subjects, *own)
+    return (*systems.load("aging", checkpoint).subjects, *own)
 
 
 def picked(checkpoint: str, mine: Sequence[Own], at: int) -> Any:
@@ -88,7 +88,7 @@ class People:
         own = {id(own.subject): own for own in mine}
         chosen = own.get(id(people[at])) if people else None
         file = chosen and (chosen.adapter if Path(chosen.adapter).exists()
-                           else pipelines.load("aging", checkpoint).adapter(chosen.subject))
+                           else systems.load("aging", checkpoint).adapter(chosen.subject))
         return {self.at: at,
                 self.gallery: gr.update(value=[(portrait(subject), subject.name) for subject in people],
                                         selected_index=at if people else None),
@@ -111,7 +111,7 @@ class People:
     @told
     def receive(self, path: str, mine: tuple[Own, ...], active: str, prompt: str) -> Change:
         """Somebody out of an adapter file."""
-        system = pipelines.load("aging", active)
+        system = systems.load("aging", active)
         subject = system.subject_file(path)
         return self.joined(Own(subject, system.adapter(subject)), mine, active, prompt)     # a file of their own
 

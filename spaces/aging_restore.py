@@ -4,10 +4,10 @@ from typing import Any
 
 import gradio as gr
 
-from core import pipelines
+from core import systems
 from core.errors import PictureError
-from core.pipelines import prompts
-from core.pipelines.aging_results import SOLVERS, Restored
+from core.systems.aging import prompts
+from core.systems.aging.results import SOLVERS, Restored
 from spaces import widgets
 from spaces.aging_people import Own, People, everybody
 from spaces.aging_wish import SETTINGS, Asking
@@ -35,13 +35,13 @@ class Restoring:
     @told
     def receive(self, path: str, mine: tuple[Own, ...], at: int, active: str) -> Change:
         """Everything as it was then; the picture comes first."""
-        kept = pipelines.load("aging", active).settings_of(path)
+        kept = systems.load("aging", active).settings_of(path)
         if kept is None:
             raise PictureError("This file does not hold the settings of a picture made in this tab.",
                                "Use a PNG as it was downloaded; editors and messengers strip them.")
         found = whose(kept, everybody(active, mine))
         asking, wish = self.asking, kept.wish
-        able = wish.solver in pipelines.load("aging", active).solvers
+        able = wish.solver in systems.load("aging", active).solvers
         again = {getattr(asking, name): getattr(wish, name) for name in SETTINGS if able or name != "solver"}
         return {**again, asking.age: prompts.age_in(wish.prompt), asking.mode: widgets.SAME,
                 **(self.people.shown(active, mine, found) if found is not None else {}),
@@ -51,7 +51,7 @@ class Restoring:
 
 def whose(kept: Restored, people: tuple[Any, ...]) -> int | None:
     """The number of the person in a picture among those who are here, by what was taught; None when nobody is."""
-    from core.pipelines.aging import fingerprint
+    from core.systems.aging.pipeline import fingerprint
 
     taught = [fingerprint(subject) for subject in people]
     return taught.index(kept.adapter) if kept.adapter in taught else None

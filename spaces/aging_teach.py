@@ -9,10 +9,11 @@ from typing import Any
 
 import gradio as gr
 
-from core import pipelines
+from core import systems
+from core.engine import files
 from core.errors import FacetError, SettingsError
-from core.pipelines import files, prompts
-from core.pipelines.aging_results import FEWEST_TAUGHT, MOST_STEPS, MOST_TAUGHT, Checked, Taught
+from core.systems.aging import prompts
+from core.systems.aging.results import FEWEST_TAUGHT, MOST_STEPS, MOST_TAUGHT, Checked, Taught
 from spaces import GPU, charts, widgets
 from spaces.aging_people import Own, People
 from spaces.line import LINE, Waiting, lasting, who
@@ -39,13 +40,13 @@ def discard(pictures: Sequence[Checked]) -> None:
 @GPU
 def checked(checkpoint: str, paths: Sequence[str]) -> tuple[Checked, ...]:
     """Each picture with the crop that is used, or what is wrong with it."""
-    return tuple(pipelines.load("aging", checkpoint).checked(paths))
+    return tuple(systems.load("aging", checkpoint).checked(paths))
 
 
 @GPU(duration=180)
 def teach(checkpoint: str, paths: Sequence[str], **wish: Any) -> Iterator[Taught]:
     """A person taught, said every few steps; closing it stops."""
-    yield from pipelines.load("aging", checkpoint).teach(paths, **wish)
+    yield from systems.load("aging", checkpoint).teach(paths, **wish)
 
 
 class Teaching:
@@ -118,7 +119,7 @@ class Teaching:
         """More pictures: all of them are looked at together, for they must show one person."""
         LINE.leave(who(request, "look"))
         known = [picture.path for picture in pictures]
-        copies = pipelines.load("aging", active).received(paths or ())
+        copies = systems.load("aging", active).received(paths or ())
         seen = self.seen(checked(active, [*known, *copies]))
         discard([replace(each, path="") for each in pictures if each.picture != each.path])  # cut out anew
         return {**seen, self.files: None}
@@ -175,7 +176,7 @@ class Teaching:
         """The person is there."""
         if taught is None or taught.subject is None:
             raise SettingsError("It was stopped before anything was learned.", "Teach again, and wait a few steps.")
-        adapter = taught.adapter or pipelines.load("aging", active).adapter(taught.subject)
+        adapter = taught.adapter or systems.load("aging", active).adapter(taught.subject)
         notes = "".join(map(widgets.remark, taught.notes))
         words = f"{taught.subject.name} is taught: {taught.step} of {taught.steps} steps in {taught.seconds:.0f} s"
         return {**self.ready(words), self.adapter: gr.update(value=adapter, visible=True), self.notice: notes,

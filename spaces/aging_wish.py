@@ -4,8 +4,8 @@ from typing import Any
 
 import gradio as gr
 
-from core.pipelines import prompts
-from core.pipelines.aging_results import LONGEST, MOST, MOST_GUIDANCE, OPENING, PAPER, QUICK, SOLVERS, STEPS, Wish
+from core.systems.aging import prompts
+from core.systems.aging.results import LONGEST, MOST, MOST_GUIDANCE, OPENING, PAPER, QUICK, SOLVERS, STEPS, Wish
 from spaces import widgets
 from spaces.widgets import Change, turned
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from core.pipelines.waiting import in_words
+from core.engine.waiting import in_words
 from spaces import widgets
 from spaces.widgets import Change
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import gradio as gr
 
+from core import systems
+from core.engine import choices
+from core.engine.choices import Facts
 from core.errors import FacetError
-from core.pipelines import checkpoints
-from core.pipelines.checkpoints import Facts
 from spaces import widgets
 from spaces.widgets import Change
 
@@ -27,7 +28,7 @@ class Network:
         self.notice, self.system, self.active = notice, system, gr.State("tiny")
         self.said, self.more = {True: ours, False: theirs}, more
         with gr.Accordion("Network", open=False, elem_id=f"{tab}network", elem_classes="network"):
-            self.choice = gr.Radio([(choice.label, choice.name) for choice in checkpoints.choices(system)],
+            self.choice = gr.Radio([(choice.label, choice.name) for choice in systems.choices(system)],
                                    value="tiny", label="Checkpoint", elem_id=f"{tab}checkpoint")
             self.about = gr.HTML(elem_id=f"{tab}about-checkpoint")
             self.also = gr.Checkbox(False, label=more, visible=False, elem_id=f"{tab}with-more")
@@ -51,13 +52,13 @@ class Network:
 
     def choose(self, name: str) -> Any:
         """The choice called so."""
-        return checkpoints.choose(self.system, name)
+        return systems.choose(self.system, name)
 
     def look(self, name: str, active: str) -> Change:
         """What a checkpoint is; it is used from now on if it is here, or else can be fetched."""
         choice = self.choose(name)
         shown = self.described(choice)
-        if not checkpoints.facts(choice).ready:
+        if not choices.facts(choice).ready:
             return shown | {self.notice: widgets.remark(
                 f"{choice.label}: not on this machine yet. Faces are still drawn by: "
                 f"{self.choose(active).label}.")}
@@ -65,8 +66,8 @@ class Network:
 
     def described(self, choice: Any) -> Change:
         """Size, licences and terms; what there is to fetch and to agree to."""
-        drawing = checkpoints.facts(choice)
-        second = checkpoints.facts(choice, steering=True) if self.more else drawing
+        drawing = choices.facts(choice)
+        second = choices.facts(choice, extra=True) if self.more else drawing
         terms = tuple(dict.fromkeys((*drawing.agreements, *second.agreements)))
         return {self.choice: gr.update(interactive=True), self.about: about(drawing, second, self.more, terms),
                 self.fetch: gr.update(visible=not (drawing.ready and second.ready)),
@@ -85,7 +86,7 @@ class Network:
                self.halt: gr.update(visible=True), self.notice: ""}
         try:
             for second in ((False, True) if also else (False,)):
-                for share, text in checkpoints.fetch(choice, agree, second):
+                for share, text in choices.fetch(choice, agree, second):
                     yield {self.about: widgets.progress(round(1000 * share), 1000, text)}
         except FacetError as error:
             yield self.described(choice) | {self.notice: widgets.sentence(error)}

@@ -8,11 +8,11 @@ import gradio as gr
 import numpy as np
 import pandas
 
-from core import pipelines
+from core import systems
 from core.errors import FacetError
-from core.pipelines.checkpoints import Choice
-from core.pipelines.numbers import MOST
-from core.pipelines.results import MAX_SIGMA, Result, Source, Steered
+from core.systems.vectors.choices import Choice
+from core.systems.vectors.numbers import MOST
+from core.systems.vectors.results import MAX_SIGMA, Result, Source, Steered
 from spaces import vectors_api, widgets
 from spaces.line import LINE, Waiting, who
 from spaces.network import Network
@@ -169,7 +169,7 @@ class Tab:
                  self.status: widgets.progress(1, 1, words)}
         if result is None:
             return ready
-        system, walked = pipelines.load("vectors"), "move" in result.settings[0]
+        system, walked = systems.load("vectors"), "move" in result.settings[0]
         return {**ready, **self.look_at(result, 0), self.zip: gr.update(value=system.zip(result), interactive=True),
                 self.all: gr.update(value=system.npy(result.vectors), interactive=True),
                 self.row: gr.update(value=system.strip_of(result), interactive=True),
@@ -196,7 +196,7 @@ class Tab:
 
     def look_at(self, result: Result, at: int) -> Change:
         """One face: its numbers as a strip, its settings, its files."""
-        system, vector = pipelines.load("vectors"), result.vectors[at]
+        system, vector = systems.load("vectors"), result.vectors[at]
         return {self.at: at, self.detail: gr.update(visible=True), self.strip: system.strip(vector),
                 self.facts: told_of(result.settings[at], at), self.png: result.images[at],
                 self.one: system.npy(vector[None])}

@@ -6,13 +6,13 @@ from typing import Any
 
 import gradio as gr
 
-from core import pipelines
+from core import systems
+from core.engine.checks import whole
 from core.errors import VectorError
-from core.pipelines.checkpoints import choose
-from core.pipelines.checks import whole
-from core.pipelines.numbers import MOST
-from core.pipelines.results import BULKY, Result, Source, Steered
-from core.pipelines.vectors import UNLIKE
+from core.systems import choose
+from core.systems.vectors.numbers import MOST
+from core.systems.vectors.pipeline import UNLIKE
+from core.systems.vectors.results import BULKY, Result, Source, Steered
 from spaces import GPU, widgets
 from spaces.line import LINE
 from spaces.vectors_moves import EXPECTED, far
@@ -92,7 +92,7 @@ def people(count: float = 8, seed: float = -1, threshold: float = UNLIKE) -> Ite
     that any two stay below, -1 to 1.
     Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything.
     """
-    yield from answers(pipelines.load("vectors").people(seed, count, threshold))
+    yield from answers(systems.load("vectors").people(seed, count, threshold))
 
 
 @GPU
@@ -102,7 +102,7 @@ def variations(vector: str, sigma: float = 0.5, count: float = 8, seed: float = 
     vector: a .npy file of 512 numbers. sigma: how different, 0 to 1.5. count: 1 to 64. seed: as for people.
     Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything.
     """
-    yield from answers(pipelines.load("vectors").variations(one(vector), sigma, count, seed))
+    yield from answers(systems.load("vectors").variations(one(vector), sigma, count, seed))
 
 
 @GPU
@@ -111,7 +111,7 @@ def picture(vector: str) -> Iterator[Answer]:
 
     Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything.
     """
-    system = pipelines.load("vectors")
+    system = systems.load("vectors")
     yield from answers(system.several(system.vector(vector), 0.0, 0))
 
 
@@ -122,7 +122,7 @@ def drawn(person: float = 0, sigma: float = 0.5, count: float = 8, seed: float =
     person: number of the person, 0 to 99,999. sigma, count, seed: as for variations.
     Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything.
     """
-    system = pipelines.load("vectors")
+    system = systems.load("vectors")
     yield from answers(system.variations(system.person(person), sigma, count, seed))
 
 
@@ -133,7 +133,7 @@ def from_photo(photo: str, face: float = 0, sigma: float = 0.5, count: float = 8
     photo: a picture file. face: which of the faces found, 0 is the largest. sigma, count, seed: as for variations.
     Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything.
     """
-    yield from answers(pipelines.load("vectors").from_photo(photo, face, sigma, count, seed))
+    yield from answers(systems.load("vectors").from_photo(photo, face, sigma, count, seed))
 
 
 @GPU
@@ -145,7 +145,7 @@ def from_crop(photo: str, x: float = 0.5, y: float = 0.5, size: float = 0.5, sig
     of the shorter side. sigma, count, seed: as for variations.
     Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything.
     """
-    system = pipelines.load("vectors")
+    system = systems.load("vectors")
     yield from answers(system.variations(system.cropped(photo, x, y, size), sigma, count, seed))
 
 
@@ -156,7 +156,7 @@ def walk(start: str, end: str, steps: float = 8) -> Iterator[tuple]:
     start, end: .npy files of 512 numbers each. steps: how many pictures, 2 to 64.
     Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything and a GIF.
     """
-    system = pipelines.load("vectors")
+    system = systems.load("vectors")
     for result in in_turn(system.walk(one(start), one(end), steps)):
         done = len(result.images) == result.total
         yield *answer(result, done), system.film(result) if done else None
@@ -170,7 +170,7 @@ def edit(vector: str, offsets: str = "7: 2.0", steps: float = 8) -> Iterator[Ans
     steps: how many pictures, 2 to 64; the first is the face as it is, the last has the whole offsets.
     Returns pictures, what made each, their vectors (.npy) and, with the last, a ZIP of everything.
     """
-    system = pipelines.load("vectors")
+    system = systems.load("vectors")
     yield from answers(system.edited(one(vector), system.offsets(offsets), steps))
 
 
@@ -184,7 +184,7 @@ def turn(vector: str, yaw: float = 30, quality: float = 0, limit: float = 40, si
     cosine to the source. Returns pictures as far as they are, what made each with yaw, quality and what is missed,
     their vectors (.npy) and, with the last, a ZIP of everything.
     """
-    system = pipelines.load("vectors")
+    system = systems.load("vectors")
     yield from steps_of(system.steer(several(vector, count), yaw, quality or None, limit, seed, sigma, similarity))
 
 
@@ -196,14 +196,14 @@ def clear_up(vector: str, quality: float = 0.7, limit: float = 40, sigma: float 
     vector: a .npy file of 512 numbers. quality: at least this, 0 to 1. limit, sigma, count, seed, similarity: as for
     turn. Returns what turn returns.
     """
-    system = pipelines.load("vectors")
+    system = systems.load("vectors")
     yield from steps_of(system.steer(several(vector, count), None, quality, limit, seed, sigma, similarity))
 
 
 @GPU
 def faces_in_photo(photo: str) -> tuple[list[tuple[str, str]], list[dict[str, Any]], str]:
     """The faces in a photo, largest first: the crops that are used, their names and their vectors (.npy)."""
-    system = pipelines.load("vectors")
+    system = systems.load("vectors")
     found = system.faces_in(photo)
     return ([(face.picture, face.label) for face in found],
             [{"face": number, "label": face.label} for number, face in enumerate(found)], system.npy_of(found))
@@ -211,24 +211,24 @@ def faces_in_photo(photo: str) -> tuple[list[tuple[str, str]], list[dict[str, An
 
 def strip(vector: str) -> str:
     """A vector (.npy, 512 numbers) as a strip of 16 × 32 coloured cells: a PNG."""
-    return pipelines.load("vectors").strip(one(vector).vector)
+    return systems.load("vectors").strip(one(vector).vector)
 
 
 def settings_of(picture: str) -> dict[str, Any]:
     """What a PNG made here remembers: source, sigma, count, seed, vector; {} for any other file."""
-    kept = pipelines.load("vectors").settings_of(picture)
+    kept = systems.load("vectors").settings_of(picture)
     return {} if kept is None else {"source": kept.source.kind, "person": kept.source.person, "sigma": kept.sigma,
                                     "count": kept.count, "seed": kept.seed, "vector": kept.source.vector.tolist()}
 
 
 def about() -> dict[str, str]:
     """What computes here: checkpoints and their hashes, attention kernel, device, versions."""
-    return pipelines.load("vectors").about
+    return systems.load("vectors").about
 
 
 def one(path: str) -> Source:
     """The one vector of a file."""
-    found = pipelines.load("vectors").vector(path)
+    found = systems.load("vectors").vector(path)
     if len(found) > 1:
         raise VectorError(f"This file holds {len(found)} faces, and one is varied at a time.",
                           "Save one row, or ask for their pictures with /picture.")
@@ -261,7 +261,7 @@ def steps_of(results: Iterator[Steered]) -> Iterator[Answer]:
 
 def answer(result: Result, done: bool) -> Answer:
     """One result as the API gives it."""
-    system = pipelines.load("vectors")
+    system = systems.load("vectors")
     facts = [{key: value for key, value in kept.items() if key not in BULKY} for kept in result.settings]
     names = [f"seed {kept['seed']}, similarity {kept['similarity']:.3f}" for kept in facts]
     return (list(zip(result.images, names, strict=True)), facts, system.npy(result.vectors),

@@ -6,11 +6,11 @@ from typing import Any
 
 import gradio as gr
 
-from core import pipelines
-from core.pipelines.checkpoints import choose
-from core.pipelines.results import Result, Source, Steered
-from core.pipelines.steering import MAX_YAW
-from core.pipelines.vectors import UNLIKE
+from core import systems
+from core.systems import choose
+from core.systems.vectors.pipeline import UNLIKE
+from core.systems.vectors.results import Result, Source, Steered
+from core.systems.vectors.steering import MAX_YAW
 from spaces import GPU, widgets
 from spaces.line import step_time
 from spaces.vectors_sources import Chosen
@@ -46,7 +46,7 @@ class Wish:
 @GPU
 def make(wish: Wish) -> Iterator[Result]:
     """The pictures, a few more each time, or each a little better."""
-    system = pipelines.load("vectors", wish.checkpoint)
+    system = systems.load("vectors", wish.checkpoint)
     if wish.action == "vary" and wish.kind == "people":
         yield from system.people(wish.seed, wish.count, wish.threshold)
     elif wish.action == "vary":
@@ -100,7 +100,7 @@ def wished(kind: str, count: int, sigma: float, seed: int | None, chosen: Chosen
     """What the widgets say, as one wish. Raises SettingsError for offsets that can't be read, and when there is no face
     yet to begin with.
     """
-    changed = pipelines.load("vectors").offsets(offsets) if action == "edit" else {}
+    changed = systems.load("vectors").offsets(offsets) if action == "edit" else {}
     return Wish(kind, action, max(count, FEWEST.get(action, 1)), sigma, seed, chosen.sources(kind), other, changed,
                 yaw if turn_on else None, quality if clear_on else None, limit, similarity, threshold,
                 chosen.checkpoint)
@@ -171,7 +171,7 @@ class Moves:
         """The offsets with that of the clicked cell set; outside of editing nothing changes."""
         if action != "edit":
             return {}
-        return {self.offsets: pipelines.load("vectors").with_offset(offsets, event.index[0], event.index[1], by)}
+        return {self.offsets: systems.load("vectors").with_offset(offsets, event.index[0], event.index[1], by)}
 
     @staticmethod
     def towards(other: Source | None) -> str:

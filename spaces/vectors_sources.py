@@ -7,9 +7,9 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from core import pipelines
+from core import systems
 from core.errors import FacetError, PhotoError, PictureError, SettingsError
-from core.pipelines.vectors import Restored, Source
+from core.systems.vectors.pipeline import Restored, Source
 from spaces import GPU, widgets
 from spaces.widgets import Change, small_gallery, told, turned
 
@@ -37,7 +37,7 @@ class Chosen:
     @property
     def system(self) -> Any:
         """The pipeline of the checkpoint in use."""
-        return pipelines.load("vectors", self.checkpoint)
+        return systems.load("vectors", self.checkpoint)
 
     def sources(self, kind: str) -> tuple[Source, ...]:
         """The faces to draw from; none for `people`. Raises SettingsError while there is nothing chosen."""
@@ -58,19 +58,19 @@ class Chosen:
 def drawn_people(checkpoint: str, first: int, count: int) -> Iterator[Source]:
     """Drawn people and the vectors of their drawings, one after the other."""
     for number in range(first, first + count):
-        yield pipelines.load("vectors", checkpoint).person(number)
+        yield systems.load("vectors", checkpoint).person(number)
 
 
 @GPU
 def faces_in(checkpoint: str, photo: str) -> tuple[Source, ...]:
     """The faces in a photo and their vectors, largest first."""
-    return tuple(pipelines.load("vectors", checkpoint).faces_in(photo))
+    return tuple(systems.load("vectors", checkpoint).faces_in(photo))
 
 
 @GPU
 def cropped(checkpoint: str, photo: str, x: float, y: float, size: float) -> Source:
     """The face that was marked by hand and its vector."""
-    return pipelines.load("vectors", checkpoint).cropped(photo, x, y, size)
+    return systems.load("vectors", checkpoint).cropped(photo, x, y, size)
 
 
 class Sources:

@@ -14,18 +14,18 @@ from PIL import Image
 from safetensors.torch import save
 
 from core import faces_v3 as faces
-from core import hub, latent, pipelines
+from core import hub, latent, systems
+from core.engine.waiting import Line
 from core.faces_v3 import jit  # noqa: F401  compiled code stays in the cache of the run, wherever a test puts its own
 from core.hub import manifest
 from core.models import NETWORKS, autoencoder, safety, subject, text, unet
-from core.pipelines import aging, checkpoints, teaching
-from core.pipelines.waiting import Line
+from core.systems.aging import pipeline, teaching
 from core.training import dreambooth, dreambooth_ages
 
 REAL = manifest.CHECKPOINTS
 ROWS = {row.name: row for row in hub.rows()}        # of the real manifest
 READERS = ("embedder-tiny", "judge-tiny", "landmarks-tiny")
-TINY, SD = checkpoints.choices("aging")
+TINY, SD = systems.choices("aging")
 SMALL = {   # aging-tiny but for its widths
     "autoencoder": replace(autoencoder.PRESETS["tiny"], widths=(8, 8, 8, 8), groups=4),
     "unet": replace(unet.PRESETS["tiny"], widths=(16, 16, 32), text=32, heads=2, groups=4),
@@ -61,9 +61,9 @@ def checkout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty folder of checkpoints with the networks that read, as they ship; nothing loaded, nobody teaching."""
     monkeypatch.setattr(manifest, "CHECKPOINTS", folder)
     monkeypatch.setattr(hub, "_networks", {})
-    monkeypatch.setattr(pipelines, "_made", {})
+    monkeypatch.setattr(systems, "_made", {})
     monkeypatch.setattr(teaching, "LINE", Line())
-    monkeypatch.setattr(aging, "PATIENCE", float("inf"))        # a busy machine says no more than a quick one
+    monkeypatch.setattr(pipeline, "PATIENCE", float("inf"))        # a busy machine says no more than a quick one
     folder.mkdir(parents=True, exist_ok=True)
     for name in READERS:
         shutil.copy(REAL / ROWS[name].file, folder)
@@ -167,9 +167,9 @@ def pixels(path: str) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory) -> aging.Aging:
+def system(tmp_path_factory) -> pipeline.Aging:
     """The pipeline, of small random networks."""
     with pytest.MonkeyPatch.context() as patch:
         checkout(tmp_path_factory.mktemp("aging") / "checkpoints", patch)
         with_tiny(patch)
-        yield pipelines.load("aging")
+        yield systems.load("aging")

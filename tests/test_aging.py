@@ -14,12 +14,13 @@ import torch
 from aging_toys import drawn, pixels, saved
 from PIL import Image
 
-from core import hub, images, latent, pipelines, subjects, words
+from core import hub, images, latent, subjects, systems, words
+from core.engine import choices
+from core.engine.readers import likeness
+from core.engine.result import last
 from core.errors import CheckpointError, SettingsError
-from core.pipelines import aging_words, checkpoints, prompts
-from core.pipelines.aging import Aging, Wish, fingerprint, subject_file
-from core.pipelines.aging_reading import likeness
-from core.pipelines.results import last
+from core.systems.aging import prompts, wording
+from core.systems.aging.pipeline import Aging, Wish, fingerprint, subject_file
 
 system = aging_toys.system      # the fixture
 OLD = Wish("photo of a person as old", seed=3, steps=3)
@@ -38,7 +39,7 @@ def person(system: Aging, token: str = "wzx", base: str = "tiny", scale: float =
     key = key.removesuffix(".weight")
     weights = {f"{key}.lora_A.weight": torch.randn(2, weight.shape[1]),
                f"{key}.lora_B.weight": scale * torch.randn(len(weight), 2)}
-    return subjects.Subject("Ann", token, base, checkpoints.sha256("aging-unet-tiny"), weights, torch.randn(32),
+    return subjects.Subject("Ann", token, base, choices.sha256("aging-unet-tiny"), weights, torch.randn(32),
                             torch.randn(5, 512), np.asarray(drawn(4)))
 
 
@@ -88,14 +89,14 @@ def test_whole_floats_are_whole_and_a_seed_is_settled():
     ("photo of a person as young adult", None, "photo of a person as youngadults", "“young adult” was read"),
 ])
 def test_prompts_are_put_into_words_that_are_known_and_the_others_named(prompt, token, wanted, said):
-    drawn_as, notes = aging_words.worded(prompt, token, small=True)
+    drawn_as, notes = wording.worded(prompt, token, small=True)
     assert drawn_as == wanted and said in " ".join(notes) and bool(said) == bool(notes)
     assert words.unknown(drawn_as) == []
 
 
 def test_large_networks_keep_their_words():
-    assert aging_words.worded("a dog as old", "wzx", small=False)[0] == "photo of a wzx person, a dog as old"
-    assert aging_words.worded("a dog, 60 years", None, small=False) == ("a dog, 60 years", ())
+    assert wording.worded("a dog as old", "wzx", small=False)[0] == "photo of a wzx person, a dog as old"
+    assert wording.worded("a dog, 60 years", None, small=False) == ("a dog, 60 years", ())
 
 
 # ------------------------------------------------------------------------------------------------------------ draw
@@ -187,7 +188,7 @@ def test_the_strip_that_everybody_sees_first_is_drawn_once(system, ann, monkeypa
     others = (replace(system.opening(), seed=2), replace(system.opening(), prompt="photo of a wzx person, bald"))
     assert all(last(system.strip(other)).images != first for other in others)
     os.utime(Path(first[0]).parent, (0, 0))
-    pipelines.tidy()
+    systems.tidy()
     anew = last(system.strip(system.opening())).images
     assert anew != first and apart(anew[-1], last(system.strip(system.opening())).images[-1]) == 0
 

@@ -14,14 +14,16 @@ import torch
 from aging_toys import ROWS, SD, TINY, kohya, toy
 from PIL import Image
 
-from core import hub, latent, photos, pipelines, subjects
+from core import hub, latent, photos, subjects, systems
+from core.engine import choices
+from core.engine.cache import LRUCache
+from core.engine.result import last
 from core.errors import CheckpointError, SettingsError
 from core.kernels import attention as kernels
 from core.models.unet import NOISE
-from core.pipelines import checkpoints, teaching
-from core.pipelines.aging import PAPER, QUICK, Aging, Wish, precision
-from core.pipelines.quick import Remembered, with_lora
-from core.pipelines.results import last
+from core.systems.aging import teaching
+from core.systems.aging.lora import with_lora
+from core.systems.aging.pipeline import PAPER, QUICK, Aging, Wish, precision
 from core.training import dreambooth
 
 the_server, server, place = hub_place.the_server, hub_place.server, hub_place.place     # the fixtures
@@ -41,8 +43,8 @@ def published(place, server, monkeypatch):
 def system(published) -> Aging:
     """The pipeline with all of it fetched."""
     for quick in (False, True):
-        last(checkpoints.fetch(SD, agree=True, steering=quick))
-    return pipelines.load("aging", "sd14")
+        last(choices.fetch(SD, agree=True, extra=quick))
+    return systems.load("aging", "sd14")
 
 
 def pixels(path: str) -> np.ndarray:
@@ -59,21 +61,21 @@ def test_both_choices_name_the_same_networks_as_latent_does():
     assert [ROWS[name].network for name in SD.files()] == [
         "autoencoder", "unet", "text", None, None, "safety", "iresnet", "judge"]
     assert {row.name for row in ROWS.values() if row.repo == "CompVis/stable-diffusion-v1-4"} <= set(SD.files())
-    assert ROWS[SD.quick].repo == "latent-consistency/lcm-lora-sdv1-5" and SD.files(steering=True) == (SD.quick,)
+    assert ROWS[SD.quick].repo == "latent-consistency/lcm-lora-sdv1-5" and SD.files(extra=True) == (SD.quick,)
 
 
 def test_size_licence_and_restrictions_are_said_before_anything_is_fetched(published):
-    found = checkpoints.facts(SD)
+    found = choices.facts(SD)
     assert set(found.missing) == {name for name in SD.files() if ROWS[name].repo}
     assert found.size == "about 5.5 GB" and "CreativeML OpenRAIL-M" in found.licences
     terms, = found.agreements
     for said in ("break the law", "minors", "discriminate", "medical advice", "passes on these restrictions"):
         assert said in terms
-    assert "OpenRAIL" in checkpoints.facts(SD, steering=True).agreements[0].replace("Open RAIL++", "OpenRAIL")
+    assert "OpenRAIL" in choices.facts(SD, extra=True).agreements[0].replace("Open RAIL++", "OpenRAIL")
     with pytest.raises(CheckpointError, match="agrees to the terms"):
-        next(checkpoints.fetch(SD, agree=False))
+        next(choices.fetch(SD, agree=False))
     with pytest.raises(CheckpointError, match="sd14-unet") as error:
-        pipelines.load("aging", "sd14")
+        systems.load("aging", "sd14")
     assert "python -m core fetch" in error.value.next_step
 
 
@@ -96,7 +98,7 @@ def test_it_draws_shows_itself_under_way_and_says_how(system):
     assert (restored.checkpoint, restored.subject, restored.adapter) == ("sd14", "", "")
     kept = result.settings[0]
     assert (kept["checkpoint"], kept["precision"], kept["kernel"]) == ("sd14-unet", "float32", "torch")
-    assert kept["sha256"] == checkpoints.sha256("sd14-unet") and len(kept["sha256"]) == 64
+    assert kept["sha256"] == choices.sha256("sd14-unet") and len(kept["sha256"]) == 64
 
 
 def test_a_seed_is_the_same_alone_and_in_company(system):
@@ -246,14 +248,14 @@ def test_lcm_draws_in_four_steps_with_its_lora(system):
 
 
 def test_lcm_without_its_lora_says_how_to_get_it(published):
-    last(checkpoints.fetch(SD, agree=True))
+    last(choices.fetch(SD, agree=True))
     with pytest.raises(CheckpointError, match="draw in four steps before lcm-lora-sd15 is on this machine") as error:
-        pipelines.load("aging", "sd14").draw(replace(OLD, **QUICK))
+        systems.load("aging", "sd14").draw(replace(OLD, **QUICK))
     assert "python -m core fetch lcm-lora-sd15" in error.value.next_step
 
 
 def test_the_last_few_are_remembered():
-    made, memory = [], Remembered(2)
+    made, memory = [], LRUCache(2)
     for key in (1, 2, 1, 3, 1, 2):
         assert memory.get(key, lambda key=key: made.append(key) or -key) == -key
     assert made == [1, 2, 3, 2]

@@ -7,11 +7,11 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from core import pipelines
+from core import systems
 from core.errors import CheckpointError, SettingsError
-from core.pipelines import prompts
-from core.pipelines.aging_results import Aged, Checked, Dropped, Restored, Taught, Wish
-from core.pipelines.teaching import UNSEEN
+from core.systems.aging import prompts
+from core.systems.aging.results import Aged, Checked, Dropped, Restored, Taught, Wish
+from core.systems.aging.teaching import UNSEEN
 from spaces import aging, aging_people, aging_restore, aging_teach, charts, line
 from spaces.aging_people import Own
 from spaces.aging_wish import ALL, NAMES, Asking
@@ -28,7 +28,7 @@ def shipped(monkeypatch):
     system = SimpleNamespace(subjects=(subject("One"), subject("Two")), forgotten=[],
                              adapter=lambda somebody: f"{somebody.name}.safetensors")
     system.forget = system.forgotten.append
-    monkeypatch.setattr(pipelines, "load", lambda name, checkpoint=None: system)
+    monkeypatch.setattr(systems, "load", lambda name, checkpoint=None: system)
     return system
 
 
@@ -226,7 +226,7 @@ def test_networks_that_are_missing_are_said_on_the_page(monkeypatch):
 
     with gr.Blocks():
         tab = aging.Tab()
-    monkeypatch.setattr(pipelines, "load", missing)
+    monkeypatch.setattr(systems, "load", missing)
     assert "aging-unet-tiny is missing." in tab.open(None, (), 0, "tiny")[tab.notice]
     asked = ("old", "photo of a wzx person as old", "", 20, "dpm", 5.0, 0.0, 1, 1, 0.0)
     drawn = list(tab.draw((), 0, "tiny", *asked, "turn", request=None))

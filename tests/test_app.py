@@ -14,10 +14,10 @@ import pytest
 from app_server import PATIENCE, serving
 
 import app
-from core import pipelines
+from core import systems
+from core.engine import choices, files
 from core.errors import CheckpointError
-from core.pipelines import checkpoints, files
-from core.pipelines.vectors import OPENING
+from core.systems.vectors.pipeline import OPENING
 from spaces import vectors, widgets
 
 
@@ -45,7 +45,7 @@ def test_the_help_says_what_they_are(capsys):
 
 
 def test_a_tab_is_named_after_its_system(page):
-    assert {name.lower() for name in app.TABS} == set(pipelines.SYSTEMS)
+    assert {name.lower() for name in app.TABS} == set(systems.SYSTEMS)
     assert {block.label for block in page.blocks.values() if type(block).__name__ == "Tab"} == set(app.TABS)
 
 
@@ -109,7 +109,7 @@ def test_a_network_that_is_missing_is_said_on_the_page(monkeypatch, capsys):
     def missing(system: str, checkpoint: str | None = None):
         raise CheckpointError("vectors-tiny is missing.", "Bring it back.")
 
-    monkeypatch.setattr(pipelines, "load", missing)
+    monkeypatch.setattr(systems, "load", missing)
     with vectors.gr.Blocks():
         tab = vectors.Tab()
         assert "vectors-tiny is missing." in tab.describe(vectors.Chosen())[tab.footer]
@@ -137,7 +137,7 @@ def test_what_was_looked_at_leaves_with_its_drawing():
 
 
 def test_a_checkpoint_is_not_changed_while_one_is_fetched(monkeypatch):
-    monkeypatch.setattr(checkpoints, "fetch", lambda *asked: iter([(0.5, "half"), (1.0, "all")]))
+    monkeypatch.setattr(choices, "fetch", lambda *asked: iter([(0.5, "half"), (1.0, "all")]))
     with vectors.gr.Blocks():
         network = vectors.Tab().network
         network.uses = lambda choice: {}
@@ -159,13 +159,13 @@ def test_same_again_and_surprise_me():
 
 
 def test_a_device_that_is_not_there_is_said(monkeypatch):
-    monkeypatch.setattr(pipelines, "_device", "cuda:99")
+    monkeypatch.setattr(systems, "_device", "cuda:99")
     with pytest.raises(Exception, match="no device called 'cuda:99'"):
-        pipelines.make("vectors")
+        systems.make("vectors")
 
 
 def test_the_page_answers_before_the_networks_are_loaded():
-    never = "import threading; from core import pipelines; pipelines.load = lambda *asked: threading.Event().wait()"
+    never = "import threading; from core import systems; systems.load = lambda *asked: threading.Event().wait()"
     with serving("--offline", "--device", "cpu", first=never) as url, \
             urllib.request.urlopen(f"{url}/config") as answer:
         assert answer.status == 200

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from core.errors import SettingsError, VectorError
 from core.models.sixdrepnet import SixDRepNet, SixDRepNetConfig, euler_of, rotation_of
-from core.pipelines.attrop import (
+from core.systems.vectors.attrop import (
     Moments,
     Networks,
     Seen,

@@ -16,16 +16,18 @@ import torch
 from hub_place import ROOT, wait_for
 from huggingface_hub import constants
 
-from core import hub, images, models, pipelines
+from core import hub, images, models, systems
+from core.engine import choices as engine_choices
+from core.engine.choices import facts, fetch
+from core.engine.result import cosine, last
 from core.errors import CheckpointError, SettingsError
 from core.hub import manifest
 from core.models import iresnet, sixdrepnet, vec2face
-from core.pipelines import checkpoints
-from core.pipelines.attrop import feature_norm, head_yaw, judged
-from core.pipelines.checkpoints import choices, choose, facts, fetch
-from core.pipelines.results import cosine, last
-from core.pipelines.steering import readers, wanted
 from core.sampling import People
+from core.systems import choices, choose
+from core.systems.vectors import choices as vectors_choices
+from core.systems.vectors.attrop import feature_norm, head_yaw, judged
+from core.systems.vectors.steering import readers, wanted
 
 the_server, server, place = hub_place.the_server, hub_place.server, hub_place.place     # the fixtures
 
@@ -68,11 +70,11 @@ def published(place, server, monkeypatch):
     for network, (module, config) in TOYS.items():
         monkeypatch.setitem(module.PRESETS, "toy", config)
         assert models.NETWORKS[network].presets["toy"] is config
-    for seed, name in enumerate(BASE.files() + BASE.files(steering=True)):
+    for seed, name in enumerate(BASE.files() + BASE.files(extra=True)):
         row = ROWS[name]
         digest = server.put(row.repo, row.file, stand_in(row, seed), large=True)
         manifest.put(replace(row, preset=row.network and "toy", sha256=row.sha256 and digest), manifest.CHECKPOINTS)
-    monkeypatch.setattr(pipelines, "_made", {})
+    monkeypatch.setattr(systems, "_made", {})
     yield server
     server.fault = None
     wait_for(nobody_fetches)                            # while the Hub is still the test's own
@@ -86,14 +88,14 @@ def nobody_fetches() -> bool:
 def system(published):
     """The pipeline with the stand-ins; what reads yaw and quality is not fetched yet."""
     last(fetch(BASE, agree=True))
-    return pipelines.load("vectors", "base")
+    return systems.load("vectors", "base")
 
 
 # ------------------------------------------------------------------------------------------------------- the choices
 
 def test_the_first_choice_ships_and_the_published_one_does_not():
     for choice, origin in ((TINY, "shipped"), (BASE, "hub")):
-        for name in choice.files() + choice.files(steering=True):
+        for name in choice.files() + choice.files(extra=True):
             assert ROWS[name].origin == origin
 
 
@@ -107,13 +109,13 @@ def test_a_choice_names_networks_of_the_right_kind(choice):
 
 def test_none_is_the_one_that_ships():
     assert choose("vectors") is choose("vectors", "tiny") is TINY
-    assert pipelines.load("vectors") is pipelines.load("vectors", "tiny")
-    assert pipelines.load("vectors").choice is TINY
+    assert systems.load("vectors") is systems.load("vectors", "tiny")
+    assert systems.load("vectors").choice is TINY
 
 
 @pytest.mark.parametrize("name", ["huge", "", 7, "x" * 999])
 def test_an_unknown_choice_lists_the_known(name):
-    for made in (choose, pipelines.load, pipelines.make):
+    for made in (choose, systems.load, systems.make):
         with pytest.raises(SettingsError, match="Choose from: tiny, base") as error:
             made("vectors", name)
         assert len(error.value.message) < 100
@@ -134,17 +136,17 @@ def test_another_choice_does_not_wait(published, monkeypatch):
             go.wait(60)
         return name
 
-    monkeypatch.setattr(pipelines, "make", make)
-    slow = threading.Thread(target=pipelines.load, args=("vectors", "base"))
+    monkeypatch.setattr(systems, "make", make)
+    slow = threading.Thread(target=systems.load, args=("vectors", "base"))
     slow.start()
     try:
         assert begun.wait(60)
-        assert pipelines.load("vectors") == "tiny"
-        assert set(pipelines._made.values()) == {"tiny"}
+        assert systems.load("vectors") == "tiny"
+        assert set(systems._made.values()) == {"tiny"}
     finally:
         go.set()
         slow.join(60)
-    assert set(pipelines._made.values()) == {"tiny", "base"}
+    assert set(systems._made.values()) == {"tiny", "base"}
 
 
 # --------------------------------------------------------------------------------------------------------- the facts
@@ -156,14 +158,14 @@ def test_what_is_said_of_the_one_that_ships():
     assert found.bytes == sum(ROWS[name].bytes for name in found.names)
     assert found.size == f"{found.bytes / 1e6:.1f} MB"
     assert (found.licences, found.agreements) == (("Apache-2.0",), ())
-    assert facts(TINY, steering=True).names == ("judge-tiny",)
+    assert facts(TINY, extra=True).names == ("judge-tiny",)
 
 
 def test_what_is_said_of_the_published_one(tmp_path, monkeypatch):
     """From the real manifest, on a machine that has fetched nothing."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("FACET_CACHE", str(tmp_path))
-    draws, steers = facts(BASE), facts(BASE, steering=True)
+    draws, steers = facts(BASE), facts(BASE, extra=True)
     assert draws.missing == draws.names == ("vec2face-base", "arcface-r100", "vec2face-people")
     assert steers.missing == steers.names == ("6drepnet", "magface-r100")
     assert not draws.ready and not steers.ready
@@ -185,18 +187,18 @@ def test_facts_follow_what_was_fetched(published):
     found = facts(BASE)
     assert found.ready and found.agreements == ()
     assert found.bytes == sum(hub.place(hub.row(name)).stat().st_size for name in found.names)
-    assert not facts(BASE, steering=True).ready
+    assert not facts(BASE, extra=True).ready
 
 
 # ---------------------------------------------------------------------------------------------- nothing comes silently
 
 def test_a_choice_that_is_not_here_says_how_to_get_it(published):
-    for made in (pipelines.load, pipelines.make):
+    for made in (systems.load, systems.make):
         with pytest.raises(CheckpointError, match="vec2face-base, arcface-r100, vec2face-people are") as error:
             made("vectors", "base")
         assert "python -m core fetch vec2face-base arcface-r100 vec2face-people" in error.value.next_step
     with pytest.raises(CheckpointError):
-        checkpoints.people(BASE)
+        vectors_choices.people(BASE)
     assert published.log == []
 
 
@@ -204,7 +206,7 @@ def test_a_shipped_file_that_is_missing_is_brought_back_by_git(place):
     for name in TINY.files():
         manifest.put(ROWS[name], manifest.CHECKPOINTS)
     with pytest.raises(CheckpointError, match="is missing") as error:
-        pipelines.make("vectors")
+        systems.make("vectors")
     assert "git restore" in error.value.next_step
 
 
@@ -212,7 +214,7 @@ def test_a_shipped_file_that_is_missing_is_brought_back_by_git(place):
 def test_nothing_is_fetched_without_agreement(published, steering, name):
     """Not even the files that are free: it is refused before anything is asked for."""
     with pytest.raises(CheckpointError, match=f"{name}: .*non-commercial") as error:
-        fetch(BASE, steering=steering)
+        fetch(BASE, extra=steering)
     assert f"python -m core fetch {name} --yes-i-agree" in error.value.next_step
     assert published.log == []
 
@@ -245,7 +247,7 @@ def test_steering_needs_its_readers(system, published):
 @pytest.mark.parametrize("steering", [False, True])
 def test_fetching_brings_these_files_and_no_others(published, steering, monkeypatch):
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 65536)
-    news = list(fetch(BASE, agree=True, steering=steering))
+    news = list(fetch(BASE, agree=True, extra=steering))
     fractions = [fraction for fraction, _ in news]
     assert fractions == sorted(fractions) and fractions[0] == 0 and fractions[-1] == 1
     text = " ".join(said for _, said in news)
@@ -273,7 +275,7 @@ def test_offline_is_said(published, monkeypatch):
 
 
 def test_a_fetch_that_stalls_can_be_stopped(published, monkeypatch):
-    monkeypatch.setattr(checkpoints, "PULSE", 0.05)
+    monkeypatch.setattr(engine_choices, "PULSE", 0.05)
     published.fault = "stall"
     news = fetch(BASE, agree=True)
     heard = [next(news) for _ in range(6)]
@@ -302,7 +304,7 @@ def test_a_bar_never_goes_back():
         for fraction in (0.1, 0.6, 0.2, 1.0):
             tell(fraction, str(fraction))
 
-    assert list(checkpoints._told(work)) == [(0.1, "0.1"), (0.6, "0.6"), (0.6, "0.2"), (1.0, "1.0")]
+    assert list(engine_choices._told(work)) == [(0.1, "0.1"), (0.6, "0.6"), (0.6, "0.2"), (1.0, "1.0")]
 
 
 def test_any_error_comes_out_of_the_thread():
@@ -310,7 +312,7 @@ def test_any_error_comes_out_of_the_thread():
         tell(0.5, "half")
         raise KeyError("weights")
 
-    news = checkpoints._told(work)
+    news = engine_choices._told(work)
     assert next(news) == (0.5, "half")
     with pytest.raises(KeyError, match="weights"):
         next(news)
@@ -320,7 +322,7 @@ def test_any_error_comes_out_of_the_thread():
 
 def test_the_published_networks_draw(system):
     assert system.generator is hub.load("vec2face-base") and system.embedder is hub.load("arcface-r100")
-    assert pipelines.load("vectors", "base") is system
+    assert systems.load("vectors", "base") is system
     vector = features()[1]
     result = last(system.variations(*system.vector(vector), sigma=0.5, count=2, seed=5))
     for path, alike in zip(result.images, result.similarity, strict=True):
@@ -343,7 +345,7 @@ def test_people_come_from_the_published_features(system):
 
 
 def test_the_published_readers_steer(system, monkeypatch):
-    last(fetch(BASE, agree=True, steering=True))
+    last(fetch(BASE, agree=True, extra=True))
     asked, load = [], hub.load
     monkeypatch.setattr(hub, "load", lambda name, *rest: asked.append(name) or load(name, *rest))
     result = last(system.steer(system.vector(features()[2]), yaw=30, quality=27, limit=1, similarity=-1))
@@ -358,7 +360,7 @@ def test_the_published_readers_steer(system, monkeypatch):
 
 
 def test_each_choice_reads_with_its_own_networks(published):
-    last(fetch(BASE, agree=True, steering=True))
+    last(fetch(BASE, agree=True, extra=True))
     pictures = torch.rand(2, 3, 112, 112) * 2 - 1
     yaw, quality = readers(BASE, "cpu")
     assert torch.equal(yaw(pictures), head_yaw(hub.load("6drepnet", "cpu"))(pictures))
@@ -415,7 +417,7 @@ def test_a_file_that_holds_no_people_is_refused(kind, tmp_path):
     path = tmp_path / "people.npy"
     path.write_bytes(BAD[kind]())
     with pytest.raises(CheckpointError, match=r"people\.npy does not hold the features of people") as error:
-        checkpoints.fitted(path, ROWS["vec2face-people"])
+        vectors_choices.fitted(path, ROWS["vec2face-people"])
     assert "\n" not in error.value.message
     assert error.value.next_step.endswith("python -m core fetch vec2face-people")
 
@@ -423,25 +425,25 @@ def test_a_file_that_holds_no_people_is_refused(kind, tmp_path):
 def test_an_archive_is_no_list_of_people(tmp_path):
     np.savez(tmp_path / "people.npz", features())
     with pytest.raises(CheckpointError):
-        checkpoints.fitted(tmp_path / "people.npz", ROWS["vec2face-people"])
+        vectors_choices.fitted(tmp_path / "people.npz", ROWS["vec2face-people"])
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float64])
 def test_other_precisions_are_taken(tmp_path, kind):
     (tmp_path / "people.npy").write_bytes(saved(features().astype(kind)))
-    people = checkpoints.fitted(tmp_path / "people.npy", ROWS["vec2face-people"])
+    people = vectors_choices.fitted(tmp_path / "people.npy", ROWS["vec2face-people"])
     assert people.mean.dtype == torch.float32
     assert np.allclose(people.mean, features().mean(0), atol=1e-2)
 
 
 def test_of_very_many_people_some_are_taken(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "FITTED", 10)
+    monkeypatch.setattr(vectors_choices, "FITTED", 10)
     (tmp_path / "people.npy").write_bytes(saved(features(25)))
-    people = checkpoints.fitted(tmp_path / "people.npy", ROWS["vec2face-people"])
+    people = vectors_choices.fitted(tmp_path / "people.npy", ROWS["vec2face-people"])
     assert torch.equal(people.mean, People.fit(torch.from_numpy(features(25)[::3])).mean)
 
 
 def test_importing_the_choices_is_cheap():
-    code = ("import sys, core.pipelines.checkpoints; "
+    code = ("import sys, core.engine.choices; "
             "print({'torch', 'numpy', 'PIL', 'safetensors', 'huggingface_hub', 'gradio'} & set(sys.modules))")
     assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).strip() == "set()"

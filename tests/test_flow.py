@@ -31,22 +31,23 @@ MAY = {
     "core.latent": {"core.models", "core.hub", "core.sampling", "core.words"},
     "core.subjects": {"core.models", "core.hub", "core.words"},
     "core.photos": {"core.hub", "core.images", "core.models", "core.alignment"},
-    "core.pipelines": {"core.models", "core.kernels", "core.hub", "core.images", "core.photos", "core.sampling",
-                       "core.metrics", "core.faces", "core.faces_v3", "core.words", "core.latent", "core.subjects",
-                       "core.training"},  # a visitor teaches a new person
+    "core.engine": {"core.models", "core.hub", "core.images", "core.photos", "core.sampling", "core.metrics"},
+    "core.systems": {"core.engine", "core.models", "core.kernels", "core.hub", "core.images", "core.photos",
+                     "core.sampling", "core.metrics", "core.faces", "core.faces_v3", "core.words", "core.latent",
+                     "core.subjects", "core.training"},  # a visitor teaches a new person
     "core.training": {"core.models", "core.kernels", "core.hub", "core.data", "core.metrics", "core.images",
                       "core.sampling", "core.faces", "core.faces_v3", "core.words", "core.latent", "core.subjects"},
-    "core.scoring": {"core.pipelines", "core.models", "core.hub", "core.data", "core.metrics", "core.images",
-                     "core.sampling", "core.faces", "core.faces_v3", "core.kernels", "core.words", "core.latent",
-                     "core.subjects", "core.training"},
+    "core.scoring": {"core.systems", "core.engine", "core.models", "core.hub", "core.data", "core.metrics",
+                     "core.images", "core.sampling", "core.faces", "core.faces_v3", "core.kernels", "core.words",
+                     "core.latent", "core.subjects", "core.training"},
     "core.bench": {"core.faces", "core.models", "core.hub", "core.sampling", "core.words", "core.latent",
                    "core.training"},
-    "core.commands": {"core.faces", "core.images", "core.hub", "core.pipelines", "core.training", "core.scoring",
-                      "core.kernels", "core.data", "core.sampling", "core.models", "core.photos", "core.bench",
-                      "core.words", "core.latent", "core.subjects"},
+    "core.commands": {"core.engine", "core.faces", "core.images", "core.hub", "core.systems", "core.training",
+                      "core.scoring", "core.kernels", "core.data", "core.sampling", "core.models", "core.photos",
+                      "core.bench", "core.words", "core.latent", "core.subjects"},
     "core.__main__": {"core.commands"},
-    "spaces": {"core.pipelines"},
-    "app": {"spaces", "core.pipelines"},
+    "spaces": {"core.systems", "core.engine"},
+    "app": {"spaces", "core.systems"},
 }
 # file: what its room may not import but it may, inside its functions only
 LATE = {
@@ -66,7 +67,8 @@ NEVER = {
     "core.kernels": {"PIL", "cv2", "pathlib", "json", "numba"} | HUB,
     "core.faces": {"PIL", "torch"} | HUB,
     "core.faces_v3": {"PIL", "torch"} | HUB,
-    "core.pipelines": {"cv2", "safetensors"},
+    "core.engine": {"cv2", "safetensors"},
+    "core.systems": {"cv2", "safetensors"},
     "core.sampling": {"PIL", "cv2"} | HUB,
 }
 
@@ -150,13 +152,13 @@ def test_the_page_opens_before_torch_does():
 
 
 def test_the_first_face_waits_for_nothing_it_does_not_need():
-    drawn = "from core import pipelines; next(pipelines.load('vectors').people(1, 1))"
+    drawn = "from core import systems; next(systems.load('vectors').people(1, 1))"
     needless = {"sympy", "diffusers", "transformers", "accelerate", "xformers", "pandas", "scipy", "skimage", "numba"}
     assert loaded_by("-c", drawn) & needless == set()       # torch's compiler and its distribution bring sympy
 
 
 def test_importing_core_imports_nothing():
-    assert loaded_by("-c", "import core, core.errors, core.pipelines") & ANY == set()
+    assert loaded_by("-c", "import core, core.errors, core.systems") & ANY == set()
 
 
 def test_the_help_is_quick():

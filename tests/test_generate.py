@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core import images, pipelines
+from core import images, systems
 from core.__main__ import main
 from core.commands.generate import parted, shared
+from core.engine import choices
+from core.engine.result import last
 from core.errors import SettingsError
-from core.pipelines import checkpoints, datasets, steering
-from core.pipelines.datasets import Plan, generate, image_seed
-from core.pipelines.vectors import last
+from core.systems.vectors import datasets, steering
+from core.systems.vectors.datasets import Plan, generate, image_seed
 
 PLAN = Plan(identities=5, images=3, seed=7, threshold=0.1, similarity=0.55)      # strict: some of everything happens
 
@@ -31,7 +32,7 @@ def small_batches():
 @pytest.fixture(scope="module")
 def system():
     """The pipeline, scribbling instead of drawing; what is scribbled depends on the batch, as rounding does."""
-    pipeline = pipelines.load("vectors")
+    pipeline = systems.load("vectors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "_pictures", scribbled)
         yield pipeline
@@ -131,7 +132,7 @@ def test_every_person_considered_is_in_the_table(whole, system):
 
 
 def test_the_tab_makes_the_same_picture(tmp_path):
-    system = pipelines.make("vectors")
+    system = systems.make("vectors")
     last(generate(system, tmp_path, Plan(1, 3, seed=7, similarity=-1)))
     row = rows(tmp_path / "images.csv")[1]
     kept = system.settings_of(tmp_path / row["file"])
@@ -149,9 +150,9 @@ def test_the_tab_makes_the_same_picture(tmp_path):
 
 
 def test_the_choice_that_draws_judges_its_pictures(system, tmp_path, monkeypatch):
-    monkeypatch.setattr(system, "choice", checkpoints.choose("vectors", "base"))
-    monkeypatch.setattr(checkpoints, "require_all", lambda names, cannot: None)
-    monkeypatch.setattr(checkpoints, "sha256", lambda name: f"hash of {name}")
+    monkeypatch.setattr(system, "choice", systems.choose("vectors", "base"))
+    monkeypatch.setattr(choices, "require_all", lambda names, cannot: None)
+    monkeypatch.setattr(choices, "sha256", lambda name: f"hash of {name}")
     monkeypatch.setattr(steering, "quality_reader", lambda choice, device: lambda images: 20 + images.mean((1, 2, 3)))
     with pytest.raises(SettingsError, match="quality"):
         next(generate(system, tmp_path, Plan(2, 2, quality=60.5 - 1e-9)))

@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from core import images
+from core.engine.result import last
 from core.errors import SettingsError, VectorError
-from core.pipelines import numbers
-from core.pipelines.results import Result, Source, last
-from core.pipelines.vectors import Vectors
+from core.systems.vectors import numbers
+from core.systems.vectors.pipeline import Vectors
+from core.systems.vectors.results import Result, Source
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from parity import Fixture, filled, keys
 from core.kernels.attention import forced
 from core.models import NETWORKS, build
 from core.models.sixdrepnet import euler_of, rotation_of
-from core.pipelines.attrop import Moments, Networks, Targets, adam, feature_norm, looked, losses, see, total
+from core.systems.vectors.attrop import Moments, Networks, Targets, adam, feature_norm, looked, losses, see, total
 
 LIBRARYS = {"autoencoder", "unet", "text", "safety"}  # other people's classes
 PUBLISHED = [(name, preset) for name, row in NETWORKS.items() if name not in LIBRARYS for preset in row.published]

@@ -1,9 +1,9 @@
-"""core/pipelines/prompts.py: the age and the person in a prompt, read and changed."""
+"""core/systems/aging/prompts.py: the age and the person in a prompt, read and changed."""
 
 import pytest
 
 from core import words
-from core.pipelines import prompts
+from core.systems.aging import prompts
 
 
 def test_the_ages_and_their_years_are_those_of_the_words():

@@ -13,15 +13,16 @@ from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner
 
 from core import faces_v3 as faces
-from core import images, latent, pipelines, subjects, words
+from core import images, latent, subjects, systems, words
 from core.commands import run, run_aging, teach
 from core.commands.train import train
+from core.engine import choices
 from core.errors import CheckpointError, SettingsError
 from core.models import build
-from core.pipelines import checkpoints, prompts
-from core.pipelines.aging import Aging
-from core.pipelines.aging_results import PAPER, Aged, Wish
-from core.pipelines.uploads import CROP
+from core.systems.aging import prompts
+from core.systems.aging.pipeline import Aging
+from core.systems.aging.results import PAPER, Aged, Wish
+from core.systems.aging.uploads import CROP
 from core.training import dreambooth
 from core.training.captioned import captioned
 
@@ -48,11 +49,11 @@ def system(tmp_path, monkeypatch) -> Aging:
 
     def make(name, checkpoint=None, folder=None, dtype="float32"):
         assert (name, dtype) == ("aging", "float32")
-        made._begin(checkpoints.choose("aging", checkpoint), toy(), folder)
+        made._begin(systems.choose("aging", checkpoint), toy(), folder)
         return made
 
-    monkeypatch.setattr(pipelines, "make", make)
-    monkeypatch.setattr(checkpoints, "sha256", lambda name: "0" * 64)
+    monkeypatch.setattr(systems, "make", make)
+    monkeypatch.setattr(choices, "sha256", lambda name: "0" * 64)
     return make("aging", folder=tmp_path / "first")
 
 
@@ -142,7 +143,7 @@ def test_people_are_counted_from_one():
 
 def test_the_papers_settings_and_what_overrules_them(monkeypatch, tmp_path):
     fake = Fake()
-    monkeypatch.setattr(pipelines, "make", lambda name, checkpoint, folder: fake)
+    monkeypatch.setattr(systems, "make", lambda name, checkpoint, folder: fake)
     command("--paper", "--out", tmp_path, "--seed", "1")
     command("--paper", "--out", tmp_path, "--seed", "1", "--steps", "30", "--count", "2", "--negative", "hat")
     first, second = (wish for _, wish in fake.asked)
@@ -202,8 +203,8 @@ def test_a_folder_becomes_an_adapter_and_the_adapter_pictures(few, album, tmp_pa
 
 
 def test_the_command_that_is_named_after_teaching_draws_with_the_same_base(few, album, tmp_path, monkeypatch, capsys):
-    make = pipelines.make
-    monkeypatch.setattr(pipelines, "make", lambda system, base, dtype, **more: make(system, "tiny", **more))
+    make = systems.make
+    monkeypatch.setattr(systems, "make", lambda system, base, dtype, **more: make(system, "tiny", **more))
     monkeypatch.setitem(dreambooth.PRESETS, "sd-lora", replace(dreambooth.PRESETS["tiny"], base="sd14"))
     for preset, wanted in (("tiny", ".safetensors --ages"), ("sd-lora", ".safetensors --checkpoint sd14 --ages")):
         teach.teach(album, preset=preset, out=tmp_path / preset)

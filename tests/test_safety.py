@@ -9,8 +9,8 @@ from PIL import Image
 from core import hub
 from core.errors import SettingsError
 from core.models import NETWORKS, build, safety
-from core.pipelines.aging_results import Wish
-from core.pipelines.safety import asked, central, refuse, unsafe
+from core.systems.aging.results import Wish
+from core.systems.aging.safety import asked, central, refuse, unsafe
 
 SEXUAL = ["a nude man", "NAKED", "nudes", "sexually explicit", "undressing", "breasts", "topless woman", "porn",
           "two people having sex", "erotic portrait", "wearing nothing", "without clothes", "without any clothes",

@@ -141,7 +141,7 @@ def test_vectors_are_scored_by_networks_that_never_steered(monkeypatch):
 
 def test_turning_counts_both_sides_by_what_the_other_judge_sees(monkeypatch):
     """Every second face is asked to the left; one that is 6° short is not there."""
-    from core.pipelines import steering
+    from core.systems.vectors import steering
 
     asked = []
 

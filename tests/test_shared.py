@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from core.pipelines.shared import Opening, Shared
+from core.engine.replay import Opening, Shared
 
 
 def test_each_item_is_computed_once_however_many_ask():

@@ -8,17 +8,18 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from core import images, pipelines
+from core import images, systems
 from core.commands.run import run
+from core.engine.result import last
 from core.errors import SettingsError
-from core.pipelines import numbers
-from core.pipelines.results import Source, last
+from core.systems.vectors import numbers
+from core.systems.vectors.results import Source
 from spaces import vectors_moves
 
 
 @pytest.fixture(scope="module")
 def system():
-    return pipelines.load("vectors")
+    return systems.load("vectors")
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ from aging_toys import drawn, photo, pixels, saved
 from PIL import Image
 
 from core import words
+from core.engine.result import last
+from core.engine.waiting import Line, in_words
 from core.errors import SettingsError
-from core.pipelines import teaching
-from core.pipelines.aging import Wish, fingerprint
-from core.pipelines.results import last
-from core.pipelines.teaching import free_token
-from core.pipelines.waiting import Line, in_words
+from core.systems.aging import teaching
+from core.systems.aging.pipeline import Wish, fingerprint
+from core.systems.aging.teaching import free_token
 
 system = aging_toys.system      # the fixture
 OLD = Wish("photo of a person as old", seed=3, steps=3)
@@ -106,7 +106,7 @@ def test_too_few_pictures_are_refused(system, uploads, count):
 def test_more_than_twenty_are_left_out(system, uploads, monkeypatch):
     one, = system.checked(uploads[:1])
     monkeypatch.setattr(system, "_looked_at", lambda path: replace(one, path=str(path)))
-    monkeypatch.setattr("core.pipelines.uploads._twice", lambda each, before: each)
+    monkeypatch.setattr("core.systems.aging.uploads._twice", lambda each, before: each)
     looked = system.checked([f"{number}.png" for number in range(22)])
     assert [each.good for each in looked] == [True] * 20 + [False] * 2
     assert "20 pictures are enough" in looked[21].problem

@@ -11,17 +11,18 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from core import images, pipelines
+from core import images, systems
 from core.commands.run import run
+from core.engine.checks import number, square, whole
+from core.engine.result import cosine, last
 from core.errors import PhotoError, PictureError, SettingsError, VectorError
-from core.pipelines import numbers
-from core.pipelines.checks import number, square, whole
-from core.pipelines.vectors import OPENING, Result, Source, cosine, last, sizes, varied
+from core.systems.vectors import numbers
+from core.systems.vectors.pipeline import OPENING, Result, Source, sizes, varied
 
 
 @pytest.fixture(scope="module")
 def system():
-    return pipelines.load("vectors")
+    return systems.load("vectors")
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def test_the_square_stays_inside_the_picture(x, y, side, box):
 
 def test_an_unknown_system_lists_the_known():
     with pytest.raises(SettingsError, match="Choose from: vectors"):
-        pipelines.load("portraits")
+        systems.load("portraits")
 
 
 # ------------------------------------------------------------------------------------------------------ numbers
@@ -291,7 +292,7 @@ def test_the_zip_holds_pictures_numbers_and_settings(system, source):
 def test_old_files_go(system):
     old, young = Path(system.npy(face(1)[None])).parent, Path(system.npy(face(1)[None])).parent
     os.utime(old, (0, 0))
-    pipelines.tidy()
+    systems.tidy()
     assert not old.exists()
     assert young.exists()
 
@@ -303,17 +304,17 @@ def test_those_whom_everybody_sees_first_are_drawn_once(system):
     for old in (system.folder, Path(first[0]).parent):
         os.utime(old, (0, 0))
     assert last(system.people(*OPENING)).images == first
-    pipelines.tidy()                # somebody has just seen them
+    systems.tidy()                # somebody has just seen them
     assert Path(first[0]).exists()
     os.utime(Path(first[0]).parent, (0, 0))
-    pipelines.tidy()
+    systems.tidy()
     again = last(system.people(*OPENING)).images
     assert again != first
     assert apart(again[-1], last(system.people(*OPENING)).images[-1]) == 0
 
 
 def test_a_folder_of_ones_own_is_kept(tmp_path):
-    mine = pipelines.make("vectors", folder=tmp_path / "mine")
+    mine = systems.make("vectors", folder=tmp_path / "mine")
     last(mine.people(seed=1, count=1))
     os.utime(next(mine.folder.iterdir()), (0, 0))
     mine.tidy()

@@ -31,15 +31,15 @@ def generate(
     identities.csv tells who was considered and who was too like somebody; images.csv tells seed, sigma, similarity and
     quality of every picture, and why it was kept or dropped. The same command goes on where it was stopped.
     """
-    from core import pipelines
-    from core.pipelines import datasets
+    from core import systems
+    from core.systems.vectors import datasets
 
     number, shards = parted(shard)
     shares = {"shares": tuple(shared(each) for each in sigma)} if sigma else {}
     plan = datasets.Plan(identities, images, seed, threshold, similarity=similarity, quality=quality, shards=shards,
                          **shares)
-    pipelines.configure(device, offline)
-    for progress in datasets.generate(pipelines.make("vectors", checkpoint), folder, plan, number):
+    systems.configure(device, offline)
+    for progress in datasets.generate(systems.make("vectors", checkpoint), folder, plan, number):
         print(f"\r{progress.done:,} of {progress.total:,} drawn, {progress.kept:,} kept", end="", flush=True)
     print(f"\n{folder}: seed {seed}, shard {shard}")
 

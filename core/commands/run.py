@@ -11,7 +11,7 @@ from core.commands.run_aging import aging
 from core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from core.pipelines.results import Restored, Result, Source, Steered
+    from core.systems.vectors.results import Restored, Result, Source, Steered
 
 run = Typer(no_args_is_help=True)
 Kind = Literal["people", "drawn", "photo", "vector", "picture"]
@@ -61,8 +61,8 @@ def vectors(
     with the source's own numbers. With --yaw or --quality they are steered there, and what was missed is said. Walks
     and edits are also kept as a strip and a film, facet-strip.png and a GIF.
     """
-    from core import pipelines
-    from core.pipelines.results import last
+    from core import systems
+    from core.engine.result import last
 
     if source != "people" and what is None:
         raise SettingsError(f"--source {source} needs to know which.",
@@ -77,8 +77,8 @@ def vectors(
         raise SettingsError(f"A picture brings its own {given[0]}.", f"Leave --{given[0]} out.")
     if crop is not None and source != "photo":
         raise SettingsError("Only in a photo is a face marked.", "Leave --crop out, or give --source photo.")
-    pipelines.configure(device, offline)
-    system = pipelines.make("vectors", checkpoint, folder=out)
+    systems.configure(device, offline)
+    system = systems.make("vectors", checkpoint, folder=out)
     if to is not None or edit is not None:
         result = last(told(moved(system, source, what, face, crop, count, seed, to, edit)))
         summary = " and ".join(Path(path).name for path in (system.strip_of(result), system.film(result)))

@@ -11,8 +11,8 @@ from core.commands.options import Device, Offline, Out
 from core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from core.pipelines.aging_results import Aged, Wish
     from core.subjects import Subject
+    from core.systems.aging.results import Aged, Wish
 
 
 def aging(
@@ -45,15 +45,15 @@ def aging(
 
     Beside every picture stand how alike the person is, the years that a judge sees, and the seed.
     """
-    from core import pipelines
-    from core.pipelines.aging_results import PAPER, Wish
+    from core import systems
     from core.sampling import settle_seed
+    from core.systems.aging.results import PAPER, Wish
 
     given = {"steps": steps, "solver": solver, "guidance": guidance, "emphasis": emphasis, "count": count}
     settings = (PAPER if paper else {}) | {name: value for name, value in given.items() if value is not None}
     asked = ages_in(ages)
-    pipelines.configure(device, offline)
-    system = pipelines.make("aging", checkpoint, folder=out)
+    systems.configure(device, offline)
+    system = systems.make("aging", checkpoint, folder=out)
     wish = Wish(prompt, negative, subject_of(system, subject), seed=settle_seed(seed), floor=floor, **settings)
     for result in results(system, wish, asked):
         told(result)
@@ -62,7 +62,7 @@ def aging(
 
 def ages_in(text: str | None) -> tuple[str, ...]:
     """The ages of --ages in their order: none, some or all. SettingsError for others."""
-    from core.pipelines.prompts import AGES
+    from core.systems.aging.prompts import AGES
 
     if text is None:
         return ()
@@ -89,7 +89,7 @@ def subject_of(system: Any, which: str | None) -> "Subject | None":
 
 def results(system: Any, wish: "Wish", ages: tuple[str, ...]) -> "Iterator[Aged]":
     """The finished pictures: of the prompt as it is; of all ages in one batch; or age by age, from the same seeds."""
-    from core.pipelines.prompts import AGES, at_age
+    from core.systems.aging.prompts import AGES, at_age
 
     if ages == AGES and wish.count == 1:
         yield finished(system.strip(wish))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from core.pipelines.aging_results import Checked
+    from core.systems.aging.results import Checked
     from core.training.dreambooth import Lesson, Preset
 
 
@@ -19,14 +19,14 @@ def teach(images: Path, token: str = "wzx", name: str | None = None, preset: str
     others: a folder of other people by age, see core.training.captioned. Raises SettingsError for what can't be taught,
     CheckpointError where the networks are missing.
     """
-    from core import pipelines, subjects
+    from core import subjects, systems
     from core.training.captioned import captioned
     from core.training.dreambooth import kept
 
     name = name or images.resolve().name
     stem = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in name).strip("-") or "person"
     out, plan = out or Path("runs") / f"aging-{preset}-{stem}", chosen(preset, steps, seed)
-    system = pipelines.make("aging", plan.base, folder=out / "faces",
+    system = systems.make("aging", plan.base, folder=out / "faces",
                             dtype="bfloat16" if plan.precision == "bf16" else "float32")
     looked = usable(system, pictures_in(images))
     teacher = system.teacher(looked, token, plan, captioned(system.latent, others) if others else None)
@@ -64,7 +64,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
 def usable(system: Any, paths: Sequence[Path]) -> "list[Checked]":
     """The pictures that can be taught from; of the others it is said what is wrong. SettingsError for too few."""
-    from core.pipelines.uploads import enough
+    from core.systems.aging.uploads import enough
 
     looked = system.checked(paths)
     for each in looked:

@@ -198,7 +198,7 @@ def separable(people: int, held_out) -> float:
 
 def reached(vectors: Tensor, judge, limit: int) -> float:
     """Share of faces (N, 512) that a judge who had no part in it sees turned as asked, every second one to the left."""
-    from core.pipelines.steering import turned_by
+    from core.systems.vectors.steering import turned_by
 
     sides = torch.ones(len(vectors))
     sides[1::2] = -1

@@ -68,7 +68,7 @@ class Sampler:
 
 def default_sampler() -> Sampler:
     """The pipeline's own defaults."""
-    from core.pipelines.aging_results import Wish
+    from core.systems.aging.results import Wish
 
     wish = Wish("a person")
     return Sampler(wish.solver, wish.steps, wish.guidance, wish.emphasis)

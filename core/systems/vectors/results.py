@@ -1,6 +1,5 @@
 """What the pipeline `vectors` takes and gives: where a face starts from, pictures made, what a picture remembers."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +44,7 @@ class Restored:
     """What a picture made here remembers: enough to make it again as the first of a set, or as the first after the
     source itself where that is varied.
 
-    checkpoint: name of the choice that made it, as in core.pipelines.checkpoints; None when it is none of today's.
+    checkpoint: name of the choice that made it, as in core.engine.choices; None when it is none of today's.
     threshold: how alike new people might be. whole: whether this is all of it; of a face that was walked to, edited or
     turned only the numbers come back, from which it is drawn again.
     """
@@ -88,14 +87,3 @@ def file_name(kept: dict[str, Any]) -> str:
         return f"facet-{kept['move']}-{kept['step']:02d}-of-{kept['steps']:02d}.png"
     who = f"{kept.get('origin', kept['source'])}{kept.get('origin_person', kept.get('person', ''))}"
     return f"facet-{who}-seed{kept['seed']}-sigma{kept['sigma']:g}{asked}.png"
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """Cosine similarity of two vectors, in [-1, 1]."""
-    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
-
-
-def last(results: Iterator[Result]) -> Result:
-    """Let a stream of results run to its end, and return that."""
-    *_, result = results
-    return result

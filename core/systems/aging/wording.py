@@ -3,7 +3,7 @@
 import re
 
 from core import words
-from core.pipelines import prompts
+from core.systems.aging import prompts
 
 ANYBODY = "photo of a person"
 ALSO = {    # what people say, as patterns of lower case: the age that the small network knows it by

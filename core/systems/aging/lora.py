@@ -1,10 +1,8 @@
-"""Denoisers made of others: a LoRA of other people's merged into a copy, and the last few copies remembered."""
+"""A LoRA of other people's merged into a copy of a denoiser."""
 
 import copy
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
-from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from core.errors import CheckpointError
 
@@ -12,30 +10,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from core.models.unet import UNet
-
-Made = TypeVar("Made")
-
-
-class Remembered:
-    """The last few things made, by key; safe between threads. Who asks for what is being made waits for it."""
-
-    def __init__(self, most: int) -> None:
-        self.most, self._made, self._lock = most, OrderedDict(), Lock()
-
-    def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """What was made under this key, or `make()`; forgets what was asked for longest ago."""
-        with self._lock:
-            if key not in self._made:
-                self._made[key] = make()
-            self._made.move_to_end(key)
-            while len(self._made) > self.most:
-                self._made.popitem(last=False)
-            return self._made[key]
-
-    def drop(self, key: Hashable) -> None:
-        """Forget what was made under this key, if anything was."""
-        with self._lock:
-            self._made.pop(key, None)
 
 
 def with_lora(unet: "UNet", state: "Mapping[str, Tensor]", name: str = "the LoRA") -> "UNet":

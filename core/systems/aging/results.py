@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from core.engine.checks import number, whole
 from core.errors import SettingsError
-from core.pipelines import safety
-from core.pipelines.checks import number, whole
 from core.sampling import GUIDANCE, settle_seed
+from core.systems.aging import safety
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,17 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from core.engine import choices, files
+from core.engine.cache import LRUCache
+from core.engine.files import Files
+from core.engine.readers import Read, Reading, likeness
+from core.engine.replay import Opening
+from core.engine.result import last
 from core.errors import SettingsError
-from core.pipelines import checkpoints, files, prompts, safety
-from core.pipelines.aging_reading import Read, Reading, likeness
-from core.pipelines.aging_results import MOST, OPENING, PAPER, QUICK, SOLVERS, Aged, Dropped, Restored, Wish, file_name
-from core.pipelines.aging_words import ANYBODY, known, worded
-from core.pipelines.files import Files
-from core.pipelines.quick import Remembered, with_lora
-from core.pipelines.results import last
-from core.pipelines.shared import Opening
-from core.pipelines.teaching import Teaching
 from core.sampling import seeds_from
+from core.systems.aging import SYSTEM, prompts, safety
+from core.systems.aging.choices import AgingChoice
+from core.systems.aging.lora import with_lora
+from core.systems.aging.results import MOST, OPENING, PAPER, QUICK, SOLVERS, Aged, Dropped, Restored, Wish, file_name
+from core.systems.aging.teaching import Teaching
+from core.systems.aging.wording import ANYBODY, known, worded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,11 +52,11 @@ class Aging(Files, Teaching):
     def __init__(self, folder: str | Path | None = None, checkpoint: str = "tiny", dtype: str | None = None) -> None:
         """Load the networks of a choice, all on this machine already. Raises SettingsError, CheckpointError.
 
-        folder: where pictures go; a temporary one, emptied as it ages, when None. checkpoint: see `core.pipelines`.
+        folder: where pictures go; a temporary one, emptied as it ages, when None. checkpoint: see `core.systems`.
         dtype: "float32", "float16" or "bfloat16"; None takes what suits the device.
         """
-        choice = checkpoints.choose("aging", checkpoint)
-        checkpoints.require(choice)
+        choice = SYSTEM.choose(checkpoint)
+        choices.require(choice)
         from core import hub, latent
 
         dtype = dtype or precision(choice.name, hub.default_device())
@@ -62,12 +65,12 @@ class Aging(Files, Teaching):
                                 "Choose from: float32, float16, bfloat16.")
         self._begin(choice, latent.load(choice.name, dtype=dtype), folder)
 
-    def _begin(self, choice: checkpoints.AgingChoice, networks: "Latent", folder: str | Path | None = None) -> None:
+    def _begin(self, choice: AgingChoice, networks: "Latent", folder: str | Path | None = None) -> None:
         """The pipeline of networks that are loaded."""
         super().__init__(folder)
         self.choice, self.latent, self.device = choice, networks, networks.device
         self.reading = Reading(choice.embedder, choice.judge, self.device)
-        self._denoisers = Remembered(KNOWN.get(choice.name, 2))
+        self._denoisers = LRUCache(KNOWN.get(choice.name, 2))
         self._opening = Opening(lambda: self._strip(self._possible(self.opening())))
 
     def warm(self) -> None:
@@ -152,7 +155,7 @@ class Aging(Files, Teaching):
             raise SettingsError(f"{SOLVERS[wish.solver]} needs the LCM-LoRA, and there is none for {self.choice.name}.",
                                 f"Choose from: {', '.join(self.solvers)}.")
         if wish.solver == "lcm":
-            checkpoints.require(self.choice, steering=True)
+            choices.require(self.choice, extra=True)
         if wish.subject is not None and wish.subject.base != self.choice.name:
             raise SettingsError(f"{wish.subject.name or 'This person'} was taught on {wish.subject.base}, and "
                                 f"{self.choice.name} is in use.",
@@ -331,7 +334,7 @@ class Aging(Files, Teaching):
         adapter = str(kept.get("adapter", ""))[:64]
         person = next((each for each in self.subjects if adapter and fingerprint(each) == adapter), None)
         wish = Wish(**{"prompt": "", **wanted}, subject=person).settled()
-        made_by = {choice.unet: choice.name for choice in checkpoints.choices("aging")}
+        made_by = {choice.unet: choice.name for choice in SYSTEM.choices}
         return Restored(wish, str(kept.get("subject", ""))[:60], adapter, made_by.get(str(kept.get("checkpoint"))))
 
     def zip(self, result: Aged) -> str:
@@ -351,9 +354,9 @@ class Aging(Files, Teaching):
     def _fixed(self) -> dict[str, str]:
         """What is true of this pipeline for good."""
         choice = self.choice
-        return {"checkpoint": choice.unet, "sha256": checkpoints.sha256(choice.unet),
-                "autoencoder": choice.autoencoder, "autoencoder_sha256": checkpoints.sha256(choice.autoencoder),
-                "text": choice.text, "text_sha256": checkpoints.sha256(choice.text),
+        return {"checkpoint": choice.unet, "sha256": choices.sha256(choice.unet),
+                "autoencoder": choice.autoencoder, "autoencoder_sha256": choices.sha256(choice.autoencoder),
+                "text": choice.text, "text_sha256": choices.sha256(choice.text),
                 "embedder": choice.embedder, "judge": choice.judge,
                 "precision": str(self.latent.dtype).removeprefix("torch."), **files.machine(self.device)}
 
@@ -367,8 +370,8 @@ def subject_file(path: str | Path, checkpoint: str | None = None) -> "Subject":
 
     if checkpoint is None:
         return subjects.read(path)
-    choice = checkpoints.choose("aging", checkpoint)
-    return subjects.read(path, choice.name, checkpoints.sha256(choice.unet))
+    choice = SYSTEM.choose(checkpoint)
+    return subjects.read(path, choice.name, choices.sha256(choice.unet))
 
 
 def precision(choice: str, device: Any) -> str:

@@ -1,16 +1,17 @@
-"""One pipeline per system and choice of checkpoints: pictures and numbers in, a result out; no widgets.
+"""The systems: one row each, and one pipeline per system and choice of checkpoints, made on first use.
 
-Each is made once per process, on first use. What the choices are: `core.pipelines.checkpoints`.
+    load("vectors")             the pipeline that everybody shares; load("vectors", "base") that of another choice
+    make("vectors", folder=…)   a new one, which writes where the caller says
 """
 
-from importlib import import_module
 from threading import Lock
 from typing import Any
 
+from core.engine.system import System
 from core.errors import SettingsError
-from core.pipelines.checkpoints import choose
+from core.systems import aging, vectors
 
-SYSTEMS = {"vectors": "Vectors", "aging": "Aging"}    # system, which is also the name of its module here: its class
+SYSTEMS: dict[str, System] = {system.name: system for system in (vectors.SYSTEM, aging.SYSTEM)}
 
 _made: dict[tuple[str, str], Any] = {}      # (system, choice of checkpoints): its pipeline
 _device: str | None = None
@@ -31,20 +32,36 @@ def configure(device: str | None = None, offline: bool = False) -> None:
         hub.set_offline()
 
 
+def system_of(name: str) -> System:
+    """The row of a system. Raises SettingsError that lists those there are."""
+    if name not in SYSTEMS:
+        raise SettingsError(f"There is no system called {name!r}.", f"Choose from: {', '.join(SYSTEMS)}.")
+    return SYSTEMS[name]
+
+
+def choices(system: str) -> tuple[Any, ...]:
+    """The checkpoint choices of a system; the first one ships."""
+    return system_of(system).choices
+
+
+def choose(system: str, name: str | None = None) -> Any:
+    """The choice called `name`; None: the one that ships. Raises SettingsError that lists those there are."""
+    return system_of(system).choose(name)
+
+
 def make(system: str, checkpoint: str | None = None, **settings: Any) -> Any:
     """A new pipeline. checkpoint: name of a choice; None takes the one that ships.
 
     Raises SettingsError for an unknown system, choice or device, CheckpointError for its networks, also when they are
     not on this machine: nothing is fetched here.
     """
-    if system not in SYSTEMS:
-        raise SettingsError(f"There is no system called {system!r}.", f"Choose from: {', '.join(SYSTEMS)}.")
-    checkpoint = choose(system, checkpoint).name
+    row = system_of(system)
+    row.choose(checkpoint)
     if _device is not None:
         from core import hub
 
         hub.set_device(_device)
-    return getattr(import_module(f"{__name__}.{system}"), SYSTEMS[system])(checkpoint=checkpoint, **settings)
+    return row.make(checkpoint, **settings)
 
 
 def load(system: str, checkpoint: str | None = None) -> Any:

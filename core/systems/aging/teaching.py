@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import words
+from core.engine import choices
+from core.engine.checks import whole
+from core.engine.waiting import Job, Line, in_words
 from core.errors import SettingsError
-from core.pipelines import checkpoints, prompts
-from core.pipelines.aging_results import MOST_STEPS, Checked, Taught, Wish
-from core.pipelines.checks import whole
-from core.pipelines.uploads import Uploads, enough
-from core.pipelines.waiting import Job, Line, in_words
 from core.sampling import settle_seed
+from core.systems.aging import prompts
+from core.systems.aging.choices import AgingChoice
+from core.systems.aging.results import MOST_STEPS, Checked, Taught, Wish
+from core.systems.aging.uploads import Uploads, enough
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,9 +36,9 @@ UNSEEN = "It was not looked where the ages lie, so they may lean towards the age
 
 
 class Teaching(Uploads):
-    """Part of `core.pipelines.aging.Aging`, which has the networks and the files."""
+    """Part of `core.systems.aging.pipeline.Aging`, which has the networks and the files."""
 
-    choice: checkpoints.AgingChoice
+    choice: AgingChoice
 
     def teach(self, pictures: Sequence[str | Path], name: str = "", token: str | None = None, steps: int | None = None,
               seed: int | None = None, taken: Sequence[str] = ()) -> Iterator[Taught]:
@@ -108,7 +110,7 @@ class Teaching(Uploads):
         embedder, judge = self.reading.networks
         return Teacher(self.latent, crops, token, preset, embedder,
                        prior=others or (self.prior if preset.prior else None),
-                       base_sha256=checkpoints.sha256(self.choice.unet), judge=judge)
+                       base_sha256=choices.sha256(self.choice.unet), judge=judge)
 
     @cached_property
     def prior(self) -> "tuple[Tensor, list[str]]":

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from core.engine.checks import whole
 from core.errors import SettingsError
-from core.pipelines import numbers
-from core.pipelines.checks import whole
-from core.pipelines.numbers import MOST
-from core.pipelines.results import BULKY, Result, Source
+from core.systems.vectors import numbers
+from core.systems.vectors.numbers import MOST
+from core.systems.vectors.results import BULKY, Result, Source
 
 FRAME = 120             # milliseconds that a picture of a film is shown
 REST = 600              # and those at its ends
@@ -32,7 +32,7 @@ class Alike(NamedTuple):
 
 
 class Moves:
-    """Part of `core.pipelines.vectors.Vectors`, which has the networks and the files."""
+    """Part of `core.systems.vectors.pipeline.Vectors`, which has the networks and the files."""
 
     def walk(self, start: Source, end: Source, steps: int = 8) -> Iterator[Result]:
         """From one face to another in equal turns on the sphere, both ends included.

@@ -6,26 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.engine import choices
+from core.engine.checks import number, whole
 from core.errors import SettingsError
-from core.pipelines import checkpoints, numbers
-from core.pipelines.checkpoints import Choice
-from core.pipelines.checks import number, whole
-from core.pipelines.numbers import MOST
-from core.pipelines.results import MAX_SIGMA, Source, Steered
 from core.sampling import seeds_from, settle_seed, vary
+from core.systems.vectors import SYSTEM, numbers
+from core.systems.vectors.choices import Choice
+from core.systems.vectors.numbers import MOST
+from core.systems.vectors.results import MAX_SIGMA, Source, Steered
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from core.pipelines.attrop import Reached, Reader, Targets
+    from core.systems.vectors.attrop import Reached, Reader, Targets
 
 MAX_YAW = 90.0          # degrees; the judge that ships has seen 60
 MAX_STEPS = 200
 
 
 class Steering:
-    """Part of `core.pipelines.vectors.Vectors`, which has the networks and the files."""
+    """Part of `core.systems.vectors.pipeline.Vectors`, which has the networks and the files."""
 
     choice: Choice
 
@@ -47,7 +48,7 @@ class Steering:
         count = whole(len(sources), "number of faces", 1, MOST)
         seeds = seeds_from(seed, count) if seeds is None else [settle_seed(each) for each in seeds]
         sigma, limit = number(sigma, "sigma", 0.0, MAX_SIGMA), whole(limit, "limit", 0, MAX_STEPS)
-        checkpoints.require(self.choice, steering=True)
+        choices.require(self.choice, extra=True)
         return self._steer(list(sources), seeds, sigma, targets, limit)
 
     def _steer(self, sources: list[Source], seeds: list[int], sigma: float, targets: "Targets",
@@ -67,7 +68,7 @@ class Steering:
         """AttrOP with the networks of this pipeline."""
         import torch
 
-        from core.pipelines.attrop import attrop
+        from core.systems.vectors.attrop import attrop
 
         likeness = torch.from_numpy(np.stack([source.vector for source in sources]))              # (N, 512)
         start = torch.stack([vary(row, sigma, seed) for row, seed in zip(likeness, seeds, strict=True)])
@@ -109,16 +110,16 @@ class Steering:
 
     @cached_property
     def _judged_by(self) -> dict[str, str]:
-        names = self.choice.files(steering=True)
-        return {"judge": ", ".join(names), "judge_sha256": ", ".join(map(checkpoints.sha256, names))}
+        names = self.choice.files(extra=True)
+        return {"judge": ", ".join(names), "judge_sha256": ", ".join(map(choices.sha256, names))}
 
 
 def readers(choice: Choice, device: Any) -> "tuple[Reader, Reader]":
     """Yaw and quality as the networks of a choice read them. Raises CheckpointError; nothing is fetched."""
     from core import hub
-    from core.pipelines.attrop import head_yaw, judged
+    from core.systems.vectors.attrop import head_yaw, judged
 
-    checkpoints.require(choice, steering=True)
+    choices.require(choice, extra=True)
     if choice.yaw_reader == choice.quality_reader:
         return judged(hub.load(choice.yaw_reader, device))
     return head_yaw(hub.load(choice.yaw_reader, device)), quality_reader(choice, device)
@@ -127,7 +128,7 @@ def readers(choice: Choice, device: Any) -> "tuple[Reader, Reader]":
 def quality_reader(choice: Choice, device: Any) -> "Reader":
     """Quality alone; its network must be on this machine."""
     from core import hub
-    from core.pipelines.attrop import feature_norm, judged
+    from core.systems.vectors.attrop import feature_norm, judged
 
     network = hub.load(choice.quality_reader, device)
     return judged(network)[1] if choice.yaw_reader == choice.quality_reader else feature_norm(network)
@@ -135,7 +136,7 @@ def quality_reader(choice: Choice, device: Any) -> "Reader":
 
 def wanted(yaw: float | None, quality: float | None, similarity: float | None, choice: Choice) -> "Targets":
     """What was asked, checked, as the readers of a choice count. Raises SettingsError, also when nothing was asked."""
-    from core.pipelines.attrop import Targets
+    from core.systems.vectors.attrop import Targets
 
     unit = choice.quality
     if yaw is None and quality is None:
@@ -153,9 +154,9 @@ def turned_by(vectors: "Tensor", yaw: float, limit: int) -> "Tensor":
     (N, 3, 112, 112) in [-1, 1], as near as each got.
     """
     from core import hub, images
-    from core.pipelines.attrop import attrop
+    from core.systems.vectors.attrop import attrop
 
-    choice = checkpoints.choose("vectors")
+    choice = SYSTEM.choose()
     generator, embedder = (hub.load(name) for name in (choice.generator, choice.embedder))
     device = next(generator.parameters()).device
     targets = wanted(yaw, None, None, choice)

@@ -11,11 +11,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from core.errors import FacetError, SettingsError
-from core.pipelines.aging_results import FEWEST_TAUGHT, MOST_TAUGHT, Checked
+from core.systems.aging.results import FEWEST_TAUGHT, MOST_TAUGHT, Checked
 
 if TYPE_CHECKING:
+    from core.engine.readers import Reading
     from core.latent import Latent
-    from core.pipelines.aging_reading import Reading
 
 CROP = "facet-crop"     # the text in a PNG that says it is an aligned face, cut out here
 SAME_PERSON = 0.38     # cosine to the middle of the others, below which a picture shows somebody else
@@ -24,7 +24,7 @@ SMALL = 24
 
 
 class Uploads:
-    """Part of `core.pipelines.aging.Aging`, which has the networks and the files."""
+    """Part of `core.systems.aging.pipeline.Aging`, which has the networks and the files."""
 
     latent: "Latent"
     reading: "Reading"
@@ -59,7 +59,7 @@ class Uploads:
     def _cut_out(self, path: str, picture: Image.Image) -> Checked:
         """The largest face of a picture; all of it if it is an aligned face. Raises PhotoError when there is none."""
         from core import photos
-        from core.pipelines.aging_reading import SEEN
+        from core.engine.readers import SEEN
 
         if photos.is_aligned(picture):
             found = [None]

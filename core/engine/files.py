@@ -26,7 +26,7 @@ class Files:
         self.folder = _temporary_folder(self, "facet-") if self._temporary else Path(folder)
 
     def warm_more(self) -> None:
-        """Do once what is slow the first time and asked for later than what `warm` does; nothing, in most pipelines."""
+        """Do once what is slow the first time and asked for later than what `warm` does; nothing, in most systems."""
 
     def tidy(self) -> None:
         """Delete the files of requests older than KEPT seconds; a folder that the caller chose stays as it is."""

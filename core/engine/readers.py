@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from core.pipelines.results import cosine
+from core.engine.result import cosine
 
 if TYPE_CHECKING:
     from torch import Tensor

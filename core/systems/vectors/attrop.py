@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from core.engine.checks import number, whole
 from core.errors import VectorError
 from core.metrics import cosine
-from core.pipelines.checks import number, whole
 from core.sampling import check_vector
 
 LIKENESS = 100.0            # what a cosine of 1 weighs against a degree of yaw (the paper's λ of the identity loss)

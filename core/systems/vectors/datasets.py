@@ -25,11 +25,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from core.engine import choices
+from core.engine.checks import number, whole
 from core.errors import SettingsError
-from core.pipelines import checkpoints
-from core.pipelines.checks import number, whole
-from core.pipelines.vectors import MAX_SIGMA, Source, Vectors, varied
 from core.sampling import SEEDS
+from core.systems.vectors import SYSTEM
+from core.systems.vectors.pipeline import MAX_SIGMA, Source, Vectors, varied
 
 SHARES = ((0.3, 0.4), (0.5, 0.4), (0.7, 0.2))   # sigma, and the part of the pictures that is varied by it
 BATCH = 32                                      # pictures drawn, judged and written at a time
@@ -63,7 +64,7 @@ class Plan:
             whole(getattr(self, name), name, low, high)
         for name in ("threshold", "similarity"):
             number(getattr(self, name), name, -1, 1)
-        number(self.quality, "quality", 0, max(choice.quality.most for choice in checkpoints.choices("vectors")))
+        number(self.quality, "quality", 0, max(choice.quality.most for choice in SYSTEM.choices))
         if not self.shares:
             raise SettingsError("There is no sigma to vary people by.", "Name one or more, each with its share.")
         for sigma, share in self.shares:
@@ -110,7 +111,7 @@ def generate(system: Vectors, folder: str | Path, plan: Plan, shard: int = 1) ->
     from core.hub.files import locked
 
     number(plan.quality, "quality", 0, system.choice.quality.most)
-    checkpoints.require_all([system.choice.quality_reader], f"{system.choice.label}: can't judge pictures")
+    choices.require_all([system.choice.quality_reader], f"{system.choice.label}: can't judge pictures")
     folder, shard = Path(folder), whole(shard, "shard", 1, plan.shards)
     table = folder / ("images.csv" if plan.shards == 1 else f"images-{shard}-of-{plan.shards}.csv")
     with _writing(folder), locked(table):
@@ -159,7 +160,7 @@ def _considered(system: Vectors, plan: Plan) -> Iterator[tuple]:
 def _checkpoints(system: Vectors) -> dict[str, str]:
     """The networks that a data set depends on, with their hashes."""
     names = (system.generator_name, system.people_name, system.embedder_name, system.choice.quality_reader)
-    return {name: checkpoints.sha256(name) for name in names}
+    return {name: choices.sha256(name) for name in names}
 
 
 def _same(held: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:

@@ -13,15 +13,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from core.pipelines import checkpoints, files, numbers
-from core.pipelines.checks import number, square, whole
-from core.pipelines.files import Files
-from core.pipelines.moves import Moves
-from core.pipelines.numbers import LENGTH, MOST
-from core.pipelines.results import KINDS, MAX_SIGMA, Restored, Result, Source, cosine, file_name, last
-from core.pipelines.shared import Opening
-from core.pipelines.steering import Steering
+from core.engine import choices, files
+from core.engine.checks import number, square, whole
+from core.engine.files import Files
+from core.engine.replay import Opening
+from core.engine.result import cosine, last
 from core.sampling import SEEDS, People, seeds_from, settle_seed, vary
+from core.systems.vectors import SYSTEM, numbers
+from core.systems.vectors.choices import people
+from core.systems.vectors.moves import Moves
+from core.systems.vectors.numbers import LENGTH, MOST
+from core.systems.vectors.results import KINDS, MAX_SIGMA, Restored, Result, Source, file_name
+from core.systems.vectors.steering import Steering
 
 EXAMPLES = 100_000      # drawn test people to choose from
 BATCHES = (1, 3, 4, 8)  # the first picture is shown at once; the last size repeats
@@ -35,12 +38,12 @@ class Vectors(Files, Steering, Moves):
     def __init__(self, folder: str | Path | None = None, checkpoint: str = "tiny") -> None:
         """Load the networks of a choice, all on this machine already. Raises SettingsError, CheckpointError.
 
-        folder: where pictures go; a temporary one, emptied as it ages, when None. checkpoint: see `core.pipelines`.
+        folder: where pictures go; a temporary one, emptied as it ages, when None. checkpoint: see `core.systems`.
         """
         from core import hub
 
-        self.choice = checkpoints.choose("vectors", checkpoint)
-        checkpoints.require(self.choice)
+        self.choice = SYSTEM.choose(checkpoint)
+        choices.require(self.choice)
         self.generator_name, self.embedder_name = self.choice.generator, self.choice.embedder
         self.people_name = self.choice.people
         self.generator = hub.load(self.generator_name)
@@ -184,7 +187,7 @@ class Vectors(Files, Steering, Moves):
         kind = kept.get("source") if kept.get("source") in KINDS else "vector"
         person = whole(kept.get("person"), "person", 0, EXAMPLES - 1) if kind == "drawn" else None
         source = Source(kind, numbers.unpacked(kept.get("vector")), None, person, str(kept.get("label", ""))[:80])
-        made_by = {choice.generator: choice.name for choice in checkpoints.choices("vectors")}
+        made_by = {choice.generator: choice.name for choice in SYSTEM.choices}
         return Restored(source, number(kept.get("sigma"), "sigma", 0.0, MAX_SIGMA),
                         whole(kept.get("count"), "count", 1, MOST), whole(kept.get("seed"), "seed", 0, SEEDS - 1),
                         made_by.get(str(kept.get("checkpoint"))),
@@ -220,8 +223,8 @@ class Vectors(Files, Steering, Moves):
     @cached_property
     def _fixed(self) -> dict[str, str]:
         """What is true of this pipeline for good."""
-        return {"checkpoint": self.generator_name, "sha256": checkpoints.sha256(self.generator_name),
-                "embedder": self.embedder_name, "embedder_sha256": checkpoints.sha256(self.embedder_name),
+        return {"checkpoint": self.generator_name, "sha256": choices.sha256(self.generator_name),
+                "embedder": self.embedder_name, "embedder_sha256": choices.sha256(self.embedder_name),
                 "people": self.people_name, **files.machine(self.device)}
 
     # --------------------------------------------------------------------------------------------- private
@@ -229,7 +232,7 @@ class Vectors(Files, Steering, Moves):
     @cached_property
     def _people(self) -> People:
         """Where people lie among the vectors of this choice."""
-        return checkpoints.people(self.choice)
+        return people(self.choice)
 
     def _draw(self, sources: list[Source], seeds: list[int], sigmas: list[float],
               notes: Sequence[dict[str, Any]] = ()) -> Iterator[Result]:

@@ -1,0 +1,202 @@
+"""The checkpoints of a system: a choice names a manifest row for each role, and is fetched only when asked for.
+
+    facts(choice)                                       size, licences, terms and what is missing, before any fetch
+    for fraction, text in fetch(choice, agree=True): …  the one way to fetch; closing the iterator stops it
+    require(choice)                                     CheckpointError unless all is here; never fetches
+
+A choice has two sets of files: what drawing takes and, with `extra=True`, what it can do besides: `vectors` reads yaw
+and quality off pictures, `aging` previews in four steps. Importing this is cheap.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from typing import Protocol
+
+from core import hub
+from core.errors import CheckpointError
+
+PULSE = 1.0             # seconds after which a fetch that has nothing new says the old again, so that it can be stopped
+UNKNOWN = 10e6          # bytes that a file of unknown size counts for in the bar
+UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
+
+News = tuple[float, str]                # fraction in [0, 1], one line of text
+
+
+class Choice(Protocol):
+    """Checkpoints that belong together. does: what drawing, and the extra files, are for, in words."""
+
+    name: str
+    label: str
+    does: tuple[str, str]
+
+    def files(self, extra: bool = False) -> tuple[str, ...]:
+        """The manifest rows that drawing takes; with `extra` those of what it can do besides."""
+
+
+# ----------------------------------------------------------------------------------------------------------- facts
+
+@dataclass(frozen=True)
+class Facts:
+    """What there is to say of one set of files of a choice.
+
+    names: the checkpoints. size: of all of them, in words. bytes: the same as a number, None unless all are known
+    exactly. licences: each once. agreements: the terms that must be agreed to before what is missing is fetched, each
+    once. missing: the checkpoints that are not on this machine.
+    """
+
+    names: tuple[str, ...]
+    size: str
+    bytes: int | None
+    licences: tuple[str, ...]
+    agreements: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every file is on this machine."""
+        return not self.missing
+
+
+def facts(choice: Choice, extra: bool = False) -> Facts:
+    """What a page says of a choice; looks at this machine only, and hashes nothing. Raises CheckpointError."""
+    rows = [hub.row(name) for name in choice.files(extra)]
+    missing = [row for row in rows if hub.place(row) is None]
+    sizes = [_size(row) for row in rows]
+    total = sum(size for size, exact in sizes) if all(exact for size, exact in sizes) else None
+    agreements = dict.fromkeys(row.agreement for row in missing if row.agreement)
+    return Facts(choice.files(extra), _in_words(rows), total, tuple(dict.fromkeys(row.licence for row in rows)),
+                 tuple(agreements), tuple(row.name for row in missing))
+
+
+def _size(row: hub.Row) -> tuple[int | None, bool]:
+    """Bytes of a file, and whether that is exact rather than what the row's text says; None where nobody says."""
+    path = hub.place(row)
+    if path is not None:
+        return path.stat().st_size, True
+    if row.bytes is not None:
+        return row.bytes, True
+    said = re.search(r"\b(?:[Aa]bout|[Ss]ome) ([\d.]+) (kB|MB|GB)\b", row.about)
+    return (round(float(said[1]) * UNITS[said[2]]) if said else None), False
+
+
+def _in_words(rows: list[hub.Row]) -> str:
+    """The size of all: "22.4 MB", "about 961 MB"; a file of unknown size is named."""
+    sizes = [_size(row) for row in rows]
+    total = sum(size or 0 for size, exact in sizes)
+    unknown = " and ".join(row.name for row, (size, _) in zip(rows, sizes, strict=True) if size is None)
+    if all(exact for _, exact in sizes):
+        return f"{total / 1e6:.1f} MB"
+    rounded = f"{total / 1e9:.1f} GB" if total > 2e9 else f"{total / 1e6:.0f} MB"
+    return f"about {rounded}" + (f", and {unknown} of a size that the Hub tells" if unknown else "")
+
+
+def sha256(name: str) -> str:
+    """The SHA-256 of a checkpoint on this machine: of its row, or of the file where that leaves it open."""
+    from core.hub import files
+
+    row = hub.row(name)
+    return row.sha256 or files.sha256(hub.place(row))
+
+
+def require(choice: Choice, extra: bool = False) -> None:
+    """Raise CheckpointError unless every file is on this machine; nothing is fetched."""
+    require_all(choice.files(extra), f"{choice.label}: can't {choice.does[extra]}")
+
+
+def require_all(names: Sequence[str], cannot: str) -> None:
+    """Raise CheckpointError unless these are on this machine. cannot: what is not possible without them."""
+    missing = [row for row in map(hub.row, names) if hub.place(row) is None]
+    for row in missing:
+        if row.repo is None:
+            raise CheckpointError(f"{row.shipped} is missing", row.mend)
+    if missing:
+        names = [row.name for row in missing]
+        raise CheckpointError(f"{cannot} before {', '.join(names)} "
+                              f"{'is' if len(names) == 1 else 'are'} on this machine.",
+                              f"Fetch in the tab, or:  python -m core fetch {' '.join(names)}")
+
+
+# ----------------------------------------------------------------------------------------------------------- fetch
+
+def fetch(choice: Choice, agree: bool = False, extra: bool = False) -> Iterator[News]:
+    """Fetch one set of files of a choice, check them, and mend what is damaged: (fraction, a line of text) as it goes.
+
+    The fraction never falls and ends at 1. Nothing is asked of the Hub before the first value is asked for; closing
+    the iterator stops the download at its next piece. Raises CheckpointError: at once when `agree` is missing, later
+    for whatever goes wrong.
+    """
+    rows = [hub.row(name) for name in choice.files(extra)]
+    _check_agreed([row for row in rows if hub.place(row) is None], agree)
+    return _told(partial(_fetch, rows, agree))
+
+
+def _check_agreed(missing: list[hub.Row], agree: bool) -> None:
+    """Raise CheckpointError with the terms when there are any and nobody agreed; before anything is fetched."""
+    bound = [row for row in missing if row.agreement]
+    if bound and not agree:
+        names, terms = [row.name for row in bound], dict.fromkeys(row.agreement for row in bound)
+        raise CheckpointError(f"{' and '.join(names)}: fetched only for somebody who agrees to the terms. "
+                              f"{' '.join(terms)}",
+                              f"Agree in the tab, or:  python -m core fetch {' '.join(names)} --yes-i-agree")
+
+
+def _fetch(rows: list[hub.Row], agree: bool, tell: Callable[[float, str], None]) -> None:
+    """One file after another; each has a share of the bar as large as it is."""
+    weights = [_size(row)[0] or UNKNOWN for row in rows]
+    for at, row in enumerate(rows):
+        start, end = (sum(weights[:count]) / sum(weights) for count in (at, at + 1))
+        tell(start, f"{row.name}: looked for")
+        hub.fetch(row.name, agree=agree, progress=partial(_part, tell, row.name, start, end))
+        tell(end, f"{row.name}: here and checked")
+
+
+def _part(tell: Callable[[float, str], None], name: str, start: float, end: float, fraction: float, text: str) -> None:
+    """Progress of one file as progress of all; what comes after its last byte has no bar of its own."""
+    tell(start + (end - start) * fraction, text if fraction < 1 else f"{name}: checked and made ready")
+
+
+class _Stopped(Exception):
+    """Nobody listens any more: ends the download from inside its progress."""
+
+
+def _told(work: Callable[[Callable[[float, str], None]], None]) -> Iterator[News]:
+    """What `work` tells, from a thread of its own; its error, if it ends in one."""
+    queue, stopped = SimpleQueue(), Event()
+
+    def tell(fraction: float, text: str) -> None:
+        if stopped.is_set():
+            raise _Stopped
+        queue.put((fraction, text))
+
+    def run() -> None:
+        try:
+            work(tell)
+            queue.put(None)
+        except Exception as error:      # all of them: whoever listens raises it again
+            queue.put(error)
+
+    Thread(target=run, daemon=True, name="fetch").start()
+    try:
+        yield from _heard(queue)
+    finally:
+        stopped.set()
+
+
+def _heard(queue: SimpleQueue) -> Iterator[News]:
+    """What is put into a queue until None, or an error, which is raised; the last again when there is nothing new."""
+    said = (0.0, "asking the Hub")
+    while True:
+        try:
+            found = queue.get(timeout=PULSE)
+        except Empty:
+            found = said
+        if found is None:
+            return
+        if isinstance(found, Exception):
+            raise found
+        said = (max(said[0], found[0]), found[1])       # a file that is begun again sets nothing back
+        yield said

@@ -1,0 +1,36 @@
+"""A system as the registry knows it: its name, its paper, what it can be made of, and where its pipeline is."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from core.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class System:
+    """One row of `core.systems.SYSTEMS`.
+
+    pipeline: "module:Class", imported on first use. choices: see `core.engine.choices`; the first one ships.
+    """
+
+    name: str
+    title: str
+    paper: str
+    pipeline: str
+    choices: tuple[Any, ...]
+
+    def choose(self, name: str | None = None) -> Any:
+        """The choice called `name`; None: the one that ships. Raises SettingsError that lists those there are."""
+        known = {choice.name: choice for choice in self.choices}
+        if name is None:
+            return self.choices[0]
+        if name not in known:
+            raise SettingsError(f"{self.name} has no checkpoint choice called {str(name)[:40]!r}.",
+                                f"Choose from: {', '.join(known)}.")
+        return known[name]
+
+    def make(self, checkpoint: str | None = None, **settings: Any) -> Any:
+        """A new pipeline of a choice. Raises SettingsError, CheckpointError; nothing is fetched."""
+        module, name = self.pipeline.split(":")
+        return getattr(import_module(module), name)(checkpoint=self.choose(checkpoint).name, **settings)
