@@ -43,7 +43,7 @@ class Safety(nn.Module):
     """StableDiffusionSafetyChecker, as `checker`, with its attention through core.kernels."""
 
     def __init__(self, config: SafetyConfig) -> None:
-        from diffusers.systems.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+        from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
         from transformers import CLIPConfig
 
         super().__init__()
