@@ -62,6 +62,7 @@ class EmbedderRecipe(Recipe):
         self.networks = {"embedder": embedder, "head": ArcFace(512, drawn.people, preset.scale),
                          "traits": nn.Linear(512, self.traits.shape[1]),
                          "looks": nn.Linear(512, len(faces.NAMES))}
+        self.shipped = {"embedder": preset.name}
         self.optimizers = {"loss": adamw(list(self.networks.values()), preset.rate)}
 
     def batches(self, start, shard, device):

@@ -51,7 +51,7 @@ class LandmarksRecipe(Recipe):
         torch.manual_seed(preset.seed)
         self.preset, self.drawn, self.held_out, self.batch = preset, drawn, held_out, preset.batch
         landmarks = build("landmarks", preset.network).to(memory_format=torch.channels_last)
-        self.networks = {"landmarks": landmarks}
+        self.networks, self.shipped = {"landmarks": landmarks}, {"landmarks": preset.name}
         self.optimizers = {"loss": adamw([landmarks], preset.rate, decay=0.01)}
 
     def batches(self, start, shard, device):
