@@ -346,7 +346,7 @@ def _new_path(folder: str | Path | None, stem: str, suffix: str) -> Path:
     folder = Path(folder) if folder else Path(tempfile.gettempdir()) / "facet"
     stem = "".join(letter for letter in stem if letter.isalnum() or letter in "-_")[:40] or "picture"
     with writing(folder):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)       # portraits are their owner's business
+        folder.mkdir(mode=0o700, exist_ok=True)     # portraits are private; a deleted parent is not made again
     return folder / f"{stem}-{uuid.uuid4().hex[:12]}{suffix}"
 
 

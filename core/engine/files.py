@@ -1,5 +1,6 @@
 """Where a pipeline puts pictures: a folder per request, deleted when it is old; and what it computes on."""
 
+import atexit
 import platform
 import shutil
 import tempfile
@@ -8,6 +9,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from threading import Event, Lock
 from typing import Any
 
 from PIL import Image
@@ -60,10 +62,26 @@ class Files:
 
 
 def _temporary_folder(owner: object, prefix: str) -> Path:
-    """A new folder that goes with its owner, at the latest when the process ends."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix))
-    weakref.finalize(owner, _remove, folder)
+    """A new folder that is deleted with its owner, at the latest when the process ends; none once it is ending."""
+    with _LOCK:
+        if _ended.is_set():
+            raise RuntimeError("The process is ending: no new folder is made.")
+        folder = Path(tempfile.mkdtemp(prefix=prefix))
+        weakref.finalize(owner, _remove, folder)
     return folder
+
+
+_ended, _LOCK = Event(), Lock()
+
+
+def _end() -> None:
+    """Make no more folders; called before those there are get deleted."""
+    with _LOCK:
+        _ended.set()
+
+
+weakref.finalize(_ended, lambda: None)      # registers weakref's own clean-up first, and the last registered runs first
+atexit.register(_end)
 
 
 def _remove(folder: Path) -> None:
