@@ -8,13 +8,14 @@ from typing import Any
 import gradio as gr
 
 from core import systems
+from core.engine.result import Result
 from core.errors import FacetError
-from core.systems.aging.results import Aged, Wish
-from spaces import GPU, aging_api, charts, widgets
+from core.systems.aging.request import Wish
+from spaces import GPU, aging_api, api, charts, widgets
 from spaces.aging_people import Own, People, picked, portrait
 from spaces.aging_restore import RESTORED, Restoring
 from spaces.aging_teach import Teaching
-from spaces.aging_wish import ALL, NAMES, SPANS, Asking, wished
+from spaces.aging_wish import ALL, NAMES, SPANS, Asking, asked
 from spaces.line import LINE, Waiting, any_left, who
 from spaces.network import Network
 from spaces.widgets import Change, told, turned, unchanged
@@ -30,7 +31,6 @@ THEIRS = ("Stable Diffusion was trained by its authors on pictures from the web,
           "use that bind you too. What it draws can look like somebody who exists; teach only people who agree. Years "
           "and similarity are read by our networks, which know drawn faces only, so they say little here.")
 ACTIONS = {"See an age": "draw", "Teach somebody": "teach"}
-EXPECTED = 6.0          # seconds that a drawing may take, for those who wait
 PORTRAIT = -1           # what a picture is compared with: the person's portrait
 
 
@@ -38,22 +38,22 @@ PORTRAIT = -1           # what a picture is compared with: the person's portrait
 class Shown:
     """What is on show: pictures, of whom, and whether they are the six ages."""
 
-    result: Aged
+    result: Result
     subject: Any
     strip: bool
 
 
 @GPU
-def make(checkpoint: str, wish: Wish, strip: bool) -> Iterator[Aged]:
-    """The pictures of a wish as they come out of the noise, or its person at the six ages."""
-    system = systems.load("aging", checkpoint)
-    yield from system.strip(wish) if strip else system.draw(wish)
+def make(checkpoint: str, request: Wish) -> Iterator[Result]:
+    """The pictures of a request as they come out of the noise."""
+    yield from systems.load("aging", checkpoint).run(request)
 
 
 def tab(opens: Any) -> None:
     """Fill the tab; its first strip is drawn when it is opened. opens: the event of that."""
     Tab().listen(opens)
     aging_api.endpoints()
+    api.endpoints(systems.SYSTEMS["aging"])
 
 
 class Tab:
@@ -75,7 +75,7 @@ class Tab:
             with gr.Column(scale=9, min_width=300, elem_classes="results"):
                 self.build_results()
         self.footer = gr.HTML(elem_id="aging-facts", elem_classes="plain foot")
-        self.waiting = Waiting(self.status, "draw", EXPECTED, (self.asking.generate, self.asking.stop))
+        self.waiting = Waiting(self.status, "draw", Wish.expected, (self.asking.generate, self.asking.stop))
 
     def build_results(self) -> None:
         """The pictures, the plot under a strip, what is known about the one picked, and downloads."""
@@ -181,10 +181,10 @@ class Tab:
             return
         try:
             subject, strip = picked(active, mine, picked_at), age == ALL
-            wish = wished(subject, age, prompt, negative, steps, solver, guidance, emphasis, seed, count,
-                          floor).settled()
-            work = LINE.turn(who(request, "draw"), "Somebody's pictures are being drawn", EXPECTED,
-                             make(active, wish, strip), any_left(began), turn)
+            wish = asked(subject, age, prompt, negative, steps, solver, guidance, emphasis, seed, count,
+                         floor).checked()
+            work = LINE.turn(who(request, "draw"), "Somebody's pictures are being drawn", Wish.expected,
+                             make(active, wish), any_left(began), turn)
             for result in work:
                 unlooked = {} if shown else {self.at: 0, self.detail: gr.update(visible=False)}
                 shown = Shown(result, subject, strip)
@@ -234,7 +234,7 @@ class Tab:
                 self.gallery: tiles(shown, selected_index=first_look(shown)),
                 self.zip: gr.update(value=system.zip(result), interactive=True)}
 
-    def left_out(self, result: Aged) -> Change:
+    def left_out(self, result: Result) -> Change:
         """Pictures that are not among the results, and why."""
         why = "\n".join(f"- seed {lost.seed}, *{lost.prompt}*: {lost.why}" for lost in result.dropped)
         pictures = [(lost.path, lost.why) for lost in result.dropped if lost.path]
@@ -270,18 +270,18 @@ def tiles(shown: Shown, **changes: Any) -> Any:
     """Pictures with their captions; as they look so far, while they are under way."""
     result = shown.result
     finished = [(path, captioned(shown, at)) for at, path in enumerate(result.images)]
-    if not result.preview:
+    if not result.previews:
         return gr.update(value=finished, **changes)
-    names = list(NAMES.values()) if shown.strip else [""] * len(result.preview)
-    coming = [(path, name or "…") for path, name in zip(result.preview, names, strict=False)]
+    names = list(NAMES.values()) if shown.strip else [""] * len(result.previews)
+    coming = [(path, name or "…") for path, name in zip(result.previews, names, strict=False)]
     return gr.update(value=[*finished, *coming], selected_index=None)
 
 
 def captioned(shown: Shown, at: int) -> str:
     """What is known about a picture, in lines."""
     result = shown.result
-    return "\n".join([titled(shown, at), measured(result.years[at], "{:.0f} years"),
-                      measured(result.similarity[at], "similarity {:.2f}"), f"seed {result.seeds[at]}"])
+    return "\n".join([titled(shown, at), measured(result.scores["years"][at], "{:.0f} years"),
+                      measured(result.scores["similarity"][at], "similarity {:.2f}"), f"seed {result.seeds[at]}"])
 
 
 def titled(shown: Shown, at: int) -> str:
@@ -304,7 +304,8 @@ def plotted(shown: Shown) -> str:
     result = shown.result
     spans = [SPANS[kept["group"]] for kept in result.settings if kept.get("group") in SPANS]
     names = [titled(shown, at) for at in range(len(result.images))]
-    return charts.ages(names, result.years, result.similarity, spans if len(spans) == len(names) else ())
+    return charts.ages(names, result.scores["years"], result.scores["similarity"],
+                       spans if len(spans) == len(names) else ())
 
 
 def counted(shown: Shown) -> str:
@@ -316,9 +317,9 @@ def counted(shown: Shown) -> str:
 
 def told_of(shown: Shown, at: int) -> str:
     """What made a picture, for the page."""
-    result, kept = shown.result, shown.result.settings[at]
-    return f"<p class='prompt'>{widgets.safe(result.prompts[at])}</p>" + widgets.facts({
-        "judged": measured(result.years[at], "{:.0f} years"), "similarity": measured(result.similarity[at], "{:.3f}"),
-        "quality": measured(result.quality[at], "{:.2f}"), "seed": str(result.seeds[at]),
+    kept, scores = shown.result.settings[at], shown.result.scored(at)
+    return f"<p class='prompt'>{widgets.safe(kept.get('drawn', ''))}</p>" + widgets.facts({
+        "judged": measured(scores["years"], "{:.0f} years"), "similarity": measured(scores["similarity"], "{:.3f}"),
+        "quality": measured(scores["quality"], "{:.2f}"), "seed": str(shown.result.seeds[at]),
         "solver": f"{kept.get('solver')}, {kept.get('steps')} steps", "guidance": f"{kept.get('guidance'):g}",
         **({"age emphasis": f"{kept['emphasis']:g}"} if kept.get("emphasis") else {})})

@@ -5,9 +5,10 @@ from typing import Any
 import gradio as gr
 
 from core import systems
+from core.engine.result import Restored
 from core.errors import PictureError
 from core.systems.aging import prompts
-from core.systems.aging.results import SOLVERS, Restored
+from core.systems.aging.request import SOLVERS
 from spaces import widgets
 from spaces.aging_people import Own, People, everybody
 from spaces.aging_wish import SETTINGS, Asking
@@ -35,12 +36,12 @@ class Restoring:
     @told
     def receive(self, path: str, mine: tuple[Own, ...], at: int, active: str) -> Change:
         """Everything as it was then; the picture comes first."""
-        kept = systems.load("aging", active).settings_of(path)
+        kept = systems.load("aging", active).restored(path)
         if kept is None:
             raise PictureError("This file does not hold the settings of a picture made in this tab.",
                                "Use a PNG as it was downloaded; editors and messengers strip them.")
         found = whose(kept, everybody(active, mine))
-        asking, wish = self.asking, kept.wish
+        asking, wish = self.asking, kept.request
         able = wish.solver in systems.load("aging", active).solvers
         again = {getattr(asking, name): getattr(wish, name) for name in SETTINGS if able or name != "solver"}
         return {**again, asking.age: prompts.age_in(wish.prompt), asking.mode: widgets.SAME,
@@ -69,6 +70,6 @@ def said(kept: Restored, found: int | None, active: str, able: bool, somebody: b
     if kept.checkpoint not in (None, active):
         words += f" It was made with the checkpoint {kept.checkpoint}: choose that under Network first."
     if not able:
-        words += f" {SOLVERS[kept.wish.solver]} is not to be had here, so the solver stays."
+        words += f" {SOLVERS[kept.request.solver]} is not to be had here, so the solver stays."
     return words
 

@@ -13,19 +13,19 @@ from core import systems
 from core.engine import files
 from core.errors import FacetError, SettingsError
 from core.systems.aging import prompts
-from core.systems.aging.results import FEWEST_TAUGHT, MOST_STEPS, MOST_TAUGHT, Checked, Taught
+from core.systems.aging.request import MAX_LESSONS, MAX_TAUGHT, MIN_TAUGHT, Teach
+from core.systems.aging.results import Checked, Taught
 from spaces import GPU, charts, widgets
 from spaces.aging_people import Own, People
 from spaces.line import LINE, Waiting, lasting, who
 from spaces.widgets import Change, told, turned, unchanged
 
-EXPECTED = 160.0        # seconds that teaching may take, for those who wait
 LOOK = 5.0              # the same of looking at pictures
 CHOSEN = "chosen for you"
-HOW = (f"{FEWEST_TAUGHT} to {MOST_TAUGHT} pictures of one person, in different light and poses, and best at one age. "
+HOW = (f"{MIN_TAUGHT} to {MAX_TAUGHT} pictures of one person, in different light and poses, and best at one age. "
        "They are used for this alone, and deleted within three hours.")
 TODO = "Drop some pictures, look at what is wrong with any, and teach."
-STEPS, USUAL = (20, MOST_STEPS, 10), 200      # of the slider: from, to, by; what the preset takes
+STEPS, USUAL = (20, MAX_LESSONS, 10), 200      # of the slider: from, to, by; what the preset takes
 LINES = {"noise": "the person", "prior": "other people", "biometric": "likeness", "contrastive": "contrast"}
 
 
@@ -79,7 +79,7 @@ class Teaching:
                                         elem_id="aging-preview")
                 self.curve = gr.HTML(elem_id="aging-curve", elem_classes="plain")
                 self.adapter = gr.DownloadButton("Adapter file", size="sm", visible=False, elem_id="aging-taught")
-        self.waiting = Waiting(self.status, "teach", EXPECTED, (self.go, self.stop))
+        self.waiting = Waiting(self.status, "teach", Teach.expected, (self.go, self.stop))
 
     def listen(self, active: gr.State, prompt: gr.Textbox, turn: gr.State) -> None:
         """Check what is dropped; teach, one person at a time; stop."""
@@ -151,7 +151,7 @@ class Teaching:
             paths = [picture.picture if picture.good else picture.path for picture in pictures]
             lessons = teach(active, paths, name=name.strip(), steps=steps,
                             token=None if token == CHOSEN else token, taken=[own.subject.token for own in mine])
-            for last in LINE.turn(me, "Somebody is being taught", EXPECTED, lessons, left, job):
+            for last in LINE.turn(me, "Somebody is being taught", Teach.expected, lessons, left, job):
                 yield self.learning(last)
                 if LINE.stopped(job):
                     break
@@ -205,7 +205,7 @@ class Teaching:
 
 def left(taught: Taught) -> float:
     """What `LINE.turn` takes as `left`: the seconds that teaching still takes."""
-    return EXPECTED if taught.left is None else taught.left
+    return Teach.expected if taught.left is None else taught.left
 
 
 def problems(pictures: Sequence[Checked]) -> str:
@@ -215,7 +215,7 @@ def problems(pictures: Sequence[Checked]) -> str:
     good = sum(picture.good for picture in pictures)
     if not pictures:
         return ""
-    enough = "" if good >= FEWEST_TAUGHT else f", {FEWEST_TAUGHT - good} more are needed"
+    enough = "" if good >= MIN_TAUGHT else f", {MIN_TAUGHT - good} more are needed"
     return f'<p>{good} of {len(pictures)} can be used{enough}.</p><ol class="problems">{lines}</ol>'
 
 

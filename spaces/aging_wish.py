@@ -5,8 +5,9 @@ from typing import Any
 import gradio as gr
 
 from core.systems.aging import prompts
-from core.systems.aging.results import LONGEST, MOST, MOST_GUIDANCE, OPENING, PAPER, QUICK, SOLVERS, STEPS, Wish
+from core.systems.aging.request import OPENING, PAPER, QUICK, SOLVERS, Draw, Strip, Wish
 from spaces import widgets
+from spaces.fields import field
 from spaces.widgets import Change, turned
 
 NAMES = {"child": "Child", "teenager": "Teenager", "youngadults": "Young adult", "middleaged": "Middle-aged",
@@ -27,10 +28,9 @@ class Asking:
         self.turn = gr.State("")
         self.age = gr.Radio(CHOICES, value=ALL, label="Age", elem_id="aging-age", elem_classes="tiles three")
         with gr.Group(elem_classes="settings"):
-            self.prompt = gr.Textbox(prompts.plain(token), label="Prompt", lines=1, max_lines=1, max_length=LONGEST,
-                                     info=TRY, elem_id="aging-prompt")
-            self.count = gr.Slider(1, MOST, FIRST["count"], step=1, label="How many", visible=False,
-                                   elem_id="aging-count")
+            self.prompt = field(Draw, "prompt", value=prompts.plain(token), lines=1, max_lines=1, info=TRY,
+                                elem_id="aging-prompt")
+            self.count = field(Draw, "count", value=FIRST["count"], visible=False, elem_id="aging-count")
             self.seed, self.mode = widgets.seed_row(FIRST["seed"], "aging-")
         self.generate, self.stop = widgets.run_row("aging-", "Draw")
         with gr.Accordion("How it is drawn", open=False, elem_id="aging-how"):
@@ -38,19 +38,12 @@ class Asking:
 
     def build_how(self) -> None:
         """What few people change."""
-        self.negative = gr.Textbox("", label="Negative prompt", max_length=LONGEST, placeholder="blurred, dark",
-                                   info="What should not be in the picture.", elem_id="aging-negative")
-        self.solver = gr.Dropdown(solvers(quick=False), value=FIRST["solver"],
-                                  label="Solver", elem_id="aging-solver")
-        self.steps = gr.Slider(1, STEPS, FIRST["steps"], step=1, label="Steps", elem_id="aging-steps")
-        self.guidance = gr.Slider(1, MOST_GUIDANCE, FIRST["guidance"], step=0.5, label="Guidance",
-                                  elem_id="aging-guidance",
-                                  info="How strictly it follows the words; 1 is not at all.")
-        self.emphasis = gr.Slider(0, 1, FIRST["emphasis"], step=0.05, label="Age emphasis", elem_id="aging-emphasis",
-                                  info="How much of the guidance goes into the age alone. More makes old people older "
-                                       "and children younger, and all less like the person.")
-        self.floor = gr.Slider(0, 1, FIRST["floor"], step=0.05, label="Drop pictures of less quality than",
-                               elem_id="aging-floor", info="0 drops none; the paper's filter is 0.4.")
+        self.negative = field(Draw, "negative", placeholder="blurred, dark", elem_id="aging-negative")
+        self.solver = field(Draw, "solver", choices=solvers(quick=False), elem_id="aging-solver")
+        self.steps = field(Draw, "steps", elem_id="aging-steps")
+        self.guidance = field(Draw, "guidance", elem_id="aging-guidance")
+        self.emphasis = field(Draw, "emphasis", elem_id="aging-emphasis")
+        self.floor = field(Draw, "floor", elem_id="aging-floor")
         with gr.Row(elem_classes="buttons"):
             self.paper = gr.Button("The paper's preset", size="sm", min_width=130, elem_id="aging-paper")
             self.quick = gr.Button("Four steps (LCM)", size="sm", min_width=130, visible=False, elem_id="aging-quick")
@@ -58,7 +51,7 @@ class Asking:
 
     @property
     def widgets(self) -> dict[str, Any]:
-        """The widgets that `wished` reads, by its parameters."""
+        """The widgets that `asked` reads, by its parameters."""
         return {name: getattr(self, name) for name in ("age", *SETTINGS)}
 
     def listen(self) -> None:
@@ -109,8 +102,9 @@ def solvers(quick: bool) -> list[tuple[str, str]]:
     return [(label, name) for name, label in SOLVERS.items() if quick or name != QUICK["solver"]]
 
 
-def wished(subject: Any, age: str | None, prompt: str, negative: str, steps: int, solver: str, guidance: float,
-           emphasis: float, seed: int | None, count: int, floor: float) -> Wish:
-    """What the widgets say, as one wish."""
-    return Wish(prompt=prompt, negative=negative, subject=subject, steps=steps, solver=solver, guidance=guidance,
-                emphasis=emphasis, seed=seed, count=1 if age == ALL else count, floor=floor)
+def asked(subject: Any, age: str | None, prompt: str, negative: str, steps: int, solver: str, guidance: float,
+          emphasis: float, seed: int | None, count: int, floor: float) -> Wish:
+    """What the widgets say, as one request. Raises SettingsError."""
+    said = {"prompt": prompt, "negative": negative, "subject": subject, "steps": steps, "solver": solver,
+            "guidance": guidance, "emphasis": emphasis, "seed": seed, "floor": floor}
+    return Strip(**said) if age == ALL else Draw(**said, count=count)

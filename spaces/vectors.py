@@ -9,14 +9,15 @@ import numpy as np
 import pandas
 
 from core import systems
+from core.engine.result import Result
 from core.errors import FacetError
 from core.systems.vectors.choices import Choice
-from core.systems.vectors.numbers import MOST
-from core.systems.vectors.results import MAX_SIGMA, Result, Source, Steered
-from spaces import vectors_api, widgets
+from core.systems.vectors.request import Draw, Source
+from spaces import api, vectors_api, widgets
+from spaces.fields import field
 from spaces.line import LINE, Waiting, who
 from spaces.network import Network
-from spaces.vectors_moves import EXPECTED, Moves, far, how_far, make, wished
+from spaces.vectors_moves import Moves, asked, left_from, make
 from spaces.vectors_sources import Chosen, Sources
 from spaces.widgets import Change, turned, unchanged
 
@@ -34,6 +35,7 @@ def tab(opens: Any) -> None:
     """Fill the tab; its first faces are drawn when it opens. opens: the event of that."""
     Tab().listen(opens)
     vectors_api.endpoints()
+    api.endpoints(systems.SYSTEMS["vectors"])
 
 
 class Tab:
@@ -51,14 +53,13 @@ class Tab:
             with gr.Column(scale=9, min_width=300, elem_classes="results"):
                 self.build_results()
         self.footer = gr.HTML(elem_id="facts", elem_classes="plain foot")
-        self.waiting = Waiting(self.status, "vectors", EXPECTED, (self.generate, self.stop))
+        self.waiting = Waiting(self.status, "vectors", Draw.expected, (self.generate, self.stop))
 
     def build_settings(self) -> None:
         """How many, how different, which seed; and a picture's own settings back."""
         with gr.Group(elem_classes="settings"):
-            self.count = gr.Slider(1, MOST, FIRST["count"], step=1, label="How many", elem_id="count")
-            self.sigma = gr.Slider(0, MAX_SIGMA, FIRST["sigma"], step=0.05, label="How different (σ)", visible=False,
-                                   info="0.3 a little · 0.9 somebody else", elem_id="sigma")
+            self.count = field(Draw, "count", value=FIRST["count"], elem_id="count")
+            self.sigma = field(Draw, "sigma", value=FIRST["sigma"], visible=False, elem_id="sigma")
             self.seed, self.mode = widgets.seed_row(FIRST["seed"])
         self.generate, self.stop = widgets.run_row()
         with gr.Accordion("Bring a picture's settings back", open=False, elem_id="restore"):
@@ -127,8 +128,8 @@ class Tab:
         """Show pictures as they come; a notice instead when something is missing."""
         began, result, mine = time.monotonic(), None, who(request, "vectors")
         try:
-            wish = wished(kind, count, sigma, seed, chosen, action, other, offsets, turn_on, yaw,
-                          clear_on, quality, limit, similarity, threshold)
+            wanted = asked(kind, count, sigma, seed, chosen, action, other, offsets, turn_on, yaw, clear_on, quality,
+                           limit, similarity, threshold).checked()
             yield {**self.waiting.over(request), self.alike: gr.update(visible=False),
                    self.generate: gr.update(visible=False), self.stop: gr.update(visible=True),
                    self.status: widgets.progress(0, count, "Beginning …")}
@@ -136,14 +137,14 @@ class Tab:
                 yield self.ended(None, "Stopped")
                 return
             marked = True       # once, early: the page takes it for a click
-            work = LINE.turn(mine, "Somebody's faces are being drawn", EXPECTED, make(wish), far(began),
-                             job(mine, turn))
+            work = LINE.turn(mine, "Somebody's faces are being drawn", Draw.expected,
+                             make(chosen.checkpoint, wanted), left_from(began), job(mine, turn))
             for result in work:
                 faces = tiles(result)
                 yield {self.shown: result, **(self.unlooked() if marked else {}),
                        self.gallery: gr.update(value=faces, selected_index=0) if marked else faces,
-                       **({self.seed: result.seeds[0]} if action in ("vary", "steer") else {}),
-                       self.status: widgets.progress(*how_far(result), counted(result, kind))}
+                       **({self.seed: result.seeds[0]} if action in ("draw", "steer") else {}),
+                       self.status: widgets.progress(result.step, result.steps, counted(result, kind))}
                 marked = False
                 if LINE.stopped(job(mine, turn)):
                     work.close()
@@ -205,7 +206,7 @@ class Tab:
         """Vary the face that is looked at: its numbers become the source."""
         source = Source("vector", np.array(shown.vectors[at]), label=f"like seed {shown.seeds[at]}")
         return {self.sources.kind: "vector", self.sources.chosen: chosen.with_vectors((source,)),
-                self.moves.action: "vary", self.sources.turn: turned(),
+                self.moves.action: "draw", self.sources.turn: turned(),
                 self.sources.loaded: f"The face with seed {shown.seeds[at]}, now varied."}
 
     def walk_there(self, shown: Result, at: int) -> Change:
@@ -267,15 +268,14 @@ def job(page: str, turn: str) -> str:
 
 def stopped_at(result: Result) -> str:
     """Where a drawing was stopped, in words."""
-    done, total = how_far(result)
-    return f"Stopped after {done} of {total}" if done < total else "Stopped"
+    return f"Stopped after {result.step} of {result.steps}" if result.step < result.steps else "Stopped"
 
 
 def counted(result: Result, kind: str) -> str:
     """How many there are, in words."""
-    if isinstance(result, Steered):
-        there = sum(not missed for missed in result.missed)
-        return f"Step {result.iteration} of {result.limit} at most: {there} of {result.total} as asked"
+    if "missed" in result.settings[0]:
+        there = sum(not kept["missed"] for kept in result.settings)
+        return f"Step {result.step} of {result.steps} at most: {there} of {result.total} as asked"
     made, words = len(result.images), ("person", "people") if kind == "people" else ("picture", "pictures")
     words = ("step", "steps") if "move" in result.settings[0] else words
     return f"{made} of {result.total}" if made < result.total else f"{made} {words[made != 1]}"

@@ -1,109 +1,52 @@
 """What the tab `vectors` does with a face: vary it, walk to another, edit its numbers, turn it and clear it up."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
 
 from core import systems
+from core.engine.result import Result
 from core.systems import choose
-from core.systems.vectors.pipeline import UNLIKE
-from core.systems.vectors.results import Result, Source, Steered
-from core.systems.vectors.steering import MAX_YAW
+from core.systems.vectors.request import REQUESTS, Draw, Edit, FaceRequest, Source, Steer, Walk
 from spaces import GPU, widgets
+from spaces.fields import field
 from spaces.line import step_time
 from spaces.vectors_sources import Chosen
 from spaces.widgets import Change, told
 
-ACTIONS = {"Draw": "vary", "Walk": "walk", "Edit": "edit", "Turn": "steer"}
-LIMIT = 40              # steps of steering, to begin with
-EXPECTED = 2.0          # seconds that a drawing may take, for those who wait
-FEWEST = {"walk": 2, "edit": 2}
-COUNTED = {"vary": "How many", "walk": "How many steps", "edit": "How many steps", "steer": "How many"}
-
-
-@dataclass(frozen=True)
-class Wish:
-    """All that one press of the button asks for; each action reads what it needs."""
-
-    kind: str
-    action: str
-    count: int
-    sigma: float
-    seed: int | None
-    sources: tuple[Source, ...] = ()
-    other: Source | None = None
-    offsets: dict[int, float] = field(default_factory=dict)
-    yaw: float | None = None
-    quality: float | None = None
-    limit: int = LIMIT
-    similarity: float | None = None
-    threshold: float = UNLIKE
-    checkpoint: str = "tiny"
+ACTIONS = {"Draw": "draw", "Walk": "walk", "Edit": "edit", "Turn": "steer"}
+BY_ACTION = {request.action: request for request in REQUESTS}
+COUNTED = {"draw": "How many", "walk": "How many steps", "edit": "How many steps", "steer": "How many"}
 
 
 @GPU
-def make(wish: Wish) -> Iterator[Result]:
-    """The pictures, a few more each time, or each a little better."""
-    system = systems.load("vectors", wish.checkpoint)
-    if wish.action == "vary" and wish.kind == "people":
-        yield from system.people(wish.seed, wish.count, wish.threshold)
-    elif wish.action == "vary":
-        yield from system.sheet(wish.sources, wish.sigma, wish.count, wish.seed)
-    elif wish.action == "walk":
-        yield from system.walk(*ends(system, wish), wish.count)
-    elif wish.action == "edit":
-        yield from system.edited(starts(system, wish, 1)[0], wish.offsets, wish.count)
-    else:
-        yield from steered(system, wish)
+def make(checkpoint: str, request: FaceRequest) -> Iterator[Result]:
+    """The pictures of a request, a few more each time, or each a little better."""
+    yield from systems.load("vectors", checkpoint).run(request)
 
 
-def starts(system: Any, wish: Wish, count: int) -> list[Source]:
-    """The faces to begin with: those chosen, or `count` new people of the seed."""
-    return list(wish.sources) if wish.kind != "people" else system.new_people(wish.seed, count)[0]
-
-
-def ends(system: Any, wish: Wish) -> tuple[Source, Source]:
-    """Where a walk begins and ends: at the face that was set, else the second of several, else a new person."""
-    first, *more = starts(system, wish, 2)
-    if wish.other is not None:
-        return first, wish.other
-    return first, more[0] if more else system.new_people(wish.seed, 1)[0][0]
-
-
-def steered(system: Any, wish: Wish) -> Iterator[Steered]:
-    """Several people as they are, or variations of one."""
-    found, seeds = system.new_people(wish.seed, wish.count) if wish.kind == "people" else ([*wish.sources], None)
-    alone = wish.kind != "people" and len(found) == 1
-    sources, sigma = (found * wish.count, wish.sigma) if alone else (found, 0.0)
-    if alone and wish.count == 1:
-        sigma = 0.0
-    yield from system.steer(sources, wish.yaw, wish.quality, wish.limit, wish.seed, sigma, wish.similarity, seeds)
-
-
-def far(began: float) -> Callable[[Result], float]:
+def left_from(began: float) -> Callable[[Result], float]:
     """What `LINE.turn` takes as `left`: the seconds that a drawing still takes, by what it took so far."""
-    return lambda result: step_time(began, *how_far(result))
+    return lambda result: step_time(began, result.step, result.steps)
 
 
-def how_far(result: Result) -> tuple[int, int]:
-    """Pictures, or steps of steering, that are done, and how many there may be."""
-    if isinstance(result, Steered):
-        return result.iteration, result.limit
-    return len(result.images), result.total
-
-
-def wished(kind: str, count: int, sigma: float, seed: int | None, chosen: Chosen, action: str,
-           other: Source | None, offsets: str, turn_on: bool, yaw: float, clear_on: bool, quality: float, limit: int,
-           similarity: float, threshold: float) -> Wish:
-    """What the widgets say, as one wish. Raises SettingsError for offsets that can't be read, and when there is no face
-    yet to begin with.
-    """
-    changed = systems.load("vectors").offsets(offsets) if action == "edit" else {}
-    return Wish(kind, action, max(count, FEWEST.get(action, 1)), sigma, seed, chosen.sources(kind), other, changed,
-                yaw if turn_on else None, quality if clear_on else None, limit, similarity, threshold,
-                chosen.checkpoint)
+def asked(kind: str, count: int, sigma: float, seed: int | None, chosen: Chosen, action: str, other: Source | None,
+          offsets: str, turn_on: bool, yaw: float, clear_on: bool, quality: float, limit: int, similarity: float,
+          threshold: float) -> FaceRequest:
+    """What the widgets say, as one request. Raises SettingsError while there is no face to begin with."""
+    faces = chosen.sources(kind)
+    least = BY_ACTION[action].settings()["count"].low
+    start = {"source": kind, "faces": faces, "count": max(count, least) if isinstance(count, int | float) else count,
+             "seed": seed}
+    if action == "draw":
+        return Draw(**start, sigma=sigma, threshold=threshold)
+    if action == "walk":
+        return Walk(**start, goal=other)
+    if action == "edit":
+        return Edit(**start | {"faces": faces[:1]}, offsets=offsets)
+    return Steer(**start, sigma=sigma if count > 1 else 0.0, pose=turn_on, yaw=yaw, improve=clear_on, quality=quality,
+                 limit=limit, similarity=similarity, threshold=threshold)
 
 
 class Moves:
@@ -111,16 +54,14 @@ class Moves:
 
     def __init__(self) -> None:
         self.other = gr.State(None)
-        self.action = gr.Radio(list(ACTIONS.items()), value="vary", label="What to do", elem_id="action",
+        self.action = gr.Radio(list(ACTIONS.items()), value="draw", label="What to do", elem_id="action",
                                elem_classes="tiles four")
         with gr.Column(elem_classes="panel") as self.people_panel:
-            self.threshold = gr.Slider(0, 1, UNLIKE, step=0.05, label="At most this alike", elem_id="threshold",
-                                       info="The cosine that any two new people stay below.")
+            self.threshold = field(Draw, "threshold", minimum=0, elem_id="threshold")
         with gr.Column(visible=False, elem_classes="panel") as self.walk_panel:
             self.goal = gr.Markdown(self.towards(None), elem_classes="hint", elem_id="goal")
         with gr.Column(visible=False, elem_classes="panel") as self.edit_panel:
-            self.offsets = gr.Textbox("", label="Numbers to change", placeholder="7: 2.0, 300: -1.5", elem_id="offsets",
-                                      info="Dimension from 0 to 511, and what is added to it.")
+            self.offsets = field(Edit, "offsets", value="", placeholder="7: 2.0, 300: -1.5", elem_id="offsets")
             self.by = gr.Slider(-10, 10, 4, step=0.5, label="Add by click", elem_id="by",
                                 info="A click on a cell of the strip adds this to its number.")
         with gr.Column(visible=False, elem_classes="panel") as self.steer_panel:
@@ -128,21 +69,28 @@ class Moves:
 
     def build_steering(self) -> None:
         """Where to, and when to give up."""
-        self.turn_on = gr.Checkbox(True, label="Turn the head", elem_id="turn-on")
-        self.yaw = gr.Slider(-MAX_YAW, MAX_YAW, 30, step=1, label="Yaw, degrees", elem_id="yaw",
-                             info="Positive towards the right of the picture.")
-        self.clear_on = gr.Checkbox(False, label="Clear the picture up", elem_id="clear-on")
-        self.quality = gr.Slider(0, 1, 0.7, step=0.05, label="Quality, at least", visible=False, elem_id="quality")
-        self.limit = gr.Slider(1, 200, LIMIT, step=1, label="Steps, at most", elem_id="limit")
-        self.similarity = gr.Slider(0, 1, choose("vectors").similarity, step=0.05, label="Stay this like the source",
-                                    elem_id="similarity")
+        self.turn_on = field(Steer, "pose", elem_id="turn-on")
+        self.yaw = field(Steer, "yaw", elem_id="yaw")
+        self.clear_on = field(Steer, "improve", elem_id="clear-on")
+        quality = choose("vectors").quality
+        self.quality = field(Steer, "quality", maximum=quality.most, value=quality.usual, visible=False, info=None,
+                             elem_id="quality")
+        self.limit = field(Steer, "limit", minimum=1, elem_id="limit")
+        self.similarity = field(Steer, "similarity", minimum=0, value=choose("vectors").similarity, info=None,
+                                elem_id="similarity")
 
     @property
     def widgets(self) -> dict[str, Any]:
-        """The widgets that `wished` reads, by its parameters."""
+        """The widgets that `asked` reads, by its parameters."""
         return {name: getattr(self, name) for name in
                 ("action", "other", "offsets", "turn_on", "yaw", "clear_on", "quality", "limit", "similarity",
                  "threshold")}
+
+    @property
+    def restored(self) -> list:
+        """The widgets that a picture brings back."""
+        return [self.action, self.threshold, self.other, self.goal, self.offsets, self.turn_on, self.yaw,
+                self.clear_on, self.quality, self.limit, self.similarity]
 
     def listen(self, kind: gr.Radio, count: gr.Slider, sigma: gr.Slider, strip: gr.Image,
                notice: gr.HTML) -> None:
@@ -160,11 +108,11 @@ class Moves:
 
     def open_panel(self, action: str, kind: str) -> Change:
         """The panel of an action; what the count counts; and σ where chance varies a given face."""
-        shown = {"vary": self.people_panel, "walk": self.walk_panel, "edit": self.edit_panel, "steer": self.steer_panel}
-        panels = {panel: gr.update(visible=name == action and (name != "vary" or kind == "people"))
+        shown = {"draw": self.people_panel, "walk": self.walk_panel, "edit": self.edit_panel, "steer": self.steer_panel}
+        panels = {panel: gr.update(visible=name == action and (name != "draw" or kind == "people"))
                   for name, panel in shown.items()}
         return panels | {self.count: gr.update(label=COUNTED[action]),
-                         self.sigma: gr.update(visible=kind != "people" and action in ("vary", "steer"))}
+                         self.sigma: gr.update(visible=kind != "people" and action in ("draw", "steer"))}
 
     @told
     def add_offset(self, action: str, offsets: str, by: float, event: gr.SelectData) -> Change:

@@ -8,8 +8,9 @@ import gradio as gr
 from PIL import Image
 
 from core import systems
+from core.engine.result import Restored
 from core.errors import FacetError, PhotoError, PictureError, SettingsError
-from core.systems.vectors.pipeline import Restored, Source
+from core.systems.vectors.request import Draw, Edit, FaceRequest, Source, Steer, Walk
 from spaces import GPU, widgets
 from spaces.widgets import Change, small_gallery, told, turned
 
@@ -111,7 +112,7 @@ class Sources:
         self.count, self.sigma, self.seed, self.mode, self.moves = count, sigma, seed, mode, moves
         on, mine, after = widgets.private, {"chosen": self.chosen}, [self.notice, self.chosen, self.turn]
         drawn, photo = [self.drawn, self.examples], [self.faces, self.by_hand, self.preview]
-        restored = [*after, self.kind, count, sigma, seed, mode, self.loaded, moves.action, moves.threshold, *drawn]
+        restored = [*after, self.kind, count, sigma, seed, mode, self.loaded, *moves.restored, *drawn]
         on(self.kind.change, self.open_panel, {"kind": self.kind},
            [self.drawn_panel, self.photo_panel, self.vector_panel], queue=False)
         on(self.kind.input, self.enter, {"kind": self.kind, "drawn": self.drawn, **mine}, [*after, *drawn])
@@ -178,7 +179,7 @@ class Sources:
         if str(path).lower().endswith(".npy"):
             return {**self.receive_vectors(path, chosen), self.photo: None}
         try:
-            kept = system.settings_of(path)
+            kept = system.restored(path)
             found = self.restored(kept, chosen) if kept else self.found(faces_in(chosen.checkpoint, path), path, chosen)
             return {**found, self.photo: None}
         except PhotoError as error:
@@ -227,7 +228,7 @@ class Sources:
     def receive_vectors(self, path: str, chosen: Chosen) -> Change:
         """A `.npy` file, or a picture made here."""
         system = chosen.system
-        kept = system.settings_of(path)
+        kept = system.restored(path)
         return self.restored(kept, chosen) if kept else self.take(system.vector(path), chosen)
 
     def take(self, vectors: list[Source], chosen: Chosen) -> Change:
@@ -239,28 +240,45 @@ class Sources:
     @told
     def receive_picture(self, path: str, chosen: Chosen) -> Change:
         """A picture made here: everything as it was then."""
-        kept = chosen.system.settings_of(path)
+        kept = chosen.system.restored(path)
         if kept is None:
             raise PictureError("This file does not hold the settings of a picture made here.",
                                "Use a PNG as it was downloaded; editors and messengers strip them.")
         return self.restored(kept, chosen)
 
     def restored(self, kept: Restored, chosen: Chosen) -> Change:
-        """Source, count, sigma and seed as they were; the picture comes first, but for a source that it varies."""
-        source = kept.source
-        back = "The settings of this picture are back." if kept.whole else "The face of this picture is back."
-        settings = {self.count: kept.count, self.seed: kept.seed, self.mode: widgets.SAME, self.turn: turned(),
-                    self.moves.action: "vary", self.moves.threshold: kept.threshold,
-                    **({self.sigma: kept.sigma} if source.kind != "people" else {}),
-                    self.notice: widgets.remark(f"{back}{another(kept, chosen)}")}
-        if source.kind == "people":
-            return {**settings, self.kind: "people"}
+        """Every widget as it was for the request of a picture; the picture comes first in what is drawn."""
+        request, moves = kept.request, self.moves
+        said = f"The settings of this picture are back.{another(kept, chosen)}"
+        settings = {self.count: request.count, self.seed: request.seed, self.mode: widgets.SAME, self.turn: turned(),
+                    moves.action: request.action, self.notice: widgets.remark(said)}
+        return {**settings, **self.source_of(request, chosen), **restored_moves(moves, request),
+                **({self.sigma: request.sigma} if isinstance(request, Draw | Steer) and request.faces else {})}
+
+    def source_of(self, request: FaceRequest, chosen: Chosen) -> Change:
+        """Where the faces of a request come from."""
+        if not request.faces:
+            return {self.kind: "people"}
+        source, = request.faces
         if source.kind == "drawn":
             drawn = (chosen.system.person(source.person),)
-            return {**settings, self.kind: "drawn", self.chosen: replace(chosen, drawn=source), self.drawn: drawn,
+            return {self.kind: "drawn", self.chosen: replace(chosen, drawn=source), self.drawn: drawn,
                     self.examples: tiles(drawn)}
-        return {**settings, self.kind: "vector", self.chosen: chosen.with_vectors((source,)),
+        return {self.kind: "vector", self.chosen: chosen.with_vectors((source,)),
                 self.loaded: "The face of that picture; a photo itself is never kept in it."}
+
+
+def restored_moves(moves: Any, request: FaceRequest) -> Change:
+    """The widgets of the request's action."""
+    if isinstance(request, Draw):
+        return {moves.threshold: request.threshold}
+    if isinstance(request, Walk):
+        return {moves.other: request.goal, moves.goal: moves.towards(request.goal)}
+    if isinstance(request, Edit):
+        return {moves.offsets: request.offsets}
+    quality = {} if request.quality is None else {moves.quality: request.quality}
+    return {moves.turn_on: request.pose, moves.yaw: request.yaw, moves.clear_on: request.improve, **quality,
+            moves.limit: request.limit, moves.similarity: request.similarity}
 
 
 def another(kept: Restored, chosen: Chosen) -> str:

@@ -21,7 +21,6 @@ MARK = """<svg width="40" height="40" viewBox="0 0 32 32" aria-hidden="true" xml
 <path fill="#e9d8c3" d="M16 2 3 11l13 6z"/><path fill="#cf6a3f" d="M3 11l13 6-8 11z"/>
 <path fill="#1c7480" d="M29 11 16 17l8 11z"/></svg>"""
 HEAD = f'<link rel="icon" href="data:image/svg+xml,{quote(MARK)}"><meta name="color-scheme" content="light dark">'
-SEEDS = 2**32       # seeds are 0 .. SEEDS - 1
 GPU_TURN = {"concurrency_id": "gpu", "concurrency_limit": 1}     # of all that computes: one at a time, in every tab
 Change = dict[Any, Any]     # widget: its new value
 SURPRISE, SAME = "Surprise me", "Same again"
@@ -67,8 +66,7 @@ def header() -> gr.HTML:
 def seed_row(first: int, tab: str = "") -> tuple[gr.Number, gr.Radio]:
     """The seed in use, and what the next click does with it. tab: what the ids of the widgets begin with."""
     with gr.Row(elem_classes="seeds"):
-        seed = gr.Number(first, label="Seed", precision=0, minimum=0, maximum=SEEDS - 1, min_width=110,
-                         elem_id=f"{tab}seed")
+        seed = gr.Number(first, label="Seed", precision=0, min_width=110, elem_id=f"{tab}seed")
         mode = gr.Radio([SURPRISE, SAME], value=SURPRISE, label="Next time", min_width=190, elem_id=f"{tab}mode",
                         elem_classes="mode")
     seed.input(lambda: SAME, outputs=mode, show_progress="hidden", queue=False, api_visibility="private")
@@ -212,11 +210,6 @@ def endpoint(task: Callable, inputs: list, outputs: list, **options: Any) -> Non
             component.render()
         gr.Button(task.__name__).click(_answering(task), inputs, outputs, api_name=task.__name__,
                                        api_description=inspect.getdoc(task), **options)
-
-
-def number(label: str, value: float) -> Callable[[], gr.Number]:
-    """Makes a number of an endpoint, a new one each time; what it may be is checked in core."""
-    return lambda: gr.Number(value, label=label, render=False)
 
 
 def _answering(task: Callable) -> Callable:

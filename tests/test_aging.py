@@ -20,7 +20,8 @@ from core.engine.readers import likeness
 from core.engine.result import last
 from core.errors import CheckpointError, SettingsError
 from core.systems.aging import prompts, wording
-from core.systems.aging.pipeline import Aging, Wish, fingerprint, subject_file
+from core.systems.aging.pipeline import Aging, fingerprint, subject_file
+from core.systems.aging.request import Wish
 
 system = aging_toys.system      # the fixture
 OLD = Wish("photo of a person as old", seed=3, steps=3)
@@ -104,12 +105,12 @@ def test_large_networks_keep_their_words():
 def test_a_picture_appears_and_says_all_about_itself(system):
     results = list(system.draw(replace(OLD, steps=20, count=2, negative="smiling, xylophone")))
     assert [result.step for result in results] == [4, 8, 12, 16, 20] and {result.steps for result in results} == {20}
-    assert all(len(result.preview) == 2 and not result.images for result in results[:-1])
+    assert all(len(result.previews) == 2 and not result.images for result in results[:-1])
     result = results[-1]
-    assert result.preview == () and result.seeds == (3, 4) and result.total == 2
+    assert result.previews == () and result.seeds == (3, 4) and result.total == 2
     assert {Image.open(path).size for path in result.images} == {(128, 128)}
-    assert result.similarity == (None, None) and all(0 <= value <= 1 for value in result.quality)
-    assert all(isinstance(value, float) for value in result.years)
+    assert result.scores["similarity"] == (None, None) and all(0 <= value <= 1 for value in result.scores["quality"])
+    assert all(isinstance(value, float) for value in result.scores["years"])
     assert result.notes == ("Not among the words that the small network knows, so left out: xylophone.",)
     kept = images.settings_of(result.images[0])
     assert kept == images.settings_of(result.images[0]) == {**result.settings[0]}
@@ -121,8 +122,8 @@ def test_a_picture_appears_and_says_all_about_itself(system):
 
 def test_previews_are_no_results(system):
     first = next(system.draw(OLD))
-    assert len(first.preview) == 1 and system.settings_of(first.preview[0]) is None
-    assert images.AI_MADE.encode() in Path(first.preview[0]).read_bytes()
+    assert len(first.previews) == 1 and system.restored(first.previews[0]) is None
+    assert images.AI_MADE.encode() in Path(first.previews[0]).read_bytes()
 
 
 def test_a_seed_is_the_same_picture_alone_and_in_company(system):
@@ -167,9 +168,10 @@ def test_the_strip_has_six_ages_of_one_seed_in_one_batch(system, monkeypatch):
     monkeypatch.setattr(latent, "denoise", lambda *args: batches.append(len(args[3])) or denoise(*args))
     result = last(system.strip(replace(OLD, prompt="photo of a person as old, smiling", count=5)))
     assert batches == [6] and result.seeds == (3,) * 6 and result.total == 6
-    assert result.prompts == tuple(f"photo of a person as {age}, smiling" for age in prompts.AGES)
+    drawn = [kept["drawn"] for kept in result.settings]
+    assert drawn == [f"photo of a person as {age}, smiling" for age in prompts.AGES]
     assert [kept["group"] for kept in result.settings] == list(prompts.AGES)
-    restored = system.settings_of(result.images[0]).wish
+    restored = system.restored(result.images[0]).request
     assert restored == replace(OLD, prompt="photo of a person as child, smiling")
     assert apart(last(system.draw(restored)).images[0], result.images[0]) <= 1
 
@@ -195,7 +197,7 @@ def test_the_strip_that_everybody_sees_first_is_drawn_once(system, ann, monkeypa
 
 def test_the_floor_drops_pictures_and_says_which(system):
     all_of_them = last(system.draw(replace(OLD, count=4)))
-    floor = sorted(all_of_them.quality)[2] - 1e-6
+    floor = sorted(all_of_them.scores["quality"])[2] - 1e-6
     result = last(system.draw(replace(OLD, count=4, floor=floor)))
     assert len(result.images) == 2 and len(result.dropped) == 2 and result.total == 4
     assert set(result.seeds) | {each.seed for each in result.dropped} == {3, 4, 5, 6}
@@ -226,16 +228,16 @@ def test_a_picture_from_before_there_was_emphasis_comes_back_as_it_was(system, t
     kept = dict(result.settings[0])
     assert kept.pop("emphasis") == 0.3
     path = images.save(Image.open(result.images[0]), kept, tmp_path)
-    assert system.settings_of(path).wish.emphasis == 0.0
+    assert system.restored(path).request.emphasis == 0.0
 
 
 def test_a_picture_makes_itself_again(system):
     asked = replace(OLD, count=2, guidance=3.0, emphasis=0.2, solver="unipc", negative="bald", floor=0.01)
     result = last(system.draw(asked))
-    restored = system.settings_of(result.images[1])
-    assert restored.wish == replace(asked, seed=4)
+    restored = system.restored(result.images[1])
+    assert restored.request == replace(asked, seed=4)
     assert restored.checkpoint == "tiny"
-    assert apart(last(system.draw(replace(restored.wish, count=1))).images[0], result.images[1]) <= 1
+    assert apart(last(system.draw(replace(restored.request, count=1))).images[0], result.images[1]) <= 1
 
 
 @pytest.mark.parametrize("kept", [
@@ -243,12 +245,12 @@ def test_a_picture_makes_itself_again(system):
     {"system": "aging", "prompt": "a nude man"}, {"system": "aging", "prompt": "old", "seed": 1e30}])
 def test_a_strangers_settings_are_checked(system, kept, tmp_path):
     with pytest.raises(SettingsError):
-        system.settings_of(images.save(drawn(1), kept, tmp_path))
+        system.restored(images.save(drawn(1), kept, tmp_path))
 
 
 def test_other_pictures_remember_nothing(system, tmp_path):
-    assert system.settings_of(images.save(drawn(1), {"system": "vectors"}, tmp_path)) is None
-    assert system.settings_of(saved(drawn(1), tmp_path / "plain.png")) is None
+    assert system.restored(images.save(drawn(1), {"system": "vectors"}, tmp_path)) is None
+    assert system.restored(saved(drawn(1), tmp_path / "plain.png")) is None
 
 
 def test_pictures_in_a_zip(system):
@@ -284,7 +286,7 @@ def test_a_taught_person_is_drawn_by_a_copy_that_is_kept(system, monkeypatch):
     kept = result.settings[0]
     assert (kept["subject"], kept["token"], kept["adapter"]) == ("Ann", "wzx", fingerprint(ann))
     vector = system.reading.read([Image.open(result.images[0])], aligned=True)[0].vector
-    assert result.similarity[0] == pytest.approx(likeness(vector, ann.faces), abs=0.02)
+    assert result.scores["similarity"][0] == pytest.approx(likeness(vector, ann.faces), abs=0.02)
     system.forget(ann)
     last(system.draw(replace(OLD, subject=ann)))
     assert len(made) == 2

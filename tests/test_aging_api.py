@@ -9,7 +9,7 @@ from PIL import Image
 
 from core import faces_v3 as faces
 from core import hub, subjects
-from core.systems.aging.results import Wish
+from core.systems.aging.request import Wish
 
 ENDPOINTS = {"/age", "/ages", "/check_pictures", "/teach_person", "/persons", "/adapter_facts", "/aged_settings_of",
              "/about_aging"}

@@ -23,7 +23,8 @@ from core.kernels import attention as kernels
 from core.models.unet import NOISE
 from core.systems.aging import teaching
 from core.systems.aging.lora import with_lora
-from core.systems.aging.pipeline import PAPER, QUICK, Aging, Wish, precision
+from core.systems.aging.pipeline import Aging, precision
+from core.systems.aging.request import PAPER, QUICK, Wish
 from core.training import dreambooth
 
 the_server, server, place = hub_place.the_server, hub_place.server, hub_place.place     # the fixtures
@@ -89,12 +90,12 @@ def test_files_of_one_name_do_not_take_each_others_place():
 def test_it_draws_shows_itself_under_way_and_says_how(system):
     results = list(system.draw(replace(OLD, count=2, steps=4, negative="blurred")))
     assert [result.step for result in results] == [1, 2, 3, 4]
-    assert all(len(result.preview) == 2 for result in results[:-1]) and results[-1].preview == ()
+    assert all(len(result.previews) == 2 for result in results[:-1]) and results[-1].previews == ()
     result = results[-1]
     assert result.seeds == (3, 4) and result.total == 2 and len(result.images) == 2
     assert Image.open(result.images[0]).size == (64, 64)
-    restored = system.settings_of(result.images[1])
-    assert restored.wish == replace(OLD, negative="blurred", count=2, steps=4, seed=4)
+    restored = system.restored(result.images[1])
+    assert restored.request == replace(OLD, negative="blurred", count=2, steps=4, seed=4)
     assert (restored.checkpoint, restored.subject, restored.adapter) == ("sd14", "", "")
     kept = result.settings[0]
     assert (kept["checkpoint"], kept["precision"], kept["kernel"]) == ("sd14-unet", "float32", "torch")
@@ -108,7 +109,7 @@ def test_a_seed_is_the_same_alone_and_in_company(system):
 
 def test_words_that_a_large_network_knows_are_left_in(system):
     result = last(system.draw(replace(OLD, prompt="oil painting of a dragon as a middle-aged knight, 50 mm")))
-    assert result.prompts == ("oil painting of a dragon as a middle-aged knight, 50 mm",)
+    assert result.settings[0]["drawn"] == "oil painting of a dragon as a middle-aged knight, 50 mm"
     assert not any("left out" in note for note in result.notes)
 
 
@@ -148,7 +149,7 @@ def test_the_papers_preset(system, monkeypatch):
     result = last(system.draw(wish))
     assert called == [("ddim", 100, 10.0)] and len(result.images) == 8 and result.steps == 100
     assert latent.scheduler("ddim", 100).timesteps.tolist()[:2] == [991, 981]
-    assert result.settings[0]["solver"] == "ddim" and system.settings_of(result.images[0]).wish.guidance == 10.0
+    assert result.settings[0]["solver"] == "ddim" and system.restored(result.images[0]).request.guidance == 10.0
 
 
 # ------------------------------------------------------------------------------------------------- precision, kernel
@@ -273,7 +274,7 @@ def person(base: str = "sd14", scale: float = 0.2) -> subjects.Subject:
 def test_a_taught_person_is_drawn_and_goes_with_lcm(system):
     wish = replace(OLD, subject=person())
     result = last(system.draw(wish))
-    assert result.prompts == ("photo of a sks person as old",)
+    assert tuple(kept["drawn"] for kept in result.settings) == ("photo of a sks person as old",)
     kept = result.settings[0]
     assert (kept["subject"], kept["token"], len(kept["adapter"])) == ("Ann", "sks", 64)
     assert abs(pixels(result.images[0]) - pixels(last(system.draw(OLD)).images[0])).max() > 1
@@ -297,7 +298,7 @@ def test_a_person_is_taught_on_it_beside_people_that_it_draws_itself(system, tmp
     back = system.subject_file(news.adapter)
     assert (back.base, back.spoken, back.settings["rank"], back.settings["precision"]) == ("sd14", None, 16, "bf16")
     assert Image.open(news.preview).height == 64
-    assert last(system.draw(replace(OLD, subject=back))).prompts == ("photo of a wzx person as old",)
+    assert last(system.draw(replace(OLD, subject=back))).settings[0]["drawn"] == "photo of a wzx person as old"
 
 
 def test_a_person_of_another_base_is_refused(system):
@@ -316,7 +317,7 @@ def test_a_flagged_picture_is_withheld_and_said_so_instead_of_turning_black(syst
 
 def test_previews_are_looked_at_too(system):
     system._checker.checker.concept_embeds_weights.data.fill_(-2.0)
-    assert all(result.preview == () for result in system.draw(replace(OLD, steps=5)))
+    assert all(result.previews == () for result in system.draw(replace(OLD, steps=5)))
 
 
 def test_a_refused_prompt_is_refused_here_too(system):

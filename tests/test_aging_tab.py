@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from core import systems
+from core.engine.result import Dropped, Restored, Result
 from core.errors import CheckpointError, SettingsError
 from core.systems.aging import prompts
-from core.systems.aging.results import Aged, Checked, Dropped, Restored, Taught, Wish
+from core.systems.aging.request import Wish
+from core.systems.aging.results import Checked, Taught
 from core.systems.aging.teaching import UNSEEN
 from spaces import aging, aging_people, aging_restore, aging_teach, charts, line
 from spaces.aging_people import Own
@@ -170,18 +172,20 @@ def test_an_adapter_file_that_grew_old_is_written_anew(shipped, tmp_path):
 def test_finished_pictures_stay_while_others_come(shipped):
     """Batches are of eight: of more pictures the first are there while the rest come out of the noise."""
     shipped.zip = lambda result: f"{len(result.images)}.zip"
-    there = Aged(("a.png",), ("next.png",), (5,), ("photo",), (0.5,), (40.0,), (0.9,), settings=({"seed": 5},))
+    scores = {"similarity": (0.5,), "years": (40.0,), "quality": (0.9,)}
+    there = Result(("a.png",), ("next.png",), (5,), ({"seed": 5},), scores)
     with gr.Blocks():
         tab = aging.Tab()
     shown = aging.Shown(there, None, strip=False)
     assert [path for path, _ in aging.tiles(shown)["value"]] == ["a.png", "next.png"]
     halted = tab.halted("Stopped", shown, "tiny")
     assert (halted[tab.zip]["value"], halted[tab.zip]["interactive"]) == ("1.zip", True)
-    assert tab.halted("Stopped", replace(shown, result=Aged(preview=("next.png",))), "tiny")[tab.zip]["value"] is None
+    shown = replace(shown, result=Result(previews=("next.png",)))
+    assert tab.halted("Stopped", shown, "tiny")[tab.zip]["value"] is None
 
 
 def test_a_picture_of_nobody_does_not_come_back_as_somebody():
-    kept = Restored(Wish("photo of a person"), "", "", "tiny")
+    kept = Restored(Wish("photo of a person"), "tiny")
     assert "nobody in particular" in aging_restore.said(kept, None, "tiny", able=True, somebody=True)
     assert "nobody" not in aging_restore.said(kept, None, "sd14", able=True, somebody=False)
     assert "nobody" not in aging_restore.said(replace(kept, adapter="ab"), 0, "tiny", able=True, somebody=True)
@@ -214,7 +218,7 @@ def test_what_is_wrong_with_pictures_is_said_without_markup():
 def test_dropped_pictures_are_named():
     with gr.Blocks():
         tab = aging.Tab()
-    changed = tab.left_out(Aged(dropped=(Dropped(None, 7, "old", "withheld by the safety checker"),)))
+    changed = tab.left_out(Result(dropped=(Dropped(None, 7, "old", "withheld by the safety checker"),)))
     assert "seed 7" in changed[tab.why] and "withheld" in changed[tab.why]
     assert changed[tab.dropped]["visible"] is True
     assert changed[tab.outcasts]["visible"] is False

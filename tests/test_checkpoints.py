@@ -325,7 +325,7 @@ def test_the_published_networks_draw(system):
     assert systems.load("vectors", "base") is system
     vector = features()[1]
     result = last(system.variations(*system.vector(vector), sigma=0.5, count=2, seed=5))
-    for path, alike in zip(result.images, result.similarity, strict=True):
+    for path, alike in zip(result.images, result.scores["similarity"], strict=True):
         with torch.inference_mode():
             seen = hub.load("arcface-r100")(images.to_tensor([images.read(path)]))[0].numpy()
         assert cosine(seen, vector) == pytest.approx(alike, abs=1e-3)
@@ -351,8 +351,8 @@ def test_the_published_readers_steer(system, monkeypatch):
     result = last(system.steer(system.vector(features()[2]), yaw=30, quality=27, limit=1, similarity=-1))
     assert asked == ["6drepnet", "magface-r100"]
     picture = system.generator(torch.from_numpy(result.vectors)).clamp(-1, 1)
-    assert result.yaw[0] == pytest.approx(head_yaw(load("6drepnet"))(picture).item(), abs=0.01)
-    assert result.quality[0] == pytest.approx(load("magface-r100")(picture).norm().item(), rel=1e-3)
+    assert result.scores["yaw"][0] == pytest.approx(head_yaw(load("6drepnet"))(picture).item(), abs=0.01)
+    assert result.scores["quality"][0] == pytest.approx(load("magface-r100")(picture).norm().item(), rel=1e-3)
     kept = images.settings_of(result.images[0])
     assert kept["judge"] == "6drepnet, magface-r100"
     assert kept["judge_sha256"] == ", ".join(hub.row(name).sha256 for name in ("6drepnet", "magface-r100"))

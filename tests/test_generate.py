@@ -135,16 +135,16 @@ def test_the_tab_makes_the_same_picture(tmp_path):
     system = systems.make("vectors")
     last(generate(system, tmp_path, Plan(1, 3, seed=7, similarity=-1)))
     row = rows(tmp_path / "images.csv")[1]
-    kept = system.settings_of(tmp_path / row["file"])
-    assert (kept.source.kind, kept.sigma, kept.seed) == ("vector", float(row["sigma"]), int(row["seed"]))
-    assert np.array_equal(kept.source.vector, system._people.draw([int(row["identity_seed"])])[0].numpy())
-    again = last(system.again(kept))
+    request = system.restored(tmp_path / row["file"]).request
+    assert (request.source, request.sigma, request.seed) == ("vector", float(row["sigma"]), int(row["seed"]))
+    assert np.array_equal(request.faces[0].vector, system._people.draw([int(row["identity_seed"])])[0].numpy())
+    again = last(system.run(request))
     pair = [np.asarray(Image.open(path)).astype(int) for path in (tmp_path / row["file"], again.images[0])]
     assert abs(pair[0] - pair[1]).max() <= 1
-    assert again.similarity[0] == pytest.approx(float(row["similarity"]), abs=2e-3)
+    assert again.scores["similarity"][0] == pytest.approx(float(row["similarity"]), abs=2e-3)
     *_, _ = generate(system, tmp_path / "plain", Plan(1, 1, seed=7, similarity=-1, shares=((0.0, 1.0),)))
     plain = tmp_path / "plain" / "000000" / "0000.png"       # as it is, the person's seed is not the picture's
-    redrawn = last(system.again(system.settings_of(plain)))
+    redrawn = last(system.run(system.restored(plain).request))
     assert abs(np.asarray(Image.open(plain)).astype(int) - np.asarray(Image.open(redrawn.images[0]))).max() <= 1
     assert images.settings_of(tmp_path / row["file"])["quality"] == float(row["quality"])
 

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from core import images
-from core.engine.result import last
+from core.engine.result import Result, last
 from core.errors import SettingsError, VectorError
 from core.systems.vectors import numbers
 from core.systems.vectors.pipeline import Vectors
-from core.systems.vectors.results import Result, Source
+from core.systems.vectors.request import Source
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +47,9 @@ def test_a_walk_comes_picture_by_picture(system, two):
 
 
 def test_a_picture_of_a_walk_can_be_made_again(system, walked):
-    kept = system.settings_of(walked.images[2])
-    again = system.picture(kept.source)
-    before, after = (np.asarray(Image.open(path)).astype(int) for path in (walked.images[2], again.images[0]))
-    assert abs(before - after).max() <= 1
+    again = last(system.run(system.restored(walked.images[2]).request))
+    for before, after in zip(walked.images, again.images, strict=True):
+        assert abs(np.asarray(Image.open(before)).astype(int) - np.asarray(Image.open(after))).max() <= 1
     stored = images.settings_of(walked.images[2])
     assert (stored["move"], stored["step"], stored["steps"]) == ("walk", 3, 5)
     assert np.array_equal(numbers.unpacked(stored["walk_to"]), walked.vectors[-1].astype(np.float32)) or np.allclose(
@@ -118,9 +117,10 @@ def test_a_strip_shows_all_and_remembers_all(system, walked):
 
 
 def test_a_strip_of_the_longest_walk_can_hold_its_settings(system, walked):
-    many = replace(walked, images=walked.images[:1] * numbers.MOST, settings=walked.settings[:1] * numbers.MOST)
-    assert len(images.settings_of(path := system.strip_of(many))["sheet"]) == numbers.MOST
-    assert system.settings_of(path) is None     # of many faces no single one comes back
+    count = numbers.MAX_COUNT
+    many = replace(walked, images=walked.images[:1] * count, settings=walked.settings[:1] * count)
+    assert len(images.settings_of(path := system.strip_of(many))["sheet"]) == numbers.MAX_COUNT
+    assert system.restored(path) is None     # of many faces no single one comes back
 
 
 def test_every_pair_is_counted_once(system):

@@ -9,7 +9,7 @@ from PIL import Image
 from core import hub
 from core.errors import SettingsError
 from core.models import NETWORKS, build, safety
-from core.systems.aging.results import Wish
+from core.systems.aging.request import Wish
 from core.systems.aging.safety import asked, central, refuse, unsafe
 
 SEXUAL = ["a nude man", "NAKED", "nudes", "sexually explicit", "undressing", "breasts", "topless woman", "porn",

@@ -15,7 +15,8 @@ from core.engine.result import last
 from core.engine.waiting import Line, in_words
 from core.errors import SettingsError
 from core.systems.aging import teaching
-from core.systems.aging.pipeline import Wish, fingerprint
+from core.systems.aging.pipeline import fingerprint
+from core.systems.aging.request import Wish
 from core.systems.aging.teaching import free_token
 
 system = aging_toys.system      # the fixture
@@ -137,13 +138,14 @@ def test_somebody_is_taught_and_drawn(system, uploads):
     assert len(end.subject.ages) == 6 and list(end.subject.ages) == sorted(end.subject.ages)
     assert all(len(curve) == 8 and np.isfinite(curve).all() for curve in end.losses.values())
     assert {"noise", "prior", "biometric"} == set(end.losses) and len(news[3].losses["noise"]) == 3
-    assert Image.open(end.preview).size == (3 * 128 + 2 * 4, 128) and system.settings_of(end.preview) is None
+    assert Image.open(end.preview).size == (3 * 128 + 2 * 4, 128) and system.restored(end.preview) is None
     back = system.subject_file(end.adapter)
     assert (back.name, back.token, back.base, len(back.faces)) == ("Ann Lee", "sks", "tiny", 5)
     assert back.ages == end.subject.ages
     assert fingerprint(back) == fingerprint(end.subject)
     result = last(system.draw(replace(OLD, subject=back)))
-    assert result.prompts == ("photo of a sks person as old",) and -1 <= result.similarity[0] <= 1
+    assert result.settings[0]["drawn"] == "photo of a sks person as old"
+    assert -1 <= result.scores["similarity"][0] <= 1
     assert end.seconds > 0 and teaching.LINE._jobs == []
 
 

@@ -40,7 +40,7 @@ def teach(images: Path, token: str = "wzx", name: str | None = None, preset: str
         print(f"\nthe ages lie at {', '.join(f'{age:.0f}' for age in teacher.ages)} years", end="")
     base = "" if plan.base == "tiny" else f" --checkpoint {plan.base}"
     print(f"\nwrote {path} ({path.stat().st_size / 1e6:.1f} MB); to use it:\n"
-          f"  python -m core run aging --subject {path}{base} --ages all")
+          f"  python -m core run aging strip --adapter {path}{base}")
     return path
 
 

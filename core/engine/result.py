@@ -1,12 +1,66 @@
-"""What results have in common, whatever the system: how alike two vectors are, and the end of a stream."""
+"""What every system gives back: one Result that grows, and the measures of its pictures."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from core.engine.request import Request
+
 Value = TypeVar("Value")
+Scores = Mapping[str, tuple[float | None, ...]]
+
+
+class Dropped(NamedTuple):
+    """A picture that is not among the results. path: of its file; None for a picture that must not be shown."""
+
+    path: str | None
+    seed: int
+    prompt: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """The pictures made so far. A stream of results grows; the last one holds all pictures.
+
+    images: PNG paths of finished pictures. previews: PNG paths of pictures under way; () at the end. seeds, settings
+    and each of scores: one entry for each finished picture. settings: as stored in the PNG. scores: measures by name;
+    None where nothing could be measured. dropped: pictures below a floor, or withheld. total: pictures asked for.
+    step: work done, of at most `steps`, in the system's own unit. vectors: (N, 512) face vectors that the pictures were
+    drawn from, where there are such. notes: sentences for the visitor.
+    """
+
+    images: tuple[str, ...] = ()
+    previews: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    settings: tuple[dict[str, Any], ...] = ()
+    scores: Scores = field(default_factory=lambda: MappingProxyType({}))
+    dropped: tuple[Dropped, ...] = ()
+    total: int = 0
+    step: int = 0
+    steps: int = 0
+    vectors: "np.ndarray | None" = None
+    notes: tuple[str, ...] = ()
+
+    def scored(self, at: int) -> dict[str, float | None]:
+        """The measures of one finished picture by name."""
+        return {name: values[at] for name, values in self.scores.items()}
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a picture made here stores. request: as it was asked. checkpoint: the name of the choice that drew it; None
+    when that is none of today's. adapter: hash of the person that was taught, "" for none; subject: that person's name.
+    """
+
+    request: "Request"
+    checkpoint: str | None
+    adapter: str = ""
+    subject: str = ""
 
 
 def cosine(a: "np.ndarray", b: "np.ndarray") -> float:
@@ -17,6 +71,6 @@ def cosine(a: "np.ndarray", b: "np.ndarray") -> float:
 
 
 def last(results: Iterator[Value]) -> Value:
-    """Let a stream of results run to its end, and return that."""
+    """Run a stream of results to its end; returns the last one."""
     *_, result = results
     return result

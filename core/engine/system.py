@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from core.engine.request import Request
 from core.errors import SettingsError
 
 
@@ -11,7 +12,8 @@ from core.errors import SettingsError
 class System:
     """One row of `core.systems.SYSTEMS`.
 
-    pipeline: "module:Class", imported on first use. choices: see `core.engine.choices`; the first one ships.
+    pipeline: "module:Class", imported on first use. choices: see `core.engine.choices`; the first one ships. requests:
+    its actions, see `core.engine.request`.
     """
 
     name: str
@@ -19,6 +21,7 @@ class System:
     paper: str
     pipeline: str
     choices: tuple[Any, ...]
+    requests: tuple[type[Request], ...]
 
     def choose(self, name: str | None = None) -> Any:
         """The choice called `name`; None: the one that ships. Raises SettingsError that lists those there are."""

@@ -21,13 +21,14 @@ from core.engine.cache import LRUCache
 from core.engine.files import Files
 from core.engine.readers import Read, Reading, likeness
 from core.engine.replay import Opening
-from core.engine.result import last
+from core.engine.result import Dropped, Restored, Result, last
 from core.errors import SettingsError
 from core.sampling import seeds_from
 from core.systems.aging import SYSTEM, prompts, safety
 from core.systems.aging.choices import AgingChoice
 from core.systems.aging.lora import with_lora
-from core.systems.aging.results import MOST, OPENING, PAPER, QUICK, SOLVERS, Aged, Dropped, Restored, Wish, file_name
+from core.systems.aging.request import OPENING, SOLVERS, Strip, Wish, ages_in, restored
+from core.systems.aging.results import file_name
 from core.systems.aging.teaching import Teaching
 from core.systems.aging.wording import ANYBODY, known, worded
 
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from core.models.unet import UNet
     from core.subjects import Subject
 
-__all__ = ["MOST", "PAPER", "QUICK", "SOLVERS", "Aged", "Aging", "Wish", "precision", "subject_file"]
-
 BATCH = 8               # pictures drawn at a time
 PREVIEWS = 5            # times that a picture under way is shown
 PATIENCE = 0.5          # seconds after which it is said how far the work is, though there is nothing new to see
@@ -47,7 +46,7 @@ KNOWN = {"tiny": 12, "sd14": 2}     # people whose denoisers are kept ready
 
 
 class Aging(Files, Teaching):
-    """The pipeline. Methods that draw yield an `Aged` after every few steps; closing the iterator stops them."""
+    """The pipeline. Methods that draw yield a `Result` after every few steps; closing the iterator stops them."""
 
     def __init__(self, folder: str | Path | None = None, checkpoint: str = "tiny", dtype: str | None = None) -> None:
         """Load the networks of a choice, all on this machine already. Raises SettingsError, CheckpointError.
@@ -117,7 +116,7 @@ class Aging(Files, Teaching):
 
     # ------------------------------------------------------------------------------------------------ draw
 
-    def draw(self, wish: Wish) -> Iterator[Aged]:
+    def draw(self, wish: Wish) -> Iterator[Result]:
         """Pictures of a wish. Raises SettingsError, also when the person was taught on another base, CheckpointError
         when what the solver takes is not on this machine."""
         wish = self._possible(wish)
@@ -125,8 +124,27 @@ class Aging(Files, Teaching):
         seeds = seeds_from(wish.seed, wish.count)
         return self._draw(wish, [(wish.prompt, drawn)] * wish.count, seeds, notes)
 
-    def strip(self, wish: Wish) -> Iterator[Aged]:
-        """The six ages in one batch, all from one seed: the prompt asks for each in turn, its other words kept.
+    def run(self, request: Wish) -> Iterator[Result]:
+        """The pictures of a Draw or a Strip as they come. Raises FacetError before the first."""
+        subject = request.subject or self.person(request.person, request.adapter)
+        request = replace(request, subject=subject).checked()
+        return self.strip(request) if isinstance(request, Strip) else self.draw(request)
+
+    def person(self, which: str, adapter: str | Path | None = None) -> "Subject | None":
+        """The person of an adapter file, or who ships under this number or name; None is anybody. SettingsError."""
+        if adapter:
+            return self.subject_file(adapter)
+        asked = which.strip().lower()
+        if asked in ("", "0"):
+            return None
+        for number, subject in enumerate(self.subjects, 1):
+            if asked in (str(number), subject.name.lower()):
+                return subject
+        raise SettingsError(f"There is no person {which[:40]!r}; {len(self.subjects)} ship with this checkpoint.",
+                            f"Choose from: {', '.join(subject.name for subject in self.subjects) or 'none'}.")
+
+    def strip(self, wish: Wish) -> Iterator[Result]:
+        """Several ages in one batch, all from one seed: the prompt asks for each in turn, its other words kept.
 
         The one that the page opens with is drawn once and kept, unless the caller chose where pictures go. Raises
         SettingsError like `draw`, also when the words must not be drawn at one of the ages.
@@ -136,12 +154,15 @@ class Aging(Files, Teaching):
 
     def _opens(self, wish: Wish) -> bool:
         """Whether this is the strip that the page opens with."""
-        return (bool(self.subjects) and wish.subject is self.subjects[0]
-                and replace(wish, subject=None) == replace(self.opening(), subject=None))
+        if not self.subjects or wish.subject is not self.subjects[0] or getattr(wish, "ages", "all") != "all":
+            return False
+        opening = self.opening().values()
+        return all(getattr(wish, name) == value for name, value in opening.items() if name not in ("count", "person"))
 
-    def _strip(self, wish: Wish) -> Iterator[Aged]:
+    def _strip(self, wish: Wish) -> Iterator[Result]:
         """`strip`, drawn now."""
-        asked = [prompts.at_age(wish.prompt, age) for age in prompts.AGES]
+        ages = ages_in(wish.ages) if isinstance(wish, Strip) else prompts.AGES
+        asked = [prompts.at_age(wish.prompt, age) for age in ages]
         for prompt in asked:        # another age may make another thing of the same words
             safety.refuse(prompt)
         worded = [self._worded(prompt, wish.subject) for prompt in asked]
@@ -164,7 +185,7 @@ class Aging(Files, Teaching):
         if spoken is not None and spoken.shape != (width,):
             raise SettingsError(f"The token of {wish.subject.name or 'this person'} has {spoken.numel()} numbers, "
                                 f"where {self.choice.name} takes {width}.", "Teach the person again here.")
-        return wish.settled()
+        return wish.checked()
 
     @property
     def solvers(self) -> tuple[str, ...]:
@@ -175,7 +196,7 @@ class Aging(Files, Teaching):
         return worded(prompt, None if subject is None else subject.token, self.choice.name == "tiny")
 
     def _draw(self, wish: Wish, rows: list[tuple[str, str]], seeds: list[int],
-              notes: tuple[str, ...]) -> Iterator[Aged]:
+              notes: tuple[str, ...]) -> Iterator[Result]:
         """Pictures batch by batch. rows: each picture's prompt as asked, and as drawn."""
         small = wish.negative.strip() and self.choice.name == "tiny"
         negative, more = known(wish.negative) if small else (wish.negative.strip(), ())
@@ -183,11 +204,11 @@ class Aging(Files, Teaching):
         return self._drawn(wish, rows, seeds, negative, tuple(dict.fromkeys(notes + more)))
 
     def _drawn(self, wish: Wish, rows: list[tuple[str, str]], seeds: list[int], negative: str,
-               notes: tuple[str, ...]) -> Iterator[Aged]:
+               notes: tuple[str, ...]) -> Iterator[Result]:
         from core import latent
 
         parts = [slice(at, at + BATCH) for at in range(0, len(rows), BATCH)]
-        found = Aged(steps=wish.steps * len(parts), total=len(rows), notes=notes)
+        found = Result(steps=wish.steps * len(parts), total=len(rows), notes=notes)
         adapter = fingerprint(wish.subject)
         unet, folder, passing = self._unet(wish, adapter), self._new_folder(), self._passing_folder()
         spoken, ages = (None, None) if wish.subject is None else (wish.subject.spoken, wish.subject.ages)
@@ -197,12 +218,12 @@ class Aging(Files, Teaching):
             for step in latent.denoise(unet, states, silent, seeds[part], wish.solver, wish.steps, wish.guidance):
                 done, shows = number * wish.steps + step.index, step.index % max(1, step.total // PREVIEWS) == 0
                 if step.index < step.total and (shows or time.monotonic() > told + PATIENCE):
-                    preview = self._preview(step, passing) if shows else found.preview
-                    found, told = replace(found, preview=preview, step=done), time.monotonic()
+                    previews = self._preview(step, passing) if shows else found.previews
+                    found, told = replace(found, previews=previews, step=done), time.monotonic()
                     yield found
             about = [self._settings(wish, *row, seed, adapter, number * BATCH + at)
                      for at, (row, seed) in enumerate(zip(rows[part], seeds[part], strict=True))]
-            found = self._finished(replace(found, step=done, preview=()), wish, step.latents, about, folder)
+            found = self._finished(replace(found, step=done, previews=()), wish, step.latents, about, folder)
             yield found
 
     def _states(self, drawn: list[str], negative: str, spoken: "Tensor | None", ages: "Sequence[float] | None",
@@ -266,8 +287,8 @@ class Aging(Files, Teaching):
         """The autoencoder in single precision."""
         return deepcopy(self.latent.autoencoder).float()
 
-    def _finished(self, found: Aged, wish: Wish, latents: "Tensor", settings: list[dict[str, Any]],
-                  folder: Path) -> Aged:
+    def _finished(self, found: Result, wish: Wish, latents: "Tensor", settings: list[dict[str, Any]],
+                  folder: Path) -> Result:
         """The pictures of a batch read, sorted out and saved, after those that were there."""
         pictures = self._pictures(latents)
         flagged = self._flagged(pictures)
@@ -277,8 +298,8 @@ class Aging(Files, Teaching):
             found = self._sorted(found, wish, picture, kept, withheld, read, likeness(read.vector, faces), folder)
         return found
 
-    def _sorted(self, found: Aged, wish: Wish, picture: Image.Image, kept: dict[str, Any], withheld: bool, read: Read,
-                alike: float | None, folder: Path) -> Aged:
+    def _sorted(self, found: Result, wish: Wish, picture: Image.Image, kept: dict[str, Any], withheld: bool, read: Read,
+                alike: float | None, folder: Path) -> Result:
         """One more picture: among the results, or dropped and why."""
         seed, drawn = kept["seed"], kept["drawn"]
         if withheld:
@@ -293,9 +314,8 @@ class Aging(Files, Teaching):
             return replace(found, dropped=(*found.dropped, Dropped(path, seed, drawn, why)),
                            notes=(*found.notes, f"Dropped the picture of seed {seed}: {why}."))
         notes = () if read.vector is not None else (f"No face was found in the picture of seed {seed}.",)
-        return replace(found, images=(*found.images, path), seeds=(*found.seeds, seed),
-                       prompts=(*found.prompts, drawn), similarity=(*found.similarity, alike),
-                       years=(*found.years, read.years), quality=(*found.quality, read.quality),
+        scores = {name: (*found.scores.get(name, ()), value) for name, value in read_off.items()}
+        return replace(found, images=(*found.images, path), seeds=(*found.seeds, seed), scores=scores,
                        settings=(*found.settings, kept), notes=found.notes + notes)
 
     def _flagged(self, pictures: Sequence[Image.Image]) -> list[bool]:
@@ -322,22 +342,27 @@ class Aging(Files, Teaching):
                 "guidance": wish.guidance, "emphasis": wish.emphasis, "seed": seed, "count": wish.count, "at": at,
                 "floor": wish.floor}
 
-    def settings_of(self, path: str | Path) -> Restored | None:
-        """What a picture made here remembers; None for other files. Strangers write files too: all is checked."""
+    def restored(self, path: str | Path) -> Restored | None:
+        """The request that made a picture here; None for other files. Strangers write files too: all is checked.
+
+        Its subject is there only if it is one that ships. Raises SettingsError.
+        """
         from core import images
 
         kept = images.settings_of(path)
         if not kept or kept.get("system") != "aging" or "preview" in kept:
             return None
-        asked = ("prompt", "negative", "steps", "solver", "guidance", "emphasis", "seed", "count", "floor")
-        wanted = {name: kept[name] for name in asked if name in kept}
         adapter = str(kept.get("adapter", ""))[:64]
         person = next((each for each in self.subjects if adapter and fingerprint(each) == adapter), None)
-        wish = Wish(**{"prompt": "", **wanted}, subject=person).settled()
         made_by = {choice.unet: choice.name for choice in SYSTEM.choices}
-        return Restored(wish, str(kept.get("subject", ""))[:60], adapter, made_by.get(str(kept.get("checkpoint"))))
+        return Restored(restored(kept, person), made_by.get(str(kept.get("checkpoint"))), adapter,
+                        str(kept.get("subject", ""))[:60])
 
-    def zip(self, result: Aged) -> str:
+    def files(self, result: Result) -> dict[str, str]:
+        """What belongs to a result besides its pictures, by name: path of "zip"."""
+        return {"zip": self.zip(result)}
+
+    def zip(self, result: Result) -> str:
         """Pictures and a table of their settings in one ZIP; returns its path."""
         return files.zipped(result.images, result.settings, self._new_folder())
 

@@ -15,7 +15,8 @@ from core.errors import SettingsError
 from core.sampling import settle_seed
 from core.systems.aging import prompts
 from core.systems.aging.choices import AgingChoice
-from core.systems.aging.results import MOST_STEPS, Checked, Taught, Wish
+from core.systems.aging.request import MAX_LESSONS, Wish
+from core.systems.aging.results import Checked, Taught
 from core.systems.aging.uploads import Uploads, enough
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Teaching(Uploads):
 
     def teach(self, pictures: Sequence[str | Path], name: str = "", token: str | None = None, steps: int | None = None,
               seed: int | None = None, taken: Sequence[str] = ()) -> Iterator[Taught]:
-        """Teach a new person from FEWEST_TAUGHT to MOST_TAUGHT pictures; yields every few steps.
+        """Teach a new person from MIN_TAUGHT to MAX_TAUGHT pictures; yields every few steps.
 
         pictures: uploads, or the crops that `checked` made of them. token: one of words.RARE; None takes the first that
         is not in `taken`. steps: None takes the preset's. Closing the iterator stops, and the person of the last yield
@@ -59,7 +60,7 @@ class Teaching(Uploads):
         from core.training.dreambooth import PRESETS
 
         preset = PRESETS["tiny" if self.choice.name == "tiny" else "sd-lora"]
-        steps = preset.steps if steps is None else whole(steps, "steps", 1, MOST_STEPS)
+        steps = preset.steps if steps is None else whole(steps, "steps", 1, MAX_LESSONS)
         return replace(preset, steps=steps, seed=settle_seed(seed))
 
     def _in_line(self, looked: list[Checked], name: str, token: str, preset: "Preset") -> Iterator[Taught]:

@@ -11,7 +11,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from core.errors import FacetError, SettingsError
-from core.systems.aging.results import FEWEST_TAUGHT, MOST_TAUGHT, Checked
+from core.systems.aging.request import MAX_TAUGHT, MIN_TAUGHT
+from core.systems.aging.results import Checked
 
 if TYPE_CHECKING:
     from core.engine.readers import Reading
@@ -38,8 +39,8 @@ class Uploads:
         looked: list[Checked] = []
         for path in paths:
             good = sum(each.good for each in looked)
-            if good >= MOST_TAUGHT:
-                looked.append(Checked(str(path), problem=f"{MOST_TAUGHT} pictures are enough: this one is left out."))
+            if good >= MAX_TAUGHT:
+                looked.append(Checked(str(path), problem=f"{MAX_TAUGHT} pictures are enough: this one is left out."))
                 continue
             looked.append(_twice(self._looked_at(path), [each for each in looked if each.good]))
         return others_out(looked)
@@ -77,12 +78,12 @@ class Uploads:
 def enough(looked: Sequence[Checked]) -> None:
     """Raise SettingsError unless there are pictures enough to teach from."""
     good, bad = sum(each.good for each in looked), [each for each in looked if not each.good]
-    if good >= FEWEST_TAUGHT:
+    if good >= MIN_TAUGHT:
         return
     said = "There are no pictures" if not looked else "None of the pictures can be used" if not good else \
         f"There {'is' if good == 1 else 'are'} only {good} usable picture{'s' if good > 1 else ''} of one person"
     why = f" {Path(bad[0].path).name}: {bad[0].problem}" if bad else ""
-    raise SettingsError(f"{said}, and {FEWEST_TAUGHT} to {MOST_TAUGHT} are needed.",
+    raise SettingsError(f"{said}, and {MIN_TAUGHT} to {MAX_TAUGHT} are needed.",
                         f"Add some of the same person, each different.{why}")
 
 

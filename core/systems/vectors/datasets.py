@@ -30,7 +30,8 @@ from core.engine.checks import number, whole
 from core.errors import SettingsError
 from core.sampling import SEEDS
 from core.systems.vectors import SYSTEM
-from core.systems.vectors.pipeline import MAX_SIGMA, Source, Vectors, varied
+from core.systems.vectors.pipeline import Vectors, varied
+from core.systems.vectors.request import MAX_SIGMA, Source
 
 SHARES = ((0.3, 0.4), (0.5, 0.4), (0.7, 0.2))   # sigma, and the part of the pictures that is varied by it
 BATCH = 32                                      # pictures drawn, judged and written at a time

@@ -9,10 +9,11 @@ import numpy as np
 from PIL import Image
 
 from core.engine.checks import whole
+from core.engine.result import Result
 from core.errors import SettingsError
 from core.systems.vectors import numbers
-from core.systems.vectors.numbers import MOST
-from core.systems.vectors.results import BULKY, Result, Source
+from core.systems.vectors.request import MAX_COUNT, Source
+from core.systems.vectors.results import BULKY
 
 FRAME = 120             # milliseconds that a picture of a film is shown
 REST = 600              # and those at its ends
@@ -37,23 +38,23 @@ class Moves:
     def walk(self, start: Source, end: Source, steps: int = 8) -> Iterator[Result]:
         """From one face to another in equal turns on the sphere, both ends included.
 
-        steps: pictures, 2 to MOST. A picture's similarity is to the numbers it was drawn from. Raises VectorError for
-        exact opposites.
+        steps: pictures, 2 to MAX_COUNT. A picture's similarity is to the numbers it was drawn from. Raises VectorError
+        for exact opposites.
         """
         import torch
 
         from core.sampling import slerp
 
         ends = [torch.from_numpy(source.vector) for source in (start, end)]
-        steps = whole(steps, "steps", 2, MOST)
+        steps = whole(steps, "steps", 2, MAX_COUNT)
         made = {"move": "walk", "walk_from": numbers.packed(start.vector), "walk_to": numbers.packed(end.vector)}
         return self._along(slerp(*ends, steps).numpy(), made)
 
     def edited(self, source: Source, offsets: Mapping[int, float], steps: int = 5) -> Iterator[Result]:
         """Chosen numbers moved from where they are to v + offset, the others exactly as they were.
 
-        offsets: {dimension from 0: offset}. steps: pictures, 2 to MOST; the first is the source's own, the last has the
-        whole offsets. Raises SettingsError, VectorError when nothing is left of the vector.
+        offsets: {dimension from 0: offset}. steps: pictures, 2 to MAX_COUNT; the first is the source's own, the last
+        has the whole offsets. Raises SettingsError, VectorError when nothing is left of the vector.
         """
         import torch
 
@@ -61,7 +62,7 @@ class Moves:
 
         if not offsets:
             raise SettingsError("There is nothing to edit.", "Name a dimension and an offset, like  7: 2.0")
-        steps, vector = whole(steps, "steps", 2, MOST), torch.from_numpy(source.vector)
+        steps, vector = whole(steps, "steps", 2, MAX_COUNT), torch.from_numpy(source.vector)
         parts = [step / (steps - 1) for step in range(steps)]
         rows = [edit(vector, {place: offset * part for place, offset in offsets.items()}) for part in parts]
         made = {"move": "edit", "edit_from": numbers.packed(source.vector),

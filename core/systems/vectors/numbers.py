@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from core.errors import SettingsError, VectorError
+from core.systems.vectors.request import MAX_COUNT
 
 LENGTH = 512
-MOST = 64               # vectors in one file, pictures in one request
 HOW = f"Save {LENGTH} numbers, or N rows of them, with numpy.save, or export them here."
 ROWS, COLUMNS = 16, 32  # of the strip
 CELL = 12               # pixels of its cells, each way
@@ -21,7 +21,7 @@ LOW, MIDDLE, HIGH = (24, 98, 110), (240, 236, 228), (196, 86, 52)      # colours
 def checked(values: object) -> np.ndarray:
     """(512,) or (N, 512) numbers -> (N, 512) float32, a new array.
 
-    Raises VectorError for another shape, more than MOST rows, or a row that `core.sampling.check_vector` refuses.
+    Raises VectorError for another shape, more than MAX_COUNT rows, or a row that `core.sampling.check_vector` refuses.
     """
     from core.sampling import check_vector
 
@@ -36,8 +36,8 @@ def checked(values: object) -> np.ndarray:
 def _check_shape(shape: tuple[int, ...]) -> None:
     if len(shape) not in (1, 2) or shape[-1] != LENGTH or 0 in shape:
         raise VectorError(f"A face is {LENGTH} numbers, and these have the shape {shape}.", HOW)
-    if len(shape) == 2 and shape[0] > MOST:
-        raise VectorError(f"{shape[0]:,} faces are too many at once.", f"Save at most {MOST} in one file.")
+    if len(shape) == 2 and shape[0] > MAX_COUNT:
+        raise VectorError(f"{shape[0]:,} faces are too many at once.", f"Save at most {MAX_COUNT} in one file.")
 
 
 def read(path: str | Path) -> np.ndarray:

@@ -17,19 +17,32 @@ from core.engine import choices, files
 from core.engine.checks import number, square, whole
 from core.engine.files import Files
 from core.engine.replay import Opening
-from core.engine.result import cosine, last
-from core.sampling import SEEDS, People, seeds_from, settle_seed, vary
+from core.engine.result import Restored, Result, cosine, last
+from core.errors import SettingsError, VectorError
+from core.sampling import People, seeds_from, settle_seed, vary
 from core.systems.vectors import SYSTEM, numbers
 from core.systems.vectors.choices import people
 from core.systems.vectors.moves import Moves
-from core.systems.vectors.numbers import LENGTH, MOST
-from core.systems.vectors.results import KINDS, MAX_SIGMA, Restored, Result, Source, file_name
+from core.systems.vectors.numbers import LENGTH
+from core.systems.vectors.request import (
+    MAX_COUNT,
+    MAX_SIGMA,
+    MAX_SIMILARITY,
+    PEOPLE,
+    Draw,
+    Edit,
+    FaceRequest,
+    Source,
+    Steer,
+    Walk,
+    crop_of,
+    restored,
+)
+from core.systems.vectors.results import file_name
 from core.systems.vectors.steering import Steering
 
-EXAMPLES = 100_000      # drawn test people to choose from
 BATCHES = (1, 3, 4, 8)  # the first picture is shown at once; the last size repeats
-UNLIKE = 0.3            # two new people have a cosine below this
-OPENING = (1, 12, UNLIKE)       # seed, count and threshold of the people that a page opens with
+OPENING = (1, 12, MAX_SIMILARITY)       # seed, count and threshold of the people that a page opens with
 
 
 class Vectors(Files, Steering, Moves):
@@ -63,10 +76,10 @@ class Vectors(Files, Steering, Moves):
     # --------------------------------------------------------------------------------------------- sources
 
     def person(self, number: int) -> Source:
-        """A drawn person nobody trained on, facing us. number: 0 up to EXAMPLES. Takes about a third of a second."""
+        """A drawn person nobody trained on, facing us. number: 0 up to PEOPLE. Takes about a third of a second."""
         from core import faces_v3 as faces
 
-        number = whole(number, "person", 0, EXAMPLES - 1)
+        number = whole(number, "person", 0, PEOPLE - 1)
         identity = faces.person(number, split="test")
         look = faces.look(identity, 0, yaw=0.0, pitch=0.0, roll=0.0, blur=0.0, exposure=0.0, eyes_closed=0.0,
                           sunglasses=0.0)
@@ -82,7 +95,7 @@ class Vectors(Files, Steering, Moves):
 
         picture = images.read(photo)
         return [self._taken(photos.align(picture, face.points), Source("photo", np.empty(0), label=f"face {number}"))
-                for number, face in enumerate(photos.find(picture)[:MOST], 1)]
+                for number, face in enumerate(photos.find(picture)[:MAX_COUNT], 1)]
 
     def cropped(self, photo: Any, x: float = 0.5, y: float = 0.5, size: float = 0.5) -> Source:
         """A face marked by hand: the square around (x, y), `size` of the shorter side; all are parts in [0, 1]."""
@@ -106,22 +119,22 @@ class Vectors(Files, Steering, Moves):
         return [Source("vector", vector, label=label) for vector in vectors]
 
     def new_people(self, seed: int | None = None, count: int = 1,
-                   threshold: float = UNLIKE) -> tuple[list[Source], list[int]]:
+                   threshold: float = MAX_SIMILARITY) -> tuple[list[Source], list[int]]:
         """New people, unlike one another, and the seed of each; see `people`, which draws them."""
         threshold = number(threshold, "threshold", -1.0, 1.0)
-        seeds = self._people.choose(whole(count, "count", 1, MOST), settle_seed(seed), threshold)
+        seeds = self._people.choose(whole(count, "count", 1, MAX_COUNT), settle_seed(seed), threshold)
         return [Source("people", vector) for vector in self._people.draw(seeds).numpy()], seeds
 
     # ------------------------------------------------------------------------------------------------ draw
 
-    def people(self, seed: int | None = None, count: int = 1, threshold: float = UNLIKE) -> Iterator[Result]:
+    def people(self, seed: int | None = None, count: int = 1, threshold: float = MAX_SIMILARITY) -> Iterator[Result]:
         """New people, unlike one another: the seed and those after it, leaving out who is too like one before.
 
         A seed's person is the same however many are asked for. seed: None or -1 takes a new one. threshold: the cosine
         that any two stay below, in [-1, 1]. Those of OPENING are drawn once and kept, unless the caller chose where
         pictures go. Raises SettingsError when so many can't be had.
         """
-        seed, count = settle_seed(seed), whole(count, "count", 1, MOST)
+        seed, count = settle_seed(seed), whole(count, "count", 1, MAX_COUNT)
         if self._temporary and (seed, count, threshold) == OPENING:
             return iter(self._opening)
         return self._drawn_people(seed, count, threshold)
@@ -139,16 +152,16 @@ class Vectors(Files, Steering, Moves):
         itself: begin with that one picture, before the `count` others.
         """
         sigma = number(sigma, "sigma", 0.0, MAX_SIGMA)
-        seeds = seeds_from(seed, whole(count, "count", 1, MOST) if sigma else 1)
+        seeds = seeds_from(seed, whole(count, "count", 1, MAX_COUNT) if sigma else 1)
         sigmas = [sigma] * len(seeds)
         if itself and sigma:
             seeds, sigmas = seeds[:1] + seeds, [0.0, *sigmas]
         return self._draw([source] * len(seeds), seeds, sigmas)
 
     def several(self, sources: Sequence[Source], sigma: float = 0.0, seed: int | None = None) -> Iterator[Result]:
-        """One picture for each source, up to MOST."""
+        """One picture for each source, up to MAX_COUNT."""
         sigma = number(sigma, "sigma", 0.0, MAX_SIGMA)
-        seeds = seeds_from(seed, whole(len(sources), "number of faces", 1, MOST))
+        seeds = seeds_from(seed, whole(len(sources), "number of faces", 1, MAX_COUNT))
         return self._draw(list(sources), seeds, [sigma] * len(seeds))
 
     def sheet(self, sources: Sequence[Source], sigma: float = 0.5, count: int = 8,
@@ -156,14 +169,71 @@ class Vectors(Files, Steering, Moves):
         """What the tab shows: a picture of each of several sources; of one source `count` pictures, its own first."""
         if len(sources) > 1:
             return self.several(sources, sigma, seed)
-        count = whole(count, "count", 1, MOST)
+        count = whole(count, "count", 1, MAX_COUNT)
         return self.variations(sources[0], sigma, max(1, count - 1), seed, itself=count > 1)
 
-    def again(self, kept: Restored) -> Iterator[Result]:
-        """What a picture remembers, drawn again: its set from its seed on, or where `whole` is False the face alone."""
-        if kept.source.kind == "people":
-            return self.people(kept.seed, kept.count, kept.threshold)
-        return self.sheet([kept.source], kept.sigma, kept.count, kept.seed)
+    def run(self, request: FaceRequest) -> Iterator[Result]:
+        """The pictures of a request, one of `request.REQUESTS`, as they come. Raises FacetError before the first."""
+        request = request.checked()
+        return {Draw: self._run_draw, Walk: self._run_walk, Edit: self._run_edit, Steer: self._run_steer}[
+            type(request)](request)
+
+    def _run_draw(self, request: Draw) -> Iterator[Result]:
+        if request.source == "people":
+            return self.people(request.seed, request.count, request.threshold)
+        return self.sheet(self.faces_of(request), request.sigma, request.count, request.seed)
+
+    def _run_walk(self, request: Walk) -> Iterator[Result]:
+        """To the goal; else to `to` or `to_file`; else to the second of several faces, or to a new person."""
+        start, *more = self.faces_of(request, 2)
+        end = request.goal or self._end_of(request) or (more[0] if more else self.new_people(request.seed, 1)[0][0])
+        return self.walk(start, end, request.count)
+
+    def _end_of(self, request: Walk) -> Source | None:
+        if request.to is not None and request.to_file:
+            raise SettingsError("to and to_file are two ends of one walk.", "Leave one of them out.")
+        if request.to is not None:
+            return self.person(request.to) if request.source == "drawn" else self.new_people(request.to, 1)[0][0]
+        if not request.to_file:
+            return None
+        return self._one(self.vector(request.to_file) if request.to_file.endswith(".npy")
+                         else self.faces_in(request.to_file)[:1])
+
+    def _run_edit(self, request: Edit) -> Iterator[Result]:
+        return self.edited(self._one(self.faces_of(request)), self.offsets(request.offsets), request.count)
+
+    def _run_steer(self, request: Steer) -> Iterator[Result]:
+        """Several people as they are, or variations of one."""
+        usual = self.choice.quality.usual if request.quality is None else request.quality
+        targets = request.yaw if request.pose else None, usual if request.improve else None
+        if request.source == "people" and not request.faces:
+            found, seeds = self.new_people(request.seed, request.count, request.threshold)
+            return self.steer(found, *targets, request.limit, similarity=request.similarity, seeds=seeds)
+        found = self.faces_of(request)
+        sources, sigma = (found * request.count, request.sigma) if len(found) == 1 else (found, 0.0)
+        return self.steer(sources, *targets, request.limit, request.seed, sigma, request.similarity)
+
+    def faces_of(self, request: FaceRequest, count: int = 1) -> list[Source]:
+        """The faces that a request starts from: those it holds, else those of its source; `count` of new people."""
+        if request.faces:
+            return [*request.faces]
+        if request.source == "people":
+            return self.new_people(request.seed, count)[0]
+        if request.source == "drawn":
+            return [self.person(request.person)]
+        if request.source == "vector":
+            return self.vector(request.file)
+        if request.crop:
+            return [self.cropped(request.file, *crop_of(request.crop))]
+        found = self.faces_in(request.file)
+        return [found[whole(request.face, "face", 0, len(found) - 1)]]
+
+    @staticmethod
+    def _one(faces: Sequence[Source]) -> Source:
+        if len(faces) > 1:
+            raise VectorError(f"This file holds {len(faces)} faces, and this takes one at a time.",
+                              "Save one row of it, or draw them all.")
+        return faces[0]
 
     def picture(self, source: Source) -> Result:
         """The one picture of the source's own vector."""
@@ -177,22 +247,25 @@ class Vectors(Files, Steering, Moves):
 
     # --------------------------------------------------------------------------------------------- results
 
-    def settings_of(self, path: str | Path) -> Restored | None:
-        """What a picture made here remembers; None for other files. Strangers write files too: all is checked."""
+    def restored(self, path: str | Path) -> Restored | None:
+        """The request that made a picture here; None for other files. Strangers write files too: all is checked.
+
+        Raises SettingsError, VectorError.
+        """
         from core import images
 
         kept = images.settings_of(path)
         if not kept or kept.get("system") != "vectors" or "sheet" in kept:
             return None
-        kind = kept.get("source") if kept.get("source") in KINDS else "vector"
-        person = whole(kept.get("person"), "person", 0, EXAMPLES - 1) if kind == "drawn" else None
-        source = Source(kind, numbers.unpacked(kept.get("vector")), None, person, str(kept.get("label", ""))[:80])
         made_by = {choice.generator: choice.name for choice in SYSTEM.choices}
-        return Restored(source, number(kept.get("sigma"), "sigma", 0.0, MAX_SIGMA),
-                        whole(kept.get("count"), "count", 1, MOST), whole(kept.get("seed"), "seed", 0, SEEDS - 1),
-                        made_by.get(str(kept.get("checkpoint"))),
-                        number(kept.get("threshold", UNLIKE), "threshold", -1.0, 1.0),
-                        whole="move" not in kept and "missed" not in kept)
+        return Restored(restored(kept), made_by.get(str(kept.get("checkpoint"))))
+
+    def files(self, result: Result) -> dict[str, str]:
+        """What belongs to a result besides its pictures, by name: paths of "zip", "numbers", "strip" and, of a walk or
+        an edit, "film".
+        """
+        found = {"zip": self.zip(result), "numbers": self.npy(result.vectors), "strip": self.strip_of(result)}
+        return found | ({"film": self.film(result)} if "move" in result.settings[0] else {})
 
     def strip(self, vector: np.ndarray) -> str:
         """The 512 numbers as a 16 × 32 strip: path of a PNG."""
@@ -240,16 +313,17 @@ class Vectors(Files, Steering, Moves):
         origins = np.stack([source.vector for source in sources])                       # (N, 512)
         vectors = varied(origins, sigmas, seeds)                                        # (N, 512)
         folder, done = self._new_folder(), 0
-        result = Result((), (), (), np.empty((0, LENGTH), np.float32), (), len(seeds))
+        similarity, result = (), Result(total=len(seeds), steps=len(seeds), vectors=np.empty((0, LENGTH), np.float32))
         for size in sizes(len(seeds)):
             part = slice(done, done + size)
             pictures, alike = self._pictures(vectors[part], origins[part])
             settings = [self._settings(*facts, len(seeds))
                         for facts in zip(sources[part], seeds[part], sigmas[part], alike, strict=True)]
             settings = [kept | note for kept, note in zip(settings, notes[part] or [{}] * size, strict=True)]
-            done += size
-            result = Result((*result.images, *self._save(pictures, settings, folder)), tuple(seeds[:done]),
-                            (*result.settings, *settings), vectors[:done], (*result.similarity, *alike), len(seeds))
+            done, similarity = done + size, (*similarity, *alike)
+            result = replace(result, images=(*result.images, *self._save(pictures, settings, folder)),
+                             seeds=tuple(seeds[:done]), settings=(*result.settings, *settings), step=done,
+                             vectors=vectors[:done], scores={"similarity": similarity})
             yield result
 
     def _pictures(self, vectors: np.ndarray, origins: np.ndarray) -> tuple[list[Image.Image], list[float]]:

@@ -8,21 +8,18 @@ import numpy as np
 
 from core.engine import choices
 from core.engine.checks import number, whole
+from core.engine.result import Result
 from core.errors import SettingsError
 from core.sampling import seeds_from, settle_seed, vary
 from core.systems.vectors import SYSTEM, numbers
 from core.systems.vectors.choices import Choice
-from core.systems.vectors.numbers import MOST
-from core.systems.vectors.results import MAX_SIGMA, Source, Steered
+from core.systems.vectors.request import MAX_COUNT, MAX_SIGMA, MAX_STEPS, MAX_YAW, Source
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
     from core.systems.vectors.attrop import Reached, Reader, Targets
-
-MAX_YAW = 90.0          # degrees; the judge that ships has seen 60
-MAX_STEPS = 200
 
 
 class Steering:
@@ -32,7 +29,7 @@ class Steering:
 
     def steer(self, sources: Sequence[Source], yaw: float | None = None, quality: float | None = None, limit: int = 40,
               seed: int | None = None, sigma: float = 0.0, similarity: float | None = None,
-              seeds: Sequence[int] | None = None) -> Iterator[Steered]:
+              seeds: Sequence[int] | None = None) -> Iterator[Result]:
         """Turn faces and clear them up, by AttrOP (Vec2Face, section 3.3): one result a step, all faces in each.
 
         yaw: degrees, positive towards the right of the picture. quality: at least this, from 0 to
@@ -45,23 +42,25 @@ class Steering:
         not on this machine.
         """
         targets = wanted(yaw, quality, similarity, self.choice)
-        count = whole(len(sources), "number of faces", 1, MOST)
+        count = whole(len(sources), "number of faces", 1, MAX_COUNT)
         seeds = seeds_from(seed, count) if seeds is None else [settle_seed(each) for each in seeds]
         sigma, limit = number(sigma, "sigma", 0.0, MAX_SIGMA), whole(limit, "limit", 0, MAX_STEPS)
         choices.require(self.choice, extra=True)
         return self._steer(list(sources), seeds, sigma, targets, limit)
 
     def _steer(self, sources: list[Source], seeds: list[int], sigma: float, targets: "Targets",
-               limit: int) -> Iterator[Steered]:
+               limit: int) -> Iterator[Result]:
         """Pictures step by step; only those that got better are written anew."""
         folder, paths, settings = self._new_folder(), [""] * len(sources), [{}] * len(sources)
         for reached in self._search(sources, seeds, sigma, targets, limit):
             for row in (row for row, found in enumerate(reached.found) if found == reached.iteration):
                 settings[row] = self._steered(sources[row], seeds[row], sigma, targets, reached, row, len(sources))
                 paths[row], = self._save(self._shown(reached, row), [settings[row]], folder)
-            yield Steered(tuple(paths), tuple(seeds), tuple(settings), reached.vectors.cpu().numpy(),
-                          tuple(reached.similarity.tolist()), len(sources), tuple(reached.yaw.tolist()),
-                          tuple(reached.quality.tolist()), reached.missed, reached.iteration, reached.limit)
+            scores = {name: tuple(getattr(reached, name).tolist()) for name in ("similarity", "yaw", "quality")}
+            notes = tuple(missed_of(each["seed"], each["missed"]) for each in settings if each["missed"])
+            yield Result(tuple(paths), seeds=tuple(seeds), settings=tuple(settings), scores=scores, total=len(sources),
+                         step=reached.iteration, steps=reached.limit, vectors=reached.vectors.cpu().numpy(),
+                         notes=notes)
 
     def _search(self, sources: list[Source], seeds: list[int], sigma: float, targets: "Targets",
                 limit: int) -> "Iterator[Reached]":
@@ -112,6 +111,11 @@ class Steering:
     def _judged_by(self) -> dict[str, str]:
         names = self.choice.files(extra=True)
         return {"judge": ", ".join(names), "judge_sha256": ", ".join(map(choices.sha256, names))}
+
+
+def missed_of(seed: int, missed: Sequence[str]) -> str:
+    """The targets that a steered face misses, as a sentence."""
+    return f"The face of seed {seed} is as near as it got, and misses the asked {' and '.join(missed)}."
 
 
 def readers(choice: Choice, device: Any) -> "tuple[Reader, Reader]":

@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 
 from core import faces_v3 as faces
 from core import images, latent, subjects, systems, words
-from core.commands import run, run_aging, teach
+from core.commands import run, teach
 from core.commands.train import train
 from core.engine import choices
+from core.engine.result import Result
 from core.errors import CheckpointError, SettingsError
 from core.models import build
-from core.systems.aging import prompts
 from core.systems.aging.pipeline import Aging
-from core.systems.aging.results import PAPER, Aged, Wish
+from core.systems.aging.request import PAPER
 from core.systems.aging.uploads import CROP
 from core.training import dreambooth
 from core.training.captioned import captioned
@@ -73,16 +73,9 @@ def command(*arguments: str):
 # ------------------------------------------------------------------------------------------------------- run aging
 
 
-def test_ages_are_all_or_some_of_the_six():
-    assert run_aging.ages_in(None) == () and run_aging.ages_in("all") == tuple(words.GROUPS)
-    assert run_aging.ages_in("old, child,old") == ("old", "child")
-    with pytest.raises(SettingsError, match=r"'ancient'(.|\n)*elderly, old"):
-        run_aging.ages_in("child,ancient")
-
-
 def test_a_person_at_some_ages_from_the_same_seed(system, adapter, tmp_path):
     out = tmp_path / "out"
-    told = command("--subject", adapter, "--ages", "child,old", "--steps", "3", "--seed", "7", "--out", out,
+    told = command("strip", "--adapter", adapter, "--ages", "old, child", "--steps", "3", "--seed", "7", "--out", out,
                    "--prompt", "photo of a person as elderly, smiling")
     assert told.exit_code == 0
     found = sorted(out.glob("*"))
@@ -95,71 +88,29 @@ def test_a_person_at_some_ages_from_the_same_seed(system, adapter, tmp_path):
 
 
 def test_all_ages_are_a_strip(system, tmp_path):
-    told = command("--ages", "all", "--steps", "2", "--seed", "3", "--out", tmp_path / "out", "--prompt",
+    told = command("strip", "--ages", "all", "--steps", "2", "--seed", "3", "--out", tmp_path / "out", "--prompt",
                    "photo of a person, dancing")
     made = [images.settings_of(path) for path in (tmp_path / "out").glob("*.png")]
     assert sorted(each["group"] for each in made) == sorted(words.GROUPS)
     assert "dancing" in told.stdout         # a word that the networks don't know is named
 
 
-class Fake:
-    """Says what it was asked for."""
-
-    def __init__(self, people: int = 4) -> None:
-        self.subjects, self.asked = tuple(f"person {number}" for number in range(people)), []
-
-    def draw(self, wish):
-        self.asked.append(("draw", wish))
-        yield Aged(step=wish.steps, steps=wish.steps)
-
-    def strip(self, wish):
-        self.asked.append(("strip", wish))
-        yield Aged(step=wish.steps, steps=wish.steps)
-
-    def subject_file(self, path):
-        return f"from {path}"
-
-
-def test_pictures_of_several_ages_and_seeds():
-    fake = Fake()
-    wish = Wish("photo of a person", seed=5, count=3)
-    list(run_aging.results(fake, wish, tuple(words.GROUPS)))
-    assert [(how, each.prompt, each.count, each.seed) for how, each in fake.asked] == [
-        ("draw", prompts.at_age(wish.prompt, age), 3, 5) for age in words.GROUPS]
-    fake.asked.clear()
-    list(run_aging.results(fake, replace(wish, count=1), tuple(words.GROUPS)))
-    list(run_aging.results(fake, wish, ()))
-    assert fake.asked == [("strip", replace(wish, count=1)), ("draw", wish)]
-
-
-def test_people_are_counted_from_one():
-    fake = Fake()
-    assert run_aging.subject_of(fake, None) is None and run_aging.subject_of(fake, "4") == "person 3"
-    assert run_aging.subject_of(fake, "a.safetensors") == "from a.safetensors"
-    for wrong in ("0", "5"):
-        with pytest.raises(SettingsError, match=r"no person \d; 4 ship(.|\n)*Count from 1"):
-            run_aging.subject_of(fake, wrong)
-
-
-def test_the_papers_settings_and_what_overrules_them(monkeypatch, tmp_path):
-    fake = Fake()
-    monkeypatch.setattr(systems, "make", lambda name, checkpoint, folder: fake)
-    command("--paper", "--out", tmp_path, "--seed", "1")
-    command("--paper", "--out", tmp_path, "--seed", "1", "--steps", "30", "--count", "2", "--negative", "hat")
-    first, second = (wish for _, wish in fake.asked)
-    assert (first.solver, first.steps, first.guidance, first.emphasis, first.count) == tuple(
-        PAPER[name] for name in ("solver", "steps", "guidance", "emphasis", "count")) == (
-        "ddim", 100, 10.0, 0.0, 8)
-    assert (second.solver, second.steps, second.count, second.negative) == ("ddim", 30, 2, "hat")
+def test_the_papers_settings_and_what_overrules_them(system, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(type(system), "draw", lambda self, request: asked.append(request) or iter((Result(),)))
+    command("draw", "--preset", "paper", "--out", tmp_path, "--seed", "1")
+    command("draw", "--preset", "paper", "--out", tmp_path, "--steps", "30", "--count", "2", "--negative", "hat")
+    assert {name: getattr(asked[0], name) for name in PAPER} == PAPER
+    assert (asked[1].solver, asked[1].steps, asked[1].count, asked[1].negative) == ("ddim", 30, 2, "hat")
 
 
 def test_an_adapter_that_is_none_or_for_another_base_is_refused(system, adapter, tmp_path):
     (tmp_path / "cut.safetensors").write_bytes(adapter.read_bytes()[:100])
     with pytest.raises(CheckpointError, match=r"cut\.safetensors"):
-        command("--subject", tmp_path / "cut.safetensors", "--out", tmp_path / "out")
+        command("draw", "--adapter", tmp_path / "cut.safetensors", "--out", tmp_path / "out")
     other = subjects.write(replace(subjects.read(adapter), base="sd14"), tmp_path / "other.safetensors")
     with pytest.raises(SettingsError, match="sd14"):
-        command("--subject", other, "--out", tmp_path / "out")
+        command("draw", "--adapter", other, "--out", tmp_path / "out")
 
 
 # ------------------------------------------------------------------------------------------------- a person taught
@@ -193,12 +144,13 @@ def few(monkeypatch, system) -> None:
 def test_a_folder_becomes_an_adapter_and_the_adapter_pictures(few, album, tmp_path, capsys):
     train("aging", images=album, token="ams", out=tmp_path / "taught")
     told = capsys.readouterr().out
-    assert "notes.txt: " in told and "step 2 of 2  noise " in told and "run aging --subject" in told
+    assert "notes.txt: " in told and "step 2 of 2  noise " in told and "run aging strip --adapter" in told
     assert "looking where the ages lie: 100%" in told and "the ages lie at " in told
     found = subjects.read(tmp_path / "taught" / "Grace.safetensors", "tiny")
     assert (found.name, found.token, len(found.faces)) == ("Grace", "ams", 6)
     assert found.settings["taken"] == 2 and any(value.abs().max() > 0 for value in found.weights.values())
-    told = command("--subject", tmp_path / "taught" / "Grace.safetensors", "--steps", "2", "--out", tmp_path / "out")
+    told = command("draw", "--adapter", tmp_path / "taught" / "Grace.safetensors", "--steps", "2", "--out",
+                   tmp_path / "out")
     assert told.exit_code == 0 and len(list((tmp_path / "out").glob("*.png"))) == 1
 
 
@@ -206,7 +158,7 @@ def test_the_command_that_is_named_after_teaching_draws_with_the_same_base(few, 
     make = systems.make
     monkeypatch.setattr(systems, "make", lambda system, base, dtype, **more: make(system, "tiny", **more))
     monkeypatch.setitem(dreambooth.PRESETS, "sd-lora", replace(dreambooth.PRESETS["tiny"], base="sd14"))
-    for preset, wanted in (("tiny", ".safetensors --ages"), ("sd-lora", ".safetensors --checkpoint sd14 --ages")):
+    for preset, wanted in (("tiny", ".safetensors\n"), ("sd-lora", ".safetensors --checkpoint sd14\n")):
         teach.teach(album, preset=preset, out=tmp_path / preset)
         assert wanted in capsys.readouterr().out
 
