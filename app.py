@@ -20,7 +20,7 @@ import gradio as gr  # noqa: E402
 
 from core import systems  # noqa: E402
 from core.errors import FacetError  # noqa: E402
-from spaces import aging, vectors, widgets  # noqa: E402
+from spaces import aging, api, vectors, widgets  # noqa: E402
 
 TABS = {"Vectors": vectors.tab, "Aging": aging.tab}     # a tab: its name, and the function that fills it
 
@@ -36,6 +36,7 @@ def page() -> gr.Blocks:
             for number, (name, fill) in enumerate(TABS.items()):
                 with gr.Tab(name, id=name.lower(), elem_id=name.lower()) as opened:
                     fill(opened.select if number else demo.load)
+    demo.preprocess_data = api.understood(demo.preprocess_data)
     return demo
 
 

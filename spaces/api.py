@@ -5,8 +5,9 @@
     /vectors_about, /aging_about                        what computes
 """
 
+import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from time import monotonic
 from typing import Any
 
@@ -114,6 +115,20 @@ def answer(result: Result, files: list[str] | None) -> Answer:
                 "dropped": [{"seed": lost.seed, "prompt": lost.prompt, "why": lost.why} for lost in result.dropped]}
     facts = [{key: value for key, value in kept.items() if key not in LONG} for kept in result.settings]
     return shown, facts, progress, files
+
+
+def understood(preprocess: Callable[..., Awaitable[list]]) -> Callable[..., Awaitable[list]]:
+    """Gradio's reading of what was sent, its refusals as one sentence: as they are, programs get `error: null`."""
+    @functools.wraps(preprocess)
+    async def read(*args: Any, **kwargs: Any) -> list:
+        try:
+            return await preprocess(*args, **kwargs)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise gr.Error("A parameter is missing or of the wrong kind. Upload files first, with gradio_client's "
+                           "handle_file; the API page lists the parameters.", print_exception=False) from error
+    return read
 
 
 LONG = frozenset({"vector", "walk_from", "walk_to", "edit_from", "origin_vector"})    # 512 numbers each; in the PNG
