@@ -1,7 +1,7 @@
-"""The safety checker of Stable Diffusion: pictures -> which of them show what nobody should be shown unasked.
+"""The safety checker of Stable Diffusion: pictures -> which of them are unsafe.
 
-diffusers' StableDiffusionSafetyChecker: CLIP's view of a picture, compared with 17 concepts and 3 that ask for special
-care. The comparison is written out here, because the library's own blackens the pictures.
+diffusers' StableDiffusionSafetyChecker compares the CLIP embedding of a picture with 17 concepts and 3 special-care
+concepts. The comparison is reimplemented here, because the library's version replaces pictures by black ones.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from core.models.text import make_attention_known
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)      # CLIP's, of red, green and blue in [0, 1]
 SPREAD = (0.26862954, 0.26130258, 0.27577711)
-CARE = 0.01     # how much nearer every concept counts once a picture asks for special care
+CARE = 0.01     # added to every concept score when a special-care concept matches
 
 
 @dataclass(frozen=True)
 class SafetyConfig:
-    """Sizes of CLIP's picture side."""
+    """Sizes of CLIP's vision encoder."""
 
-    size: int         # pixels it looks at
+    size: int         # input pixels
     patch: int        # pixels of a patch
     width: int        # numbers in one state
     depth: int        # layers
@@ -54,11 +54,11 @@ class Safety(nn.Module):
                      num_attention_heads=config.heads, projection_dim=config.concept)
         self.checker = StableDiffusionSafetyChecker(
             CLIPConfig(vision_config=sizes, projection_dim=config.concept, attn_implementation="facet"))
-        seen = self.checker.vision_model.embeddings     # its positions are not saved: counted here, on the CPU
+        seen = self.checker.vision_model.embeddings     # position ids are not saved: created on the CPU
         seen.position_ids = nn.Buffer(torch.arange(seen.num_positions, device="cpu")[None], persistent=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """pictures: (N, 3, size, size) in [-1, 1]. Returns (N,) bool, whether each is to be withheld."""
+        """pictures: (N, 3, size, size) in [-1, 1]. Returns (N,) bool, true where a picture is unsafe."""
         checker, like = self.checker, self.checker.visual_projection.weight
         mean, spread = (torch.tensor(rgb, device=pictures.device)[:, None, None] for rgb in (MEAN, SPREAD))
         pixels = ((pictures.float() + 1) / 2 - mean) / spread

@@ -1,8 +1,8 @@
-"""Where a rare token begins: what a recogniser sees in pictures of a person -> the token's vector.
+"""Initial embedding of a rare token: a person's mean face vector -> the token's embedding.
 
-Not in Banerjee et al. (arXiv 2307.08585), where a rare token means nothing before it is taught. The tiny denoiser is
-trained along with this network on captions that name people so, and thus knows from the start what a token may change:
-who it is, not how old. Teaching goes on from there.
+Not in Banerjee et al. (arXiv 2307.08585), where a rare token has no meaning before training. The tiny denoiser is
+trained together with this network, on captions with rare tokens. So a token changes identity and not age from the
+start.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class SubjectConfig:
-    """Sizes: face vectors in, vectors of a token out."""
+    """Sizes: face vectors in, token embeddings out."""
 
     faces: int    # numbers in a face vector
-    width: int    # of the layer between
+    width: int    # of the hidden layer
     text: int     # numbers in the embedding of a token
 
 
@@ -26,7 +26,7 @@ PRESETS = {
 
 
 class SubjectToken(nn.Module):
-    """Two layers; the length of a face vector counts for nothing."""
+    """Two linear layers on normalised face vectors."""
 
     def __init__(self, config: SubjectConfig) -> None:
         super().__init__()
@@ -35,10 +35,10 @@ class SubjectToken(nn.Module):
                                     nn.Linear(config.width, config.text))
 
     def forward(self, faces: Tensor) -> Tensor:
-        """faces: (N, faces), the mean face vector of each person. Returns the vectors of their tokens, (N, text)."""
+        """faces: (N, faces), the mean face vector of each person. Returns token embeddings, (N, text)."""
         return self.layers(F.normalize(faces, dim=1) * self.config.faces ** 0.5)
 
 
 def mean_face(vectors: Tensor) -> Tensor:
-    """One person's face vectors (K, D) as one of length 1, each picture counting the same: (D,)."""
+    """Normalised mean of the normalised face vectors (K, D) of one person: (D,)."""
     return F.normalize(F.normalize(vectors.float(), dim=1).mean(0), dim=0)

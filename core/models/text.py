@@ -1,7 +1,7 @@
-"""The text encoder: the numbers of a prompt's tokens -> a state for each, which the denoiser looks at.
+"""The text encoder: token ids -> prompt embeddings for the denoiser's cross-attention.
 
 transformers' CLIPTextModel (Radford et al., *Learning Transferable Visual Models From Natural Language Supervision*,
-ICML 2021). transformers finds attention by name, so ours is made known to it as "facet", with a mask of yes and no.
+ICML 2021). transformers selects attention by name; ours is registered as "facet", with a boolean mask.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from core.kernels.attention import attend_for_transformers
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Sizes of the text encoder: tokens in, states out."""
+    """Sizes of the text encoder."""
 
     vocabulary: int   # tokens; the last two are the start and the end of a prompt
     length: int       # tokens of the longest prompt, with its start and end
@@ -50,14 +50,13 @@ class TextEncoder(nn.Module):
             intermediate_size=4 * config.width, num_hidden_layers=config.depth, num_attention_heads=config.heads,
             projection_dim=config.width, bos_token_id=config.vocabulary - 2, eos_token_id=config.vocabulary - 1,
             pad_token_id=config.vocabulary - 1, attn_implementation="facet"))
-        # counted here, on the CPU, for it is not saved: a loader that builds on the meta device would leave it empty
+        # not saved, so created on the CPU here: a loader that builds on the meta device would leave it empty
         self.clip.embeddings.position_ids = nn.Buffer(torch.arange(config.length, device="cpu")[None], persistent=False)
 
     def forward(self, tokens: Tensor, spoken: Tensor | None = None, at: Tensor | None = None) -> Tensor:
-        """tokens: (N, T) whole numbers, T up to `length`. Returns their states (N, T, width), after the last norm.
+        """tokens: (N, T) integers, T up to `length`. Returns (N, T, width), after the last norm.
 
-        spoken: (width,), (N, width) or (N, T, width), takes the place of the tokens' own embeddings where `at` (N, T)
-        says so.
+        spoken: (width,), (N, width) or (N, T, width), replaces the token embeddings where `at` (N, T) is true.
         """
         if spoken is None:
             return self.clip(tokens).last_hidden_state
@@ -71,7 +70,7 @@ class TextEncoder(nn.Module):
 
 
 def make_attention_known() -> None:
-    """Tell transformers of "facet", its name for the attention of core.kernels."""
+    """Register the attention of core.kernels with transformers, under the name "facet"."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
