@@ -1,12 +1,11 @@
-"""A taught person: what an adapter file holds, written, read, and laid over the denoiser.
+"""Trained subjects: writing and reading adapter files, and merging them into the denoiser.
 
-    write(subject, path)        one safetensors file, a LoRA as diffusers' `load_lora_weights` reads it
-    read(path, base="tiny")     back again, checked
-    adapted(unet, subject)      a denoiser that knows the person; the one given stays as it is
+    write(subject, path)        one safetensors file, a LoRA for diffusers' `load_lora_weights`
+    read(path, base="tiny")     the subject, validated
+    adapted(unet, subject)      a copy of the denoiser with the adapter merged
 
-The tensors in the file are the LoRA's alone, for other programs refuse a file with more. What else belongs to a person
-is in the file's header: token, class word, base, settings, where the ages lie, and as base64 the token's vector, the
-face vectors and a portrait.
+The file's tensors are those of the LoRA only, because other programs refuse additional ones. Its header holds
+the rest: token, class word, base, settings, calibrated ages and, as base64, token embedding, face vectors, portrait.
 """
 
 import base64
@@ -28,32 +27,32 @@ from core.hub.files import replacing
 from core.models.unet import UNet
 
 CLASS = "person"             # the word after the token: photo of a wzx person
-FORM = "facet subject 1"     # what a header says of itself
+FORM = "facet subject 1"     # format name in the header
 PORTRAIT = (128, 128, 3)
-LONGEST = 60                 # letters of a name
-OLDEST = 120                 # years that a word can be made to mean
+LONGEST = 60                 # characters of a name
+OLDEST = 120                 # years, upper limit of calibrated ages
 DOWN, UP = ".lora_A.weight", ".lora_B.weight"
-WRONG = "choose a file that teaching a person here has made"
-OTHER = "use it with the checkpoint that it was taught on"
+WRONG = "choose an adapter file that training a person here has written"
+OTHER = "use it with the checkpoint that it was trained on"
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A person, as taught on one checkpoint choice."""
+    """A person trained on one checkpoint choice."""
 
     name: str                       # shown to the visitor
     token: str                      # one of words.RARE
-    base: str                       # the choice it was taught on: "tiny", "sd14"
+    base: str                       # the choice it was trained on: "tiny", "sd14"
     base_sha256: str                # of that choice's denoiser; "" if unknown
     weights: Mapping[str, Tensor]   # "unet.….lora_A.weight" and "….lora_B.weight"; or whole tensors, "unet.….weight"
-    spoken: Tensor | None           # (C,) what the token sounds like to the text encoder; None: as it always did
+    spoken: Tensor | None           # (C,) embedding of the token; None: the text encoder's own
     faces: Tensor                   # (K, 512) face vectors of its pictures
     portrait: np.ndarray            # (128, 128, 3) uint8, one of its pictures
-    settings: dict = field(default_factory=dict)    # of the teaching: steps, losses at the end, seed, pictures …
-    ages: tuple[float, ...] | None = None           # where the six ages lie for this person, see latent.between
+    settings: dict = field(default_factory=dict)    # of the training: steps, final losses, seed, pictures …
+    ages: tuple[float, ...] | None = None           # calibrated ages, see latent.interpolate_age_embeddings
 
     def prompt(self, words_after: str = "") -> str:
-        """The words that mean this person: "photo of a wzx person", and "… as old" with `words_after` = "old"."""
+        """The prompt of this person: "photo of a wzx person", and "… as old" with `words_after` = "old"."""
         said = words.SUBJECT.format(self.token)
         return f"{said} as {words_after}" if words_after else said
 
@@ -62,10 +61,10 @@ class Subject:
 
 
 def write(subject: Subject, path: Path | str) -> Path:
-    """Write the adapter file, whole or not at all; returns its path.
+    """Write the adapter file atomically; returns its path.
 
-    A LoRA takes a few MB, a whole denoiser as much as it has weights; tensors are kept in their own types. Raises
-    CheckpointError where a number is not finite.
+    A LoRA takes a few MB, a fully trained denoiser as much as its weights. Tensors keep their types. Raises
+    CheckpointError for values that are not finite.
     """
     from safetensors.torch import save_file
 
@@ -73,8 +72,8 @@ def write(subject: Subject, path: Path | str) -> Path:
     tensors = {key: value.detach().cpu().contiguous() for key, value in subject.weights.items()}
     bad = [key for key, value in tensors.items() if not value.isfinite().all()]
     if bad:
-        raise CheckpointError(f"{bad[0]} of the taught person holds numbers that are not finite",
-                              "teach again with a smaller learning rate")
+        raise CheckpointError(f"{bad[0]} of the trained person has values that are not finite",
+                              "train again with a smaller learning rate")
     with replacing(path) as part:
         save_file(tensors, part, metadata=_header(subject))
     return path
@@ -93,10 +92,10 @@ def _header(subject: Subject) -> dict[str, str]:
 
 
 def read(path: Path | str, base: str | None = None, base_sha256: str = "") -> Subject:
-    """The person in an adapter file, tensors on the CPU.
+    """Read a subject from an adapter file, tensors on the CPU.
 
-    base: the choice it must have been taught on; base_sha256: the denoiser's hash there, where it is known. Raises
-    SettingsError when it was another one, CheckpointError for a file that is cut, damaged, or no adapter of ours.
+    base: the checkpoint choice it must belong to. base_sha256: hash of the denoiser, if known. Raises SettingsError for
+    another base, CheckpointError for a truncated, damaged or foreign file.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -108,17 +107,17 @@ def read(path: Path | str, base: str | None = None, base_sha256: str = "") -> Su
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{name} is cut off or damaged, or is no safetensors file: {error}", WRONG) from error
     if facts.get("facet") != FORM:
-        raise CheckpointError(f"{name} is a safetensors file, but not of a person taught here", WRONG)
+        raise CheckpointError(f"{name} is a safetensors file, but not an adapter of Facet", WRONG)
     try:
         subject = _subject(facts, weights)
     except (KeyError, ValueError, TypeError, OverflowError, RuntimeError, binascii.Error) as error:
-        raise CheckpointError(f"{name} does not hold what an adapter must: {error}", WRONG) from error
+        raise CheckpointError(f"{name} is not a valid adapter: {error}", WRONG) from error
     _same_base(subject, name, base, base_sha256)
     return subject
 
 
 def _subject(facts: Mapping[str, str], weights: dict[str, Tensor]) -> Subject:
-    """The person that a header and tensors describe. Raises ValueError or KeyError for what can't be."""
+    """The subject of a header and tensors. Raises ValueError or KeyError for invalid ones."""
     if facts["token"] not in words.RARE:
         raise ValueError(f"its token is {facts['token'][:20]!r}, not one of {', '.join(words.RARE)}")
     _paired(weights)
@@ -126,19 +125,19 @@ def _subject(facts: Mapping[str, str], weights: dict[str, Tensor]) -> Subject:
     spoken = _unpacked(facts["spoken"], "<f4", (-1,)) if "spoken" in facts else None
     for what, tensor in {**weights, "the face vectors": faces, "the token's vector": spoken}.items():
         if tensor is not None and not (tensor.is_floating_point() and tensor.isfinite().all()):
-            raise ValueError(f"{what[:100]} holds numbers that are not finite")
+            raise ValueError(f"{what[:100]} has values that are not finite")
     if not len(faces) or not faces.norm(dim=1).min() > 0:
-        raise ValueError("it has no face vectors that anything could be compared with")
+        raise ValueError("its face vectors are missing or zero")
     settings = json.loads(facts["settings"])
     if not isinstance(settings, dict):
-        raise ValueError("its settings are no table")
+        raise ValueError("its settings are not a table")
     portrait = _unpacked(facts["portrait"], "u1", PORTRAIT).numpy()
     return Subject(facts["name"][:LONGEST], facts["token"], facts["base"], facts["base_sha256"], weights, spoken,
                    faces, portrait, settings, _ages(facts["ages"]) if "ages" in facts else None)
 
 
 def _ages(text: str) -> tuple[float, ...]:
-    """Where a header says that the ages lie. Raises ValueError, TypeError for what can't be."""
+    """Calibrated ages from a header. Raises ValueError or TypeError for invalid ones."""
     found = json.loads(text)
     if not isinstance(found, list) or len(found) != len(words.GROUPS):
         raise ValueError(f"its ages are not {len(words.GROUPS)} numbers")
@@ -149,23 +148,23 @@ def _ages(text: str) -> tuple[float, ...]:
 
 
 def _paired(weights: dict[str, Tensor]) -> None:
-    """Raise ValueError unless every key is the denoiser's, and every A of a LoRA has its B."""
+    """Raise ValueError unless every key belongs to the denoiser and LoRA matrices A and B come in pairs."""
     for key, value in weights.items():
         other = key.replace(DOWN, UP) if key.endswith(DOWN) else key.replace(UP, DOWN)
         if not key.startswith("unet.") or other not in weights:
-            raise ValueError(f"{key[:100]} has no place in it, or lacks its other half")
+            raise ValueError(f"{key[:100]} is unexpected, or its LoRA counterpart is missing")
         if key.endswith(DOWN) and (value.ndim < 2 or weights[other].ndim < 2
                                    or not len(value) == weights[other].shape[1] == weights[other][:1].numel()):
-            raise ValueError(f"{key[:100]} and its other half have different ranks")
+            raise ValueError(f"{key[:100]} and its LoRA counterpart have different ranks")
 
 
 def _same_base(subject: Subject, name: str, base: str | None, base_sha256: str) -> None:
     if base is not None and subject.base != base:
-        raise SettingsError(f"{name} was taught on {subject.base}, and the checkpoint in use is {base}",
-                            f"choose the checkpoint {subject.base}, or teach the person again on {base}")
+        raise SettingsError(f"{name} was trained on {subject.base}, and the checkpoint in use is {base}",
+                            f"choose the checkpoint {subject.base}, or train the person again on {base}")
     if base is not None and base_sha256 and subject.base_sha256 and subject.base_sha256 != base_sha256:
-        raise SettingsError(f"{name} was taught on other weights of {base} than those in use now",
-                            "teach the person again")
+        raise SettingsError(f"{name} was trained on other weights of {base} than those in use",
+                            "train the person again")
 
 
 def _packed(array: np.ndarray) -> str:
@@ -181,39 +180,39 @@ def _unpacked(text: str, kind: str, shape: tuple[int, ...]) -> Tensor:
 
 
 def adapted(unet: UNet, subject: Subject) -> UNet:
-    """A denoiser that knows the person, in eval mode; weights that the person leaves alone are shared.
+    """A copy of the denoiser with the adapter merged, in eval mode; unchanged weights are shared.
 
-    The one given is only read, so threads may call this at once. Raises CheckpointError for weights that don't fit.
+    The given denoiser is only read, so this is thread-safe. Raises CheckpointError for weights that do not fit.
     """
     return merged(unet, subject.weights)
 
 
 @torch.no_grad()
 def merged(unet: UNet, weights: Mapping[str, Tensor]) -> UNet:
-    """`adapted` by the weights alone."""
+    """`adapted`, from the weights alone."""
     own, changed = dict(unet.named_parameters()), {}
     for key, value in weights.items():
         target = key.replace(DOWN, ".weight")
         if key.endswith(UP):
             continue
         if target not in own:
-            raise CheckpointError(f"the adapter changes {target[:100]}, which this denoiser does not have", OTHER)
+            raise CheckpointError(f"the adapter changes {target[:100]}, which is not in this denoiser", OTHER)
         before = own[target]
         up = weights[key.replace(DOWN, UP)] if target != key else value
-        if (*up.shape[:1], *value.shape[1:]) != before.shape:       # before the product, which could be made huge
-            raise CheckpointError(f"the adapter's change of {target[:100]} has another shape than the weight", OTHER)
+        if (*up.shape[:1], *value.shape[1:]) != before.shape:       # checked first: the product could be huge
+            raise CheckpointError(f"the adapter's {target[:100]} has another shape than the weight", OTHER)
         change = (product(value, up) if target != key else value).to(before.device)
         changed[target] = (before.float() + change if target != key else change).to(before.dtype)
     return _with(unet, changed)
 
 
 def product(down: Tensor, up: Tensor) -> Tensor:
-    """A LoRA's change of a weight, float32: down (r, in, …) and up (out, r, 1…) -> (out, in, …)."""
+    """The weight change of a LoRA, float32: down (r, in, …) and up (out, r, 1…) -> (out, in, …)."""
     return (up.float().flatten(1) @ down.float().flatten(1)).unflatten(1, down.shape[1:])
 
 
 def _with(unet: UNet, changed: Mapping[str, Tensor]) -> UNet:
-    """A copy in eval mode that shares all weights but those that changed."""
+    """A copy in eval mode with some weights replaced; all others are shared."""
     made = shared(unet)
     for key, value in changed.items():
         owner, _, name = key.rpartition(".")
@@ -222,5 +221,5 @@ def _with(unet: UNet, changed: Mapping[str, Tensor]) -> UNet:
 
 
 def shared(module: Any) -> Any:
-    """A copy of a module whose parameters and buffers are the very same tensors: layers may be swapped in it."""
+    """A copy of a module that shares its parameters and buffers; layers of the copy can be replaced."""
     return copy.deepcopy(module, {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())})
