@@ -1,8 +1,8 @@
-"""Latent diffusion: the networks of a checkpoint choice together, and the way from noise to latents.
+"""Latent diffusion: the networks of a checkpoint choice, prompt embeddings and sampling.
 
-    load("tiny")            autoencoder, denoiser and text encoder, and what belongs to them
-    denoise(unet, …)        from noise to latents, a step at a time (Song et al. 2021; Lu et al. 2022; Zhao et al. 2023)
-    prior()                 the captioned set that ships: other people, each with their age
+    load("tiny")            autoencoder, denoiser, text encoder and tokenizer
+    denoise(unet, …)        sample latents, a step at a time (Song et al. 2021; Lu et al. 2022; Zhao et al. 2023)
+    prior()                 the shipped regularisation set: other people, captioned with their age
 
 The same code serves the tiny networks and Stable Diffusion 1.x; they differ in a row of CHOICES.
 """
@@ -45,8 +45,8 @@ SOLVERS = {     # name: class of diffusers, and its settings besides the noise s
 class Latent:
     """The networks of one choice, in eval mode, frozen, on one device and of one type.
 
-    size: pixels of a picture. tokens: prompts -> (N, T) whole numbers. subject: None where a rare token begins at
-    nothing in particular.
+    size: pixels of a picture. tokens: prompts -> (N, T) whole numbers. subject: maps face
+    vectors to the initial embedding of a rare token; None if there is no such network.
     """
 
     name: str
@@ -60,19 +60,19 @@ class Latent:
 
     @property
     def device(self) -> torch.device:
-        """Where they are."""
+        """Device of the networks."""
         return next(self.unet.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the denoiser's numbers."""
+        """Type of the denoiser's weights."""
         return next(self.unet.parameters()).dtype
 
     def states(self, prompts: list[str], spoken: Tensor | None = None, ages: Sequence[float] | None = None) -> Tensor:
-        """The states of prompts, (N, T, C). spoken: (C,) or (N, C), what a rare token in them stands for.
+        """Prompt embeddings, (N, T, C). spoken: (C,) or (N, C), replaces the embedding of a rare token.
 
-        ages: where the six ages of `words.GROUPS` lie for whom the token means, see `between`; None leaves the words as
-        they are. Prompts about others are not given any.
+        ages: calibrated ages of `words.GROUPS` for this subject, see `interpolate_age_embeddings`; None keeps the
+        embeddings of the age words. Only used together with `spoken`.
         """
         tokens = self.tokens(prompts).to(self.device)
         if spoken is None:
@@ -81,15 +81,15 @@ class Latent:
         if ages is None:
             return self.text(tokens, spoken, at)
         table, group = self.text.clip.embeddings.token_embedding.weight, words.ages_at(tokens)      # (…, C), (N, T)
-        said = between(table[words.age_tokens()], ages)[group.clamp(min=0)]                         # (N, T, C)
-        said = torch.where(at[..., None], spoken.to(table.dtype).expand(len(tokens), -1)[:, None], said)
-        return self.text(tokens, said, at | (group >= 0))
+        given = interpolate_age_embeddings(table[words.age_tokens()], ages)[group.clamp(min=0)]     # (N, T, C)
+        given = torch.where(at[..., None], spoken.to(table.dtype).expand(len(tokens), -1)[:, None], given)
+        return self.text(tokens, given, at | (group >= 0))
 
     def silent(self, negative: str, ageless: list[str], spoken: Tensor | None, emphasis: float) -> Tensor:
-        """What guidance leads away from: the states of the empty or negative prompt, (1, T, C); or (N, T, C), those of
-        N prompts without their age mixed in, `emphasis` of the whole, so that more of the guidance goes into the age.
+        """Negative or unconditional prompt embeddings for classifier-free guidance, (1, T, C) or (N, T, C).
 
-        ageless: the N prompts; an empty one, whose prompt names no age, is led away from the negative one alone.
+        ageless: the N prompts without their age; "" where a prompt names no age. emphasis: share of their embeddings
+        mixed into the negative ones, 0 to 1. With it, more of the guidance goes into the age.
         """
         away = self.states([negative])
         if not emphasis or not any(ageless):
@@ -98,7 +98,7 @@ class Latent:
         return torch.lerp(away.expand(len(ageless), -1, -1), self.states(ageless, spoken), shares)
 
     def spoken(self, faces: Tensor) -> Tensor | None:
-        """Where the token of a person with these face vectors (K, 512) begins: (C,); None where `subject` is."""
+        """Initial token embedding (C,) for face vectors (K, 512); None if `subject` is None."""
         if self.subject is None:
             return None
         with torch.no_grad():
@@ -107,7 +107,7 @@ class Latent:
 
 @dataclass(frozen=True)
 class Choice:
-    """Checkpoints by name, what a picture measures in pixels, and the tokens of prompts."""
+    """Names of the checkpoints, picture size in pixels, and the tokenizer."""
 
     autoencoder: str
     unet: str
@@ -118,7 +118,7 @@ class Choice:
 
 
 def published_tokens(prompts: list[str]) -> Tensor:
-    """Prompts as Stable Diffusion 1.x numbers them, (N, 77). Raises SettingsError for one that is too long."""
+    """Token ids of prompts for Stable Diffusion 1.x, (N, 77). Raises SettingsError for a prompt that is too long."""
     return words.numbered(_published_tokenizer(), prompts, PUBLISHED, "pieces of words")
 
 
@@ -141,7 +141,7 @@ CHOICES = {
 def load(choice: str = "tiny", device: "str | torch.device | None" = None, dtype: str = "float32") -> Latent:
     """The networks of a choice. dtype: as for `hub.load`.
 
-    Raises SettingsError for an unknown choice, CheckpointError for what is missing.
+    Raises SettingsError for an unknown choice, CheckpointError for missing files.
     """
     if choice not in CHOICES:
         raise SettingsError(f"There is no latent diffusion called {choice!r}.", f"Choose from: {', '.join(CHOICES)}.")
@@ -151,11 +151,11 @@ def load(choice: str = "tiny", device: "str | torch.device | None" = None, dtype
     return Latent(choice, autoencoder, unet, text, subject, row.size, row.tokens)
 
 
-def between(embeddings: Tensor, ages: Sequence[float]) -> Tensor:
-    """Words between the words: embeddings (K, C) of ages in years, from those of `words.GROUPS` (6, C).
+def interpolate_age_embeddings(embeddings: Tensor, ages: Sequence[float]) -> Tensor:
+    """Piecewise-linear interpolation of the six age-word embeddings (6, C) at ages in years: (K, C).
 
-    A group's word stands for the middle of its years, see `words.MIDDLES`; between two middles lies a mixture of their
-    words, beyond the first and the last the line goes on.
+    The embedding of a group belongs to the middle of its years, see `words.MIDDLES`. Ages beyond the first and the last
+    middle are extrapolated.
     """
     years, middles = embeddings.new_tensor(ages), embeddings.new_tensor(words.MIDDLES)
     left = (torch.searchsorted(middles, years) - 1).clamp(0, len(middles) - 2)                      # (K,)
@@ -167,7 +167,7 @@ def between(embeddings: Tensor, ages: Sequence[float]) -> Tensor:
 
 @dataclass(frozen=True)
 class Step:
-    """Where denoising is. latents: (N, C, h, w) after this step. estimate: of the clean ones, to be looked at."""
+    """One sampling step. latents: (N, C, h, w) after this step. estimate: of the clean latents, for previews."""
 
     index: int
     total: int
@@ -176,7 +176,7 @@ class Step:
 
 
 def scheduler(solver: str, steps: int, device: "str | torch.device" = "cpu") -> Any:
-    """diffusers' scheduler of a solver, set for so many steps: one for each request, since it keeps a state."""
+    """The diffusers scheduler of a solver with its timesteps set. It has a state: make one per request."""
     import diffusers
 
     if solver not in SOLVERS:
@@ -187,17 +187,17 @@ def scheduler(solver: str, steps: int, device: "str | torch.device" = "cpu") -> 
     return made
 
 
-def denoise(unet: nn.Module, states: Tensor, silent: Tensor, seeds: Sequence[int], solver: str = "dpm",
+def denoise(unet: nn.Module, states: Tensor, negative: Tensor, seeds: Sequence[int], solver: str = "dpm",
             steps: int = 20, guidance: float = GUIDANCE) -> Iterator[Step]:
-    """From noise to latents, the noise of each row from its own seed (classifier-free guidance, Ho & Salimans 2022).
+    """Sample latents with classifier-free guidance (Ho & Salimans 2022); each row's noise comes from its own seed.
 
-    unet: (latents, time, states) -> noise. states: (N, T, C) of the prompts. silent: (1, T, C) or (N, T, C), of the
-    empty or negative prompt, from which guidance leads away. Yields after every step; closing it stops.
+    unet: (latents, time, states) -> noise. states: (N, T, C), prompt embeddings. negative: (1, T, C) or (N, T, C),
+    negative or unconditional prompt embeddings. Yields after every step; closing it stops.
     """
     shape, device, dtype = (unet.config.channels, unet.config.size, unet.config.size), states.device, states.dtype
     solve, alone = scheduler(solver, steps, device), guidance == 1
-    both = states if alone else torch.cat([silent.expand_as(states), states])
-    draws = generators(seeds)       # one per picture: it draws the noise to begin with, and what a solver may add
+    both = states if alone else torch.cat([negative.expand_as(states), states])
+    draws = generators(seeds)       # one per picture, for the initial noise and for stochastic solvers
     noise = torch.stack([torch.randn(shape, generator=draw) for draw in draws])
     x = noise.to(device, dtype) * solve.init_noise_sigma
     for index, time in enumerate(solve.timesteps):
@@ -214,7 +214,7 @@ def denoise(unet: nn.Module, states: Tensor, silent: Tensor, seeds: Sequence[int
 
 
 def clean(noisy: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
-    """ẑ₀, the latents (N, C, h, w) in noisy ones whose noise is `noise`. alpha: ᾱ, a number or (N, 1, 1, 1).
+    """ẑ₀, the clean latents (N, C, h, w) estimated from noisy ones and their noise. alpha: ᾱ, scalar or (N, 1, 1, 1).
 
     Ho et al. 2020, equation 15.
     """
@@ -224,7 +224,7 @@ def clean(noisy: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
 # --------------------------------------------------------------------------------------------- the captioned set
 
 def prior() -> tuple[Tensor, list[str]]:
-    """Latents (M, C, 16, 16) float32 of drawn training people for the tiny networks, and a caption for each."""
+    """Latents (M, C, 16, 16) float32 of drawn training people for the tiny networks, with a caption each."""
     from safetensors import safe_open
 
     with safe_open(hub.file(PRIOR), "pt") as stored:
@@ -241,6 +241,6 @@ def write_prior(latents: Tensor, captions: list[str], name: str, folder: Path, c
     path = Path(folder) / f"{name}.safetensors"
     with replacing(path) as part:
         save_file({"latents": latents.half().contiguous()}, part, metadata={"captions": json.dumps(captions)})
-    about = (f"{len(captions)} drawn training people, one picture each in latents, captioned: what a person is taught "
-             "beside, so that others stay as they are.")
+    about = (f"{len(captions)} drawn training people, one picture each in latents, with captions: "
+             "the regularisation set for training a person.")
     return manifest.enter(path, name, command, about)

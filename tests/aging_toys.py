@@ -76,7 +76,7 @@ def look_little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teaching, "PREVIEW_STEPS", 2)
     few = replace(dreambooth.PRESETS["tiny"], looks=2, batch=4, others=4)
     monkeypatch.setitem(dreambooth.PRESETS, "tiny", few)
-    monkeypatch.setattr(dreambooth_ages, "PLACES", (5.0, 45.0, 88.0))
+    monkeypatch.setattr(dreambooth_ages, "AGE_GRID", (5.0, 45.0, 88.0))
     monkeypatch.setattr(dreambooth_ages, "STEPS", 1)
 
 

@@ -17,7 +17,7 @@ PATIENCE = 180      # seconds for a page to answer on a machine that is busy wit
 
 
 QUICKLY = ("from core.training import dreambooth_ages\n"
-           "dreambooth_ages.PLACES, dreambooth_ages.STEPS = (5.0, 45.0, 88.0), 2")     # where ages lie
+           "dreambooth_ages.AGE_GRID, dreambooth_ages.STEPS = (5.0, 45.0, 88.0), 2")     # where ages lie
 
 
 @pytest.fixture(scope="session")

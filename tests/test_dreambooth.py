@@ -101,15 +101,15 @@ def test_the_noise_is_learned():
     assert after["noise"] < 0.95 * before["noise"] and after["prior"] < before["prior"]
 
 
-def test_the_person_is_heard_under_the_token_and_others_under_their_captions():
+def test_the_person_is_trained_under_the_token_and_others_under_their_captions():
     taught = teacher()
     batch = first_batch(taught)
-    heard = taught._heard(batch)
+    states = taught._prompt_states(batch)
     captions = list(dict.fromkeys(captioned()[1]))
     wanted = taught.latent.states([captions[int(number)] for number in batch.captions])
-    assert torch.allclose(heard[taught.preset.batch :], wanted, atol=1e-6)
+    assert torch.allclose(states[taught.preset.batch :], wanted, atol=1e-6)
     own = taught.latent.states([words.SUBJECT.format("wzx")], taught.spoken)
-    assert torch.allclose(heard[: taught.preset.batch], own.expand(4, -1, -1), atol=1e-6)
+    assert torch.allclose(states[: taught.preset.batch], own.expand(4, -1, -1), atol=1e-6)
 
 
 class Clock(torch.nn.Module):
@@ -134,7 +134,7 @@ def test_prompts_say_how_old_the_person_is_in_the_picture(share, said):
     plain, groups = "photo of a wzx person", ["child", "old", "child", "youngadults"]
     prompts = [f"{plain} as {groups[picture]}" for picture in taught.material.picture[batch.rows].tolist()]
     wanted = taught.latent.states([*prompts[:said], *[plain] * (4 - said)], taught.spoken)
-    assert torch.allclose(taught._heard(batch)[:4], wanted, atol=1e-6)
+    assert torch.allclose(taught._prompt_states(batch)[:4], wanted, atol=1e-6)
     assert teacher(replace(TOY, aged=share)).prompts == [plain]
 
 
@@ -293,7 +293,7 @@ def test_without_a_captioned_set_the_other_pictures_are_negatives():
     assert len(batch.negatives) == 4 and float(taught.terms(batch)["contrastive"]) > 0.1
     shown = taught.material.latents[torch.isin(taught.material.picture, taught.material.picture[batch.rows])]
     assert not any(torch.equal(a, b) for a in batch.negatives for b in shown)
-    with pytest.raises(SettingsError, match="one picture alone"):
+    with pytest.raises(SettingsError, match="at least two pictures"):
         teacher(preset, count=1, prior=None)
 
 
@@ -338,8 +338,8 @@ def test_stopping_keeps_what_was_learned(tmp_path):
     assert any((value != 0).any() for key, value in subject.weights.items() if "lora_B" in key)
     found = subjects.read(subjects.write(subject, tmp_path / "ada.safetensors"), "tiny", "abc")
     assert torch.equal(found.spoken, subject.spoken) and torch.equal(found.faces, subject.faces)
-    assert torch.equal(drawn_by(subjects.adapted(taught.latent.unet, found), taught.said),
-                       drawn_by(subjects.adapted(taught.latent.unet, subject), taught.said))
+    assert torch.equal(drawn_by(subjects.adapted(taught.latent.unet, found), taught.prompt_states),
+                       drawn_by(subjects.adapted(taught.latent.unet, subject), taught.prompt_states))
 
 
 @torch.no_grad()
@@ -352,13 +352,14 @@ def drawn_by(unet, states: Tensor) -> Tensor:
 @pytest.mark.parametrize("rank", [2, None])
 def test_previews_and_the_file_draw_what_was_learned(rank):
     taught = teacher(replace(TOY, rank=rank, rate=1e-2))
-    assert torch.allclose(drawn_by(taught.unet(), taught.said), drawn_by(taught.latent.unet, taught.said), atol=1e-6)
+    before = drawn_by(taught.latent.unet, taught.prompt_states)
+    assert torch.allclose(drawn_by(taught.unet(), taught.prompt_states), before, atol=1e-6)
     list(taught.lessons())
-    now = drawn_by(taught.student, taught.said)
-    assert torch.allclose(drawn_by(taught.unet(), taught.said), now, atol=1e-4)
+    now = drawn_by(taught.student, taught.prompt_states)
+    assert torch.allclose(drawn_by(taught.unet(), taught.prompt_states), now, atol=1e-4)
     made = subjects.adapted(taught.latent.unet, taught.subject(""))
-    assert torch.allclose(drawn_by(made, taught.said), now, atol=5e-3)
-    assert (drawn_by(taught.latent.unet, taught.said) - now).abs().max() > 0.01
+    assert torch.allclose(drawn_by(made, taught.prompt_states), now, atol=5e-3)
+    assert (drawn_by(taught.latent.unet, taught.prompt_states) - now).abs().max() > 0.01
 
 
 def test_teaching_the_same_is_the_same():
@@ -411,7 +412,7 @@ def test_stable_diffusions_presets_teach_a_toy_of_its_shape(name):
     assert any(not torch.equal(before[key], p) for key, p in taught.learning().items())
     subject = taught.subject("Ada")
     assert subject.spoken is None and subject.base == "sd14"
-    assert drawn_by(subjects.adapted(latent.unet, subject), taught.said).isfinite().all()
+    assert drawn_by(subjects.adapted(latent.unet, subject), taught.prompt_states).isfinite().all()
     assert {p.dtype for p in subjects.adapted(latent.unet, subject).parameters()} == {latent.dtype}
 
 

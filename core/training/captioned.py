@@ -1,7 +1,7 @@
-"""A captioned set of one's own: pictures of other people by age, beside which a person is taught.
+"""A user's own regularisation set: captioned pictures of other people by age (Banerjee et al. 2023 used 612).
 
-It is what teaches young and old (Banerjee et al. 2023 used 612). Without one, the networks' own is taken: the set that
-ships for the tiny ones, what Stable Diffusion itself draws for the large.
+It preserves the meaning of the age words. By default the tiny networks use the shipped set, and Stable Diffusion uses
+pictures that it generates itself.
 """
 
 from pathlib import Path
@@ -14,20 +14,20 @@ from core import data, words
 from core.errors import SettingsError
 from core.latent import Latent
 
-BATCH = 2       # pictures of 512 pixels that an autoencoder takes at a time
+BATCH = 2       # pictures per call of the autoencoder
 KINDS = {".png", ".jpg", ".jpeg", ".webp"}
 
 
 def captioned(base: Latent, folder: Path) -> tuple[Tensor, list[str]]:
     """Latents (M, C, h, w) float32 on the CPU, and a caption for each.
 
-    folder: pictures in sub-folders called child, teenager and so on; they are cut square in the middle, so a face is
-    best when it fills the picture. Raises SettingsError for a folder without any.
+    folder: pictures in sub-folders named child, teenager and so on. They are cropped to the central square, so faces
+    should fill the picture. Raises SettingsError if there are none.
     """
     ages = [age for age in words.GROUPS if any(path.suffix.lower() in KINDS for path in (folder / age).rglob("*"))]
     if not ages:
-        raise SettingsError(f"{folder} holds no pictures of others by age.",
-                            f"Put some into its sub-folders, called {', '.join(words.GROUPS)}.")
+        raise SettingsError(f"{folder} has no pictures in sub-folders by age.",
+                            f"Add some in sub-folders named {', '.join(words.GROUPS)}.")
     sets = {age: data.folder(folder / age, base.size) for age in ages}
     captions = [words.PROMPT.format(age) for age, pictures in sets.items() for _ in range(len(pictures))]
     return torch.cat([_latents(base, pictures) for pictures in sets.values()]), captions
@@ -35,7 +35,7 @@ def captioned(base: Latent, folder: Path) -> tuple[Tensor, list[str]]:
 
 @torch.no_grad()
 def _latents(base: Latent, pictures: data.DrawnSet) -> Tensor:
-    """The latents of a set, a few pictures at a time."""
+    """Latents of a set, BATCH pictures at a time."""
     rows = np.array_split(np.arange(len(pictures)), -(-len(pictures) // BATCH))
     return torch.cat([base.autoencoder.encode(data.rows_of(pictures, part, base.device)["image"].to(base.dtype))
                       .float().cpu() for part in rows])

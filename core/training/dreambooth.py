@@ -1,13 +1,13 @@
-"""Teaching a person: DreamBooth on a handful of pictures, with the two terms that keep who it is.
+"""Train a person: DreamBooth on a few pictures, with the two terms of the paper that preserve identity.
 
 Banerjee et al., *Identity-Preserving Aging of Face Images via Latent Diffusion Models*, IJCB 2023; Ruiz et al.,
-*DreamBooth*, CVPR 2023. The prompt is "photo of a wzx person"; captioned pictures of others keep what the ages mean.
-Autoencoder, text encoder and embedder are frozen, and so is the denoiser that is given: a copy learns, by a LoRA or
-whole. With `aging-tiny` the token's own vector is learned too, from where the person's face vectors put it.
+*DreamBooth*, CVPR 2023. The prompt is "photo of a wzx person". Captioned pictures of others preserve the age words.
+Autoencoder, text encoder and embedder are frozen. A copy of the denoiser is trained, by a LoRA or entirely. With
+`aging-tiny` the token's embedding is trained too; it starts from the person's face vectors.
 
     loss = noise + prior · noise of the captioned set + biometric · L1 of face vectors + contrastive · NT-Xent
 
-What a step draws depends on the seed and its number only, so a teaching that was interrupted ends as one that wasn't.
+The random numbers of a step depend on the seed and the step only, so an interrupted training resumes exactly.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from core.models.unet import UNet
 from core.sampling import SEEDS
 from core.subjects import PORTRAIT, Subject, merged
 from core.training.diffusion import snr_weights
-from core.training.dreambooth_ages import looking, placed
+from core.training.dreambooth_ages import calibrate_ages, sweep_ages
 from core.training.dreambooth_losses import biometric, contrastive
 from core.training.dreambooth_material import TIMES, Batch, gathered
 from core.training.dreambooth_student import alphas, autocast, frugal, student
@@ -44,50 +44,50 @@ EVERYTHING = (*ATTENTION, "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "c
 
 @dataclass(frozen=True)
 class Preset:
-    """How a person is taught. prior, biometric, contrastive: weights of the terms; 0 switches one off.
+    """Settings of the training. prior, biometric, contrastive: weights of the terms; 0 disables a term.
 
-    The biometric term sees `seen` pictures a step, and only such with little noise: what one step makes of a picture
-    under much noise is a blur of all faces, whoever is meant, and decoding it is what costs the most.
+    The biometric term uses `seen` pictures a step, and only pictures with little noise. The one-step estimate of a very
+    noisy picture is an average face without identity, and decoding is the most expensive part.
     """
 
-    base: str                               # the checkpoint choice it is made for
+    base: str                               # the checkpoint choice to train
     steps: int
-    rate: float                             # AdamW's, for the denoiser
-    batch: int = 4                          # pictures of the person a step; SimCLR wants at least 4
-    others: int = 4                         # captioned pictures a step
-    negatives: int = 32                     # more latents for the contrastive term, of the captioned set
-    rank: int | None = None                 # of the LoRA; None: the whole denoiser learns
-    targets: tuple[str, ...] = ATTENTION    # layers that get a LoRA, by the ends of their names
-    precision: str = "no"                   # "bf16", "no", or "auto": bf16 where the device is quicker with it
-    checkpointing: bool = False             # compute activations twice instead of keeping them
-    annealed: bool = False                  # the rate falls to 0 along half a cosine, instead of staying
-    warmup: int = 0                         # steps over which it rises
-    snr: float | None = None                # no noise level weighs more than one with this ratio; None: all the same
+    rate: float                             # AdamW's learning rate for the denoiser
+    batch: int = 4                          # pictures of the person per step; SimCLR needs at least 4
+    others: int = 4                         # captioned pictures per step
+    negatives: int = 32                     # further latents for the contrastive term, from the captioned set
+    rank: int | None = None                 # of the LoRA; None: the whole denoiser is trained
+    targets: tuple[str, ...] = ATTENTION    # layers that get a LoRA, by name suffix
+    precision: str = "no"                   # "bf16", "no", or "auto": bf16 where the device computes it faster
+    checkpointing: bool = False             # recompute activations to save memory
+    annealed: bool = False                  # cosine decay of the learning rate to 0
+    warmup: int = 0                         # steps of linear warm-up
+    snr: float | None = None                # γ of min-SNR loss weights; None: equal weights
     prior: float = 1.0
     biometric: float = 0.1
     seen: int = 1
-    little: float = 0.4                     # "little noise": times below this share of them all
+    little: float = 0.4                     # "little noise": timesteps below this share of all
     contrastive: float = 0.1
     temperature: float = 0.5
-    token_rate: float = 0.0                 # AdamW's, for the token's vector; 0: it stays
+    token_rate: float = 0.0                 # AdamW's learning rate for the token's embedding; 0: frozen
     decay: float = 0.01                     # AdamW's weight decay
     clip: float = 1.0                       # largest norm of the gradient
-    mirrored: bool = True                   # mirror images are pictures too
-    aged: float = 0.0                       # share of a step's pictures whose prompt says the age that a judge sees
-    looks: int = 0                          # pictures at each place when it is looked where the ages lie; 0: it isn't
+    mirrored: bool = True                   # also train on mirror images
+    aged: float = 0.0                       # share of pictures whose prompt names the age estimated by the judge
+    looks: int = 0                          # pictures per age of the calibration sweep; 0: no calibration
     seed: int = 0
 
 
-# Memory and time of each; those of the large networks by `python -m core bench aging` on an H200, with random weights:
-#   tiny      1 GB. A step takes 0.4 to 0.7 s of one CPU core, and looking where ages lie a minute: 110 s in all on two.
+# Memory and time; for the large networks by `python -m core bench aging` on an H200 with random weights:
+#   tiny      1 GB. A step takes 0.4 to 0.7 s on one CPU core, calibration a minute: 110 s in all on two cores.
 #   paper     22.2 GB at the peak, 0.63 s a step: 8.5 minutes.
 #   sd-lora   6.8 GB at the peak, 0.40 s a step: 5.5 minutes.
-# The tiny rate was tried on five validation people: 1.5e-3 brought an FNMR of 0.089 and exact ages of 0.642, 1e-3 0.115
-# and 0.667. At 3e-3, on one of 60 years and a base half trained, hair, glasses and then the ages went astray.
-# Prompts that say the age are not in the paper, where the plain one is taught: by that alone a teenager was judged 43
-# after teaching (exact ages 33 % instead of 75 %), with the age always said 24 to 30.
-# The contrastive term is left out where latents are this small: on five validation people it raised the FNMR from
-# 0.153 to 0.167 and lowered exact ages from 0.675 to 0.667.
+# The tiny learning rate was chosen on five validation people: 1.5e-3 gave FNMR 0.089 and exact ages 0.642, 1e-3 gave
+# 0.115 and 0.667. At 3e-3, hair, glasses and ages degraded (one person of 60 years, a half-trained base).
+# Prompts that name the age are not in the paper. With the plain prompt alone, "teenager" was estimated at 43 years and
+# exact ages at 33 % instead of 75 %; with ages in all prompts, at 24 to 30 years.
+# The contrastive term is disabled for tiny: on five validation people it raised the FNMR from 0.153 to 0.167 and
+# lowered exact ages from 0.675 to 0.667.
 PRESETS = {
     "tiny": Preset("tiny", steps=200, rate=1.5e-3, batch=8, others=8, rank=8, targets=EVERYTHING, precision="auto",
                    annealed=True, warmup=10, snr=5.0, contrastive=0.0, token_rate=2e-3, aged=1.0, looks=16),
@@ -98,9 +98,9 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Lesson:
-    """One step that was taken: its number, from 1, of how many, and the terms before they are weighted.
+    """One training step: its number from 1, the number of steps, and the unweighted loss terms.
 
-    looked: after the last step, how far it is seen where the ages lie, 0 to 1; None before, and losses are empty then.
+    looked: progress of age calibration after the last step, 0 to 1, with empty losses; None before.
     """
 
     step: int
@@ -110,17 +110,16 @@ class Lesson:
 
 
 class Teacher:
-    """Teaches one person. `lessons` may be left anywhere: `subject` and `unet` give what was learned up to there."""
+    """Trains one person. `lessons` may be closed at any step; `subject` and `unet` return the state reached."""
 
     def __init__(self, latent: Latent, images: Tensor, token: str, preset: Preset, embedder: nn.Module,
                  prior: tuple[Tensor, Sequence[str]] | None = None, base_sha256: str = "",
                  judge: nn.Module | None = None) -> None:
         """images: (N, 3, S, S) in [-1, 1], aligned faces of one person, S = latent.size. embedder: frozen, 112 pixels.
 
-        prior: latents (M, C, h, w) of other people, and a caption of each. base_sha256: of the denoiser's file. judge:
-        says how old the person is in each picture, for a preset that has it said, and in what was learned, for one that
-        looks where the ages lie; without one neither is done.
-        Nothing that is given gets changed. Raises SettingsError for what can't be taught.
+        prior: latents (M, C, h, w) of other people, with a caption each. base_sha256: of the denoiser's file.
+        judge: estimates ages for the prompts (`aged`) and for calibration (`looks`); None disables both.
+        The arguments are not modified. Raises SettingsError for unusable pictures, tokens or presets.
         """
         _teachable(latent, images, token, preset, prior)
         self.latent, self.preset, self.token, self.embedder = latent, preset, token, embedder
@@ -136,21 +135,21 @@ class Teacher:
         self.spoken = latent.spoken(self.faces)
         if self.spoken is not None and preset.token_rate:
             self.spoken = nn.Parameter(self.spoken.float().clone())
-        self.prompts, self.said_of = self._prompts()                    # P of them, and which one a row's age takes
+        self.prompts, self.prompt_index = self._prompts()              # P prompts; the prompt of each row
         with torch.no_grad():
-            self.said = latent.states(self.prompts, self.spoken)        # (P, T, C)
+            self.prompt_states = latent.states(self.prompts, self.spoken)   # (P, T, C)
         self.optimizer = self._optimizer()
         self.step, self.losses = 0, {}
-        self.ages: tuple[float, ...] | None = None                      # where they lie, once it was looked
+        self.ages: tuple[float, ...] | None = None                      # set by calibration
 
     @property
     def prompt(self) -> str:
-        """The words that the person is taught under."""
+        """The training prompt."""
         return words.SUBJECT.format(self.token)
 
     @torch.no_grad()
     def _prompts(self) -> tuple[list[str], Tensor]:
-        """The plain prompt, and those that say an age; and for each row of the material (R,) the one that fits it."""
+        """The plain prompt and those that name an age; and the prompt's index for each row of the material, (R,)."""
         groups = []
         if self.judge is not None and self.preset.aged:
             years = self.judge(recognisable(self.images.to(self.latent.device)))["age"].clamp(min=0)
@@ -166,7 +165,7 @@ class Teacher:
         return self.material.vectors[: len(self.images)]
 
     def learning(self) -> dict[str, nn.Parameter]:
-        """What is learned: the denoiser's parameters by name, and "spoken", the token's vector, where that is too."""
+        """The trained parameters: the denoiser's by name, and "spoken", the token's embedding, if it is trained."""
         found = {name: p for name, p in self.student.named_parameters() if p.requires_grad}
         return found | ({"spoken": self.spoken} if isinstance(self.spoken, nn.Parameter) else {})
 
@@ -180,9 +179,9 @@ class Teacher:
     # ------------------------------------------------------------------------------------------------- the steps
 
     def lessons(self) -> Iterator[Lesson]:
-        """Take the steps that are left, one at a time, and look where the ages lie.
+        """Run the remaining steps one at a time, then calibrate the ages.
 
-        Raises SettingsError when the loss is no number any more.
+        Raises SettingsError when the loss is not finite.
         """
         chosen = self.preset
         while self.step < chosen.steps:
@@ -196,22 +195,22 @@ class Teacher:
             self.losses = {name: 0.9 * self.losses.get(name, loss) + 0.1 * loss for name, loss in losses.items()}
             yield Lesson(self.step, chosen.steps, losses)
         if chosen.looks and self.judge is not None and self.spoken is not None and self.ages is None:
-            yield from self._looking()
+            yield from self._calibrate()
 
-    def _looking(self) -> Iterator[Lesson]:
-        """See where the ages lie; they stay where the words are when this is left early."""
+    def _calibrate(self) -> Iterator[Lesson]:
+        """Calibrate the ages; without effect if closed early."""
         seeds = [look_seed("ages", self.preset.seed, number, 0) % SEEDS for number in range(self.preset.looks)]
-        for found in looking(self.latent, self.unet(), self.token, self.spoken.detach(), self.judge, seeds):
+        for found in sweep_ages(self.latent, self.unet(), self.token, self.spoken.detach(), self.judge, seeds):
             if found.share == 1:
-                self.ages = placed(found.years)
+                self.ages = calibrate_ages(found.years)
             yield Lesson(self.step, self.preset.steps, {}, found.share)
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """The terms of the loss, before they are weighted; those that are switched off are left out."""
+        """The unweighted loss terms; disabled ones are left out."""
         chosen, count = self.preset, len(batch.rows)
         alpha = self.alphas[batch.time][:, None, None, None]
         noisy = alpha.sqrt() * batch.latents + (1 - alpha).sqrt() * batch.noise
-        found = self.student(noisy.to(self.latent.dtype), batch.time, self._heard(batch)).float()
+        found = self.student(noisy.to(self.latent.dtype), batch.time, self._prompt_states(batch)).float()
         error = self.weights[batch.time] * (found - batch.noise).square().mean((1, 2, 3))   # (B + P,)
         estimate = clean(noisy[:count], found[:count], alpha[:count])                       # ẑ₀, (B, C, h, w)
         terms = {"noise": error[:count].mean()}
@@ -224,13 +223,13 @@ class Teacher:
                                                batch.negatives, chosen.temperature)
         return terms
 
-    def _heard(self, batch: Batch) -> Tensor:
-        """The states of the batch's prompts, (B + P, T, C); the person's are made anew where the token is learned."""
+    def _prompt_states(self, batch: Batch) -> Tensor:
+        """Prompt embeddings of the batch, (B + P, T, C); recomputed for the person if the token is trained."""
         learned = isinstance(self.spoken, nn.Parameter)
-        said = self.latent.states(self.prompts, self.spoken) if learned else self.said
-        which = self.said_of[batch.rows]                                                    # (B,)
+        states = self.latent.states(self.prompts, self.spoken) if learned else self.prompt_states
+        which = self.prompt_index[batch.rows]                                                 # (B,)
         which = which * (torch.arange(len(which), device=which.device) < self.preset.aged * len(which))
-        return torch.cat([said[which], self.material.states[batch.captions].to(said.dtype)])
+        return torch.cat([states[which], self.material.states[batch.captions].to(states.dtype)])
 
     def _biometric(self, estimate: Tensor, batch: Batch) -> Tensor:
         time = batch.time[: len(batch.rows)]
@@ -241,13 +240,13 @@ class Teacher:
         return self.autoencoder.decode(latents.to(self.latent.dtype)).float()
 
     def weighted(self, terms: dict[str, Tensor]) -> Tensor:
-        """The loss: the terms by their weights, that of the person's own noise being 1."""
+        """The weighted sum of the terms; the noise term has weight 1."""
         return sum(getattr(self.preset, name, 1.0) * term for name, term in terms.items())
 
     def _update(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):
-            raise SettingsError(f"teaching broke off at step {self.step + 1}: the loss became {loss.item()}",
-                                "teach again with another seed, or in fewer steps")
+            raise SettingsError(f"training stopped at step {self.step + 1}: the loss is {loss.item()}",
+                                "train again with another seed or fewer steps")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(list(self.learning().values()), self.preset.clip)
@@ -256,7 +255,7 @@ class Teacher:
         self.optimizer.step()
 
     def _rate(self) -> float:
-        """The learning rate of this step, in parts of its peak."""
+        """The learning rate of this step, relative to its peak."""
         rising = min((self.step + 1) / max(self.preset.warmup, 1), 1.0)
         falling = 0.5 * (1 + math.cos(math.pi * self.step / self.preset.steps)) if self.preset.annealed else 1.0
         return rising * falling
@@ -265,7 +264,7 @@ class Teacher:
 
     @torch.no_grad()
     def changes(self) -> dict[str, Tensor]:
-        """The weights that were learned, as a Subject has them, float32 on the CPU."""
+        """The trained weights in the layout of Subject.weights, float32 on the CPU."""
         learned = {name: p.detach().float().cpu().clone() for name, p in self.learning().items() if name != "spoken"}
         if self.preset.rank is not None:
             return {name.replace(".default.", "."): value for name, value in learned.items()}
@@ -273,11 +272,11 @@ class Teacher:
         return {name: value for name, value in learned.items() if not torch.equal(value, before[name].float().cpu())}
 
     def unet(self) -> UNet:
-        """A denoiser that knows what was learned so far, in eval mode; further steps don't change it."""
+        """A denoiser with the training so far, in eval mode; further steps do not change it."""
         return merged(self.latent.unet, self.changes())
 
     def subject(self, name: str) -> Subject:
-        """The person as learned so far, weights in half precision: what is drawn at once is what a file will draw."""
+        """The person as trained so far, with weights in half precision, exactly as a file stores them."""
         settings = asdict(self.preset) | {"taken": self.step, "pictures": len(self.images), "losses": self.losses}
         faces = self.faces.cpu().half().float()
         spoken = None if self.spoken is None else self.spoken.detach().float().cpu().clone()
@@ -288,7 +287,7 @@ class Teacher:
     # -------------------------------------------------------------------------------------------------- resuming
 
     def save(self, path: Path | str) -> None:
-        """Write all that `restore` needs, whole or not at all."""
+        """Write the training state for `restore`, atomically."""
         with replacing(Path(path)) as part:
             torch.save({"of": self._digest(), "step": self.step, "losses": self.losses,
                         "learning": {name: p.detach() for name, p in self.learning().items()},
@@ -296,19 +295,19 @@ class Teacher:
 
     @torch.no_grad()
     def restore(self, path: Path | str) -> None:
-        """Go on from a file that `save` wrote: the steps after it are those of a teaching without a break.
+        """Resume from a file that `save` wrote; the following steps equal those of an uninterrupted training.
 
-        Raises CheckpointError for a file that can't be read, SettingsError for one of other pictures or settings.
+        Raises CheckpointError for an unreadable file, SettingsError for other pictures or settings.
         """
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
             of = state["of"]
         except Exception as error:      # a pickle fails in more ways than can be listed
-            raise CheckpointError(f"{path} holds no state of a teaching that can be read",
-                                  "leave --resume out to begin anew") from error
+            raise CheckpointError(f"{path} is not a readable training state",
+                                  "leave out --resume to start again") from error
         if of != self._digest():
-            raise SettingsError(f"{path} is of a teaching with other pictures or settings",
-                                "give the same pictures and settings, or leave --resume out to begin anew")
+            raise SettingsError(f"{path} belongs to other pictures or settings",
+                                "give the same pictures and settings, or leave out --resume to start again")
         for name, p in self.learning().items():
             p.copy_(state["learning"][name])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -321,7 +320,7 @@ class Teacher:
 
 
 def kept(teacher: Teacher, out: Path, resume: bool = False, every: int = 50) -> Iterator[Lesson]:
-    """A teacher's lessons, with the state kept in out/state.pt every few steps and when they end or are left."""
+    """The steps of a teacher, saving its state to out/state.pt every `every` steps and at the end or when closed."""
     from core.images import writing
 
     with writing(out):
@@ -338,7 +337,7 @@ def kept(teacher: Teacher, out: Path, resume: bool = False, every: int = 50) -> 
 
 
 def _portrait(images: Tensor, faces: Tensor) -> np.ndarray:
-    """The picture whose face vector is nearest to the mean of all."""
+    """The picture whose face vector is closest to the mean, (128, 128, 3) uint8."""
     unit = F.normalize(faces, dim=1)
     chosen = images[int((unit @ unit.mean(0)).argmax())][None].float().cpu()
     small = F.interpolate(chosen, PORTRAIT[:2], mode="bilinear", antialias=True)[0]
@@ -346,16 +345,16 @@ def _portrait(images: Tensor, faces: Tensor) -> np.ndarray:
 
 
 def _teachable(latent: Latent, images: Tensor, token: str, preset: Preset, prior: tuple | None) -> None:
-    """Raise SettingsError for what can't be taught."""
+    """Raise SettingsError for pictures, tokens or presets that cannot be trained."""
     if token not in words.RARE:
-        raise SettingsError(f"{token!r} is not a token that can stand for a person",
+        raise SettingsError(f"{token!r} is not a rare token",
                             f"choose from: {', '.join(words.RARE)}")
     if images.ndim != 4 or not len(images) or images.shape[1:] != (3, latent.size, latent.size):
-        raise SettingsError(f"pictures of shape {tuple(images.shape)} can't be taught",
+        raise SettingsError(f"pictures have shape {tuple(images.shape)}",
                             f"give one or more as (N, 3, {latent.size}, {latent.size})")
     if preset.prior and (prior is None or not len(prior[0])):
-        raise SettingsError("ages are learned beside a captioned set of other people, and there is none",
+        raise SettingsError("prior preservation needs a captioned set of other people",
                             "give one, or set the weight `prior` to 0")
     if preset.contrastive and prior is None and len(images) < 2:
-        raise SettingsError("one picture alone has nothing that it could be told apart from",
+        raise SettingsError("the contrastive term needs at least two pictures or a captioned set",
                             "give more pictures or a captioned set, or set the weight `contrastive` to 0")

@@ -1,6 +1,6 @@
-"""What teaching a person adds to the squared error of the noise: who it is, and which picture it is.
+"""The biometric and the contrastive loss of Banerjee et al. (arXiv 2307.08585).
 
-Both terms look at ẑ₀, the clean latents that one step of the denoiser makes of noisy ones, so both reach its weights.
+Both use ẑ₀, the one-step estimate of the clean latents, so both have gradients for the denoiser.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from core.images import recognisable
 
 
 def contrastive(clean: Tensor, found: Tensor, picture: Tensor, others: Tensor, temperature: float) -> Tensor:
-    """NT-Xent of SimCLR (Chen et al., ICML 2020) over latents; each pair is the clean one and its estimate ẑ₀.
+    """NT-Xent of SimCLR (Chen et al., ICML 2020) over latents; positives are clean latents and their estimate ẑ₀.
 
-    clean, found: (N, C, h, w). picture: (N,), the number of the picture that each shows: two of one picture, say it and
-    its mirror image, are not held against each other. others: (M, C, h, w), more latents to be unlike of, M ≥ 0.
-    Every one of the 2 N is to be nearer to its partner than to the rest: cross-entropy of cosines over `temperature`.
+    clean, found: (N, C, h, w). picture: (N,), the picture that each row shows. Rows of one picture, such as
+    mirror images, are not negatives of each other. others: (M, C, h, w), additional negatives, M ≥ 0.
+    Returns the cross-entropy over cosines divided by `temperature`, averaged over the 2 N rows.
     """
     both = F.normalize(torch.cat([clean, found]).flatten(1).float(), dim=1)          # (2 N, D)
     rest = F.normalize(others.flatten(1).float(), dim=1)                             # (M, D)
@@ -29,7 +29,7 @@ def contrastive(clean: Tensor, found: Tensor, picture: Tensor, others: Tensor, t
 
 
 def biometric(embedder: nn.Module, decode: Callable[[Tensor], Tensor], found: Tensor, wanted: Tensor) -> Tensor:
-    """L1 distance between the face vectors of the real pictures, wanted (N, 512), and of the estimates' pictures.
+    """L1 distance between face vectors of real pictures, wanted (N, 512), and of the decoded estimates.
 
     found: ẑ₀, (N, C, h, w). decode: latents -> pictures (N, 3, S, S) in [-1, 1]. Returns their mean, 0 for N = 0.
     """

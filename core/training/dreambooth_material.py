@@ -1,4 +1,4 @@
-"""What a person is taught with: latents, face vectors and text states, made once; and what each step takes of them."""
+"""Training data of a person: latents, face vectors and prompt embeddings, computed once; and the batch of a step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ TIMES = NOISE["num_train_timesteps"]
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's: first B pictures of the person, then P captioned ones of others."""
+    """A training batch: first B pictures of the person, then P captioned pictures of others."""
 
     latents: Tensor     # (B + P, C, h, w)
     noise: Tensor       # the same shape
-    time: Tensor        # (B + P,), spread evenly over all times, among the person's and among the others'
-    rows: Tensor        # (B,) which of the person's latents; of different pictures while there are enough
-    captions: Tensor    # (P,) which of the captions
-    negatives: Tensor   # (M, C, h, w) more latents that are not these pictures'
+    time: Tensor        # (B + P,) timesteps, stratified separately for the person and the others
+    rows: Tensor        # (B,) rows of the person's latents, of different pictures if possible
+    captions: Tensor    # (P,) indices of the captions
+    negatives: Tensor   # (M, C, h, w) latents of other pictures
 
 
 @dataclass(frozen=True)
 class Material:
-    """All that is the same at every step. Rows are a person's pictures and then, if they count, their mirror images."""
+    """Data shared by all steps. Rows are the person's pictures, then optionally their mirror images."""
 
     latents: Tensor     # (R, C, h, w)
     vectors: Tensor     # (R, 512)
@@ -39,14 +39,14 @@ class Material:
 
     @property
     def pictures(self) -> int:
-        """How many there are of the person."""
+        """Number of pictures of the person."""
         return int(self.picture.max()) + 1
 
     def batch(self, step: int, seed: int, own: int, others: int, negatives: int) -> Batch:
-        """What step `step` takes, whatever came before it: own pictures of the person, others of the captioned set.
+        """The batch of step `step`, independent of earlier steps. own, others: numbers of pictures.
 
-        negatives: latents to draw from the captioned set; where there is none, the person's pictures that the batch
-        leaves out stand in.
+        negatives: latents drawn from the captioned set; without one, the person's pictures that are not in the batch
+        are used.
         """
         device, generator = self.latents.device, torch.Generator().manual_seed(look_seed("lesson", seed, step, 0))
         rows = self._rows(own, generator).to(device)
@@ -60,7 +60,7 @@ class Material:
                      self.others[more] if len(self.others) else left_out[:negatives])
 
     def _rows(self, count: int, generator: torch.Generator) -> Tensor:
-        """Rows of `count` pictures: none twice before all came, each as it is or mirrored."""
+        """Rows of `count` pictures without replacement per round, each mirrored or not at random."""
         rounds = -(-count // self.pictures)
         picture = torch.cat([torch.randperm(self.pictures, generator=generator) for _ in range(rounds)])[:count]
         sides = len(self.latents) // self.pictures
@@ -68,7 +68,7 @@ class Material:
 
 
 def _times(count: int, generator: torch.Generator) -> Tensor:
-    """One time in each of `count` equal parts of [0, TIMES), in any order: (count,) whole numbers."""
+    """Stratified timesteps, one in each of `count` equal parts of [0, TIMES), shuffled: (count,) integers."""
     place = torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)
     return (place / max(count, 1) * TIMES).long().clamp(max=TIMES - 1)
 
@@ -76,7 +76,7 @@ def _times(count: int, generator: torch.Generator) -> Tensor:
 @torch.no_grad()
 def gathered(latent: Latent, embedder: nn.Module, images: Tensor, mirrored: bool,
              prior: tuple[Tensor, Sequence[str]] | None) -> Material:
-    """The material of pictures (N, 3, S, S) in [-1, 1], aligned; prior: latents and captions, as core.latent.prior."""
+    """Compute the material of aligned pictures (N, 3, S, S) in [-1, 1]. prior: see core.latent."""
     device = latent.device
     shown = torch.cat([images, images.flip(3)] if mirrored else [images]).to(device)
     latents = torch.cat([latent.autoencoder.encode(part.to(latent.dtype)) for part in shown.split(8)]).float()

@@ -1,7 +1,7 @@
-"""The people who ship with `aging-tiny`: drawn people whom no network saw, taught as a visitor's would be.
+"""The shipped subjects of `aging-tiny`: drawn test people, trained like a visitor's subject.
 
-Ten pictures of one time of life each; preset `tiny` of core/training/dreambooth.py. Time: four lessons. Seed: the
-preset's. `usual` is also how the people are pictured on whom aging is scored; those are others.
+Ten pictures of about one age each; preset `tiny` of core/training/dreambooth.py and its seed. Scoring uses `usual` too,
+for other people.
 """
 
 from collections.abc import Callable
@@ -14,15 +14,15 @@ from core import data, hub, latent, subjects
 from core import faces_v3 as faces
 from core.training.dreambooth import PRESETS, Teacher
 
-PICTURES = 10           # that a person is taught from
-SPREAD = 3.0            # years between them and the person's usual age, at most
+PICTURES = 10           # per person
+SPREAD = 3.0            # years, largest distance from the person's usual age
 SIZE = 128              # pixels
 OLDEST = faces.ATTRIBUTES["age"].high
 
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who ships. name: shown. number: of the test split. token: that stands for them."""
+    """A shipped subject. name: displayed. number: in the test split. token: its rare token."""
 
     name: str
     number: int
@@ -38,24 +38,24 @@ PEOPLE = {
 
 
 def usual(number: int, split: str = "test") -> list[faces.Face]:
-    """PICTURES looks of one time of life, the person's usual age; pose, light, expression and hair as they come."""
+    """PICTURES looks at about the person's usual age, with random pose, light, expression and hair."""
     return [look(number, index, faces.person(number, split).usual_age, SPREAD, split) for index in range(PICTURES)]
 
 
 def look(number: int, index: int, age: float, spread: float = 0.0, split: str = "test") -> faces.Face:
-    """One look of a person at about this age: `spread` years off it at most."""
+    """One look of a person within `spread` years of an age."""
     person, seed = faces.person(number, split), data.look_seed(split, number, index, seed=2)
     moved = age + spread * np.random.default_rng(seed).uniform(-1, 1)
     return faces.Face(person, faces.look(person, seed, age=float(np.clip(moved, 0, OLDEST))))
 
 
 def teach(folder: Path, command: str, tell: Callable[[str], None] = print) -> list[Path]:
-    """Teach everybody in PEOPLE and write their adapters, with manifest rows, into a folder; returns their paths."""
+    """Train all of PEOPLE and write their adapters and manifest rows into a folder; returns the paths."""
     return [taught(name, person, folder, command, tell) for name, person in PEOPLE.items()]
 
 
 def taught(name: str, person: Person, folder: Path, command: str, tell: Callable[[str], None]) -> Path:
-    """One of them; returns the path of the adapter."""
+    """Train one person; returns the path of the adapter."""
     from core.hub import manifest
     from core.images import from_uint8
 
@@ -69,6 +69,6 @@ def taught(name: str, person: Person, folder: Path, command: str, tell: Callable
         if lesson.losses and lesson.step % 50 == 0:
             tell(f"{person.name}: step {lesson.step} of {lesson.steps}")
     path = subjects.write(teacher.subject(person.name), Path(folder) / f"{name}.safetensors")
-    about = (f"{person.name}, drawn person {person.number} of the test split, taught from {PICTURES} pictures; the "
-             f"token is {person.token}. Goes with {row.name}.")
+    about = (f"{person.name}, drawn person {person.number} of the test split, trained from {PICTURES} pictures; "
+             f"token {person.token}. For {row.name}.")
     return manifest.enter(path, name, command, about)
