@@ -1,18 +1,18 @@
-"""Errors a person can act on: one sentence saying what is wrong, then what to do.
+"""Errors with a next step: one sentence on what is wrong, then what to do.
 
-    FacetError                  safe to show to a visitor: no tracebacks, no secrets
-      PictureError              a file that is not a picture, is cut off, or is too large
+    FacetError                  safe to show to visitors: no tracebacks, no secrets
+      PictureError              a file that is not a picture, is truncated or too large
       PhotoError                a picture in which no usable face was found
-      CheckpointError           a checkpoint that is unknown, missing, damaged or may not be fetched
-      VectorError               a face vector of the wrong length, or with numbers that are not finite
-      SettingsError             a setting outside its range, or of the wrong kind
+      CheckpointError           a checkpoint that is unknown, missing, damaged or not downloadable
+      VectorError               a face vector of the wrong length or with values that are not finite
+      SettingsError             a setting outside its range or of the wrong type
 """
 
 
 class FacetError(Exception):
-    """What went wrong, in one sentence.
+    """An error with a message of one sentence.
 
-    next_step: what to do about it; shown under the sentence, and kept apart for those who lay it out themselves.
+    next_step: what to do about it; also available as an attribute for separate layout.
     """
 
     def __init__(self, message: str, next_step: str = "") -> None:
@@ -25,7 +25,7 @@ class FacetError(Exception):
 
 
 class PictureError(FacetError):
-    """A picture that can't be read."""
+    """A picture that cannot be read."""
 
 
 class PhotoError(FacetError):
@@ -33,12 +33,12 @@ class PhotoError(FacetError):
 
 
 class CheckpointError(FacetError):
-    """A checkpoint that can't be used."""
+    """A checkpoint that cannot be used."""
 
 
 class VectorError(FacetError):
-    """A face vector that can't be drawn."""
+    """A face vector that cannot be used."""
 
 
 class SettingsError(FacetError):
-    """A setting outside its range, or of the wrong kind."""
+    """A setting outside its range or of the wrong type."""

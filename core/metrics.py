@@ -1,4 +1,4 @@
-"""Same person? Asked change made? Set of people plausible? Every number that the project reports is counted here."""
+"""Metrics: verification, identification, separability, accuracy, effective dimension, SSIM."""
 
 import torch
 from torch import Tensor
@@ -11,10 +11,10 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 
 
 def pairs(person: Tensor, count: int, seed: int, allowed: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Pairs of rows to verify, half of them genuine: rows (P,), rows (P,), same (P,) bool, in random order.
+    """Sample verification pairs, half of them genuine: rows (P,), rows (P,), same (P,) bool, in random order.
 
-    person: (N,) numbers. allowed: (N, N) symmetric bool, which pairs may be used; all when None.
-    When either kind has fewer than count / 2 allowed pairs, both are cut to that number, so that half stay genuine.
+    person: (N,) numbers. allowed: (N, N) symmetric bool, which pairs may be used; None: all. If either kind has
+    fewer than count / 2 allowed pairs, both are reduced to that number.
     """
     first, second = torch.triu_indices(len(person), len(person), offset=1)
     if allowed is not None:
@@ -29,9 +29,9 @@ def pairs(person: Tensor, count: int, seed: int, allowed: Tensor | None = None) 
 
 
 def verification(similarity: Tensor, same: Tensor, folds: int = 10) -> float:
-    """Accuracy in [0, 1] of "same person?" by the k-fold protocol: the threshold of each fold comes from the others.
+    """Verification accuracy in [0, 1] by the k-fold protocol: the threshold of each fold comes from the other folds.
 
-    similarity: (P,) higher is more alike. same: (P,) bool.
+    similarity: (P,), higher is more similar. same: (P,) bool.
     """
     fold = torch.arange(len(same)) % folds
     right = 0
@@ -42,7 +42,7 @@ def verification(similarity: Tensor, same: Tensor, folds: int = 10) -> float:
 
 
 def best_threshold(similarity: Tensor, same: Tensor) -> float:
-    """The threshold that calls most pairs right when "same" means at or above it: half-way between two similarities."""
+    """The threshold with the highest accuracy, half-way between two similarities; "same" is at or above it."""
     order = similarity.argsort()
     sure = same[order].long()
     right_from = sure.flip(0).cumsum(0).flip(0) + (1 - sure).cumsum(0) - (1 - sure)  # genuine above + impostors below
@@ -51,7 +51,7 @@ def best_threshold(similarity: Tensor, same: Tensor) -> float:
 
 
 def fnmr_at_fmr(genuine: Tensor, impostor: Tensor, fmr: float = 0.01) -> float:
-    """Share of genuine pairs refused at the threshold that lets in `fmr` of the impostors; both (P,) similarities."""
+    """False non-match rate of genuine pairs at the threshold with false match rate `fmr`; both (P,) similarities."""
     threshold = torch.quantile(impostor.double(), 1 - fmr)
     return float((genuine.double() < threshold).double().mean())
 
@@ -69,27 +69,27 @@ def separability(vectors: Tensor, threshold: float = 0.4, block: int = 4096) -> 
 
 
 def rank1(probe: Tensor, gallery: Tensor, person: Tensor) -> float:
-    """Share of probes (P, D) whose nearest row of the gallery (G, D) is their own, row `person` (P,)."""
+    """Rank-1 identification rate of probes (P, D) in a gallery (G, D); `person` (P,) is the right row of each probe."""
     nearest = (F.normalize(probe.float(), dim=1) @ F.normalize(gallery.float(), dim=1).T).argmax(1)
     return float((nearest == person).double().mean())
 
 
 def agreement(a: Tensor, b: Tensor) -> Tensor:
-    """Share of rows on which two yes/no tables (N, A) agree, per column: (A,) in [0, 1]."""
+    """Share of equal entries of two boolean tables (N, A), per column: (A,) in [0, 1]."""
     return (a.bool() == b.bool()).double().mean(0)
 
 
 def balanced_accuracy(found: Tensor, wanted: Tensor) -> Tensor:
-    """Mean of the shares of "yes" and of "no" that were found, of yes/no tables (N, A), per column: (A,) in [0, 1].
+    """Balanced accuracy of boolean tables (N, A), per column: (A,) in [0, 1].
 
-    nan where a column of `wanted` holds only one of the two.
+    nan where a column of `wanted` has only one class.
     """
     right, yes = (found.bool() == wanted.bool()).double(), wanted.bool().double()
     return ((right * yes).sum(0) / yes.sum(0) + (right * (1 - yes)).sum(0) / (1 - yes).sum(0)) / 2
 
 
 def effective_dimension(vectors: Tensor, person: Tensor) -> float:
-    """How many directions people really spread over: the participation ratio (Σλ)² / Σλ² of their mean vectors.
+    """Participation ratio (Σλ)² / Σλ² of the people's mean vectors.
 
     vectors: (N, D), used at unit length. person: (N,) numbers from 0. λ: eigenvalues of the covariance.
     """
@@ -102,15 +102,15 @@ def effective_dimension(vectors: Tensor, person: Tensor) -> float:
 
 
 def confusion(asked: Tensor, found: Tensor, kinds: int) -> Tensor:
-    """How often kind i was asked for and kind j found, row i and column j: (kinds, kinds) whole numbers.
+    """Confusion matrix (kinds, kinds) of counts, asked classes in rows and found ones in columns.
 
-    asked, found: (N,) whole numbers in [0, kinds).
+    asked, found: (N,) integers in [0, kinds).
     """
     return torch.bincount(asked * kinds + found, minlength=kinds * kinds).view(kinds, kinds)
 
 
 def within(table: Tensor, off: int) -> float:
-    """Share of a confusion table (K, K), its kinds in order, that is at most `off` kinds from what was asked."""
+    """Share of a confusion matrix (K, K) of ordered classes that is at most `off` classes from the diagonal."""
     kinds = torch.arange(len(table))
     near = (kinds[:, None] - kinds).abs() <= off
     return float(table[near].sum() / table.sum())
@@ -122,7 +122,7 @@ def mean_error(a: Tensor, b: Tensor) -> float:
 
 
 def ssim(a: Tensor, b: Tensor, window: int = 11, sigma: float = 1.5) -> Tensor:
-    """Structural similarity (Wang et al. 2004) of pictures (N, 3, H, W) in [-1, 1]: (N,), 1 when they are equal."""
+    """Structural similarity (Wang et al. 2004) of pictures (N, 3, H, W) in [-1, 1]: (N,), 1 if equal."""
     with torch.autocast(a.device.type, enabled=False):  # squares of small differences need float32
         a, b = (a.float() + 1) / 2, (b.float() + 1) / 2
         offset = torch.arange(window, device=a.device) - window // 2

@@ -1,7 +1,7 @@
-"""One seed per image; people sampled from the space of face vectors; the ways to move in it.
+"""One seed per image; sampling people from the distribution of face vectors; variations, interpolation and edits.
 
-A face vector is (512,) float32, what the embedder gives, not normalised. Noise is drawn on the CPU from a generator of
-each image's own and moved afterwards, so that a seed means the same picture alone, in a batch and on any device.
+A face vector is (512,) float32, the output of the embedder, not normalised. Noise is drawn on the CPU with one
+generator per image, so that a seed gives the same picture alone, in a batch and on any device.
 """
 
 import math
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 SEEDS = 2**32     # seeds are 0 .. SEEDS - 1
 WIDTH = 512       # numbers in a face vector
-BLOCK = 2048      # people drawn and compared at once: bounds the memory, not the count
-PATIENCE = 2048   # draws in a row that may bring nobody new
+BLOCK = 2048      # people drawn and compared at once; bounds the memory
+PATIENCE = 2048   # draws without a new person after which sampling stops
 MAX_SIGMA = 10.0
 MAX_OFFSET = 1000.0
-GUIDANCE = 7.5    # how hard a prompt pulls, unless asked otherwise; 1 is no more than it says
+GUIDANCE = 7.5    # default guidance scale; 1 disables guidance
 
 
 # --------------------------------------------------------------------------------------------------------- seeds
@@ -68,7 +68,7 @@ def _is_number(value: object) -> bool:
 
 
 def _shown(value: object) -> str:
-    """A stranger's value, short enough for a sentence."""
+    """An untrusted value as short text."""
     if isinstance(value, int) and abs(value) > 10**30:
         return "A very large number"
     return text if len(text := repr(value)) <= 40 else f"{text[:40]}…"
@@ -89,9 +89,9 @@ def _within(value: object, name: str, low: float, high: float) -> float:
 # ------------------------------------------------------------------------------------------------------- vectors
 
 def check_vector(vector: "np.ndarray | Tensor | Sequence[float]") -> "Tensor":
-    """A stranger's numbers as a face vector, (512,) float32 on the CPU; (1, 512) is taken as well.
+    """Validate numbers as a face vector, (512,) float32 on the CPU; (1, 512) is accepted.
 
-    Raises VectorError: another length, not numbers, not finite, all zero.
+    Raises VectorError for another length, values that are not finite numbers, and zero norm.
     """
     import numpy as np
     import torch
@@ -100,23 +100,23 @@ def check_vector(vector: "np.ndarray | Tensor | Sequence[float]") -> "Tensor":
         vector = vector.detach().float().cpu().numpy() if isinstance(vector, torch.Tensor) else vector
         values = np.array(vector, dtype=np.float32)
     except (TypeError, ValueError, OverflowError) as error:
-        raise VectorError("This is not a list of numbers.", f"Give {WIDTH} numbers.") from error
+        raise VectorError("The face vector is not a list of numbers.", f"Give {WIDTH} numbers.") from error
     if values.shape not in ((WIDTH,), (1, WIDTH)):
-        raise VectorError(f"A face is {WIDTH} numbers, and these have the shape {values.shape}.",
+        raise VectorError(f"A face vector has {WIDTH} numbers, but these have the shape {values.shape}.",
                           "Give one vector, as the tab or `python -m core run vectors` exports it.")
     if not np.isfinite(values).all():
-        raise VectorError("A number of this face vector is not finite.", "Export the vector again.")
+        raise VectorError("The face vector has values that are not finite.", "Export the vector again.")
     if not np.isfinite(length := np.linalg.norm(values.astype(np.float64))) or length < 1e-6:
-        raise VectorError("This face vector is zero, which is nobody.", "Use a vector made from a face.")
+        raise VectorError("The face vector has zero norm.", "Use a vector made from a face.")
     return torch.from_numpy(values.reshape(WIDTH))
 
 
 def vary(vector: "Tensor", sigma: float, seed: int) -> "Tensor":
-    """Another picture of the same person: v + σ·n, n standard normal, brought back to the old length (Vec2Face, §3.3).
+    """A variation of the same person: v + σ·n, n standard normal, rescaled to the norm of v (Vec2Face, §3.3).
 
     vector: (512,); returns (512,). sigma: 0 .. 10, in units of the vector's own root mean square, |v| / √512.
-    That is the published features' scale, |v| ≈ √512, where the formula holds as printed; measured this way, σ turns
-    every embedder's vectors by the same angle: the cosine to the source is about 1 / √(1 + σ²).
+    Published features have |v| ≈ √512, where this is the formula of the paper. With this unit, σ has the same effect
+    for every embedder: the cosine to the source is about 1 / √(1 + σ²).
     """
     sigma, vector = _within(sigma, "A sigma", 0, MAX_SIGMA), check_vector(vector)
     noise = randn([seed], (WIDTH,))[0]
@@ -126,10 +126,10 @@ def vary(vector: "Tensor", sigma: float, seed: int) -> "Tensor":
 
 
 def slerp(a: "Tensor", b: "Tensor", count: int) -> "Tensor":
-    """A walk from a to b in `count` equal turns on the sphere, (count, 512); the length goes linearly.
+    """Spherical interpolation from a to b in `count` equal steps, (count, 512); norms are interpolated linearly.
 
-    The first row is a and the last is b; a count of 1 is a alone. Raises VectorError when they point in opposite
-    directions, for then every way round is as short as any other.
+    The first row is a and the last is b; a count of 1 gives a alone. Raises VectorError for opposite directions, where
+    the shortest path is not unique.
     """
     import torch
 
@@ -137,7 +137,7 @@ def slerp(a: "Tensor", b: "Tensor", count: int) -> "Tensor":
     start, end = a / a.norm(), b / b.norm()
     angle = torch.atan2((end - start).norm(), (end + start).norm()) * 2      # exact near 0 and π, unlike acos
     if torch.pi - angle < 1e-3:
-        raise VectorError("These two faces are exact opposites, and no way between them is the shortest.",
+        raise VectorError("The two face vectors are exact opposites, so the interpolation is not unique.",
                           "Vary one of them a little first.")
     part = torch.linspace(0, 1, count)[:, None]                              # (count, 1)
     if angle < 1e-4:
@@ -150,11 +150,11 @@ def slerp(a: "Tensor", b: "Tensor", count: int) -> "Tensor":
 def edit(vector: "Tensor", offsets: Mapping[int, float]) -> "Tensor":
     """The vector with {dimension: offset} added, (512,): exactly v[d] + offset there, and nothing else changes.
 
-    Dimensions count from 0. An offset is always from the vector given: 2, then 4, ends at v + 4. Raises SettingsError
-    for a dimension or an offset that isn't one, VectorError when nothing is left.
+    Dimensions count from 0. Offsets are relative to the given vector, so 2 and then 4 gives v + 4. Raises SettingsError
+    for invalid dimensions or offsets, VectorError if the result has zero norm.
     """
     if not isinstance(offsets, Mapping):
-        raise SettingsError("These are not offsets.", "Give them by dimension:  {7: 2.0, 300: -1.5}")
+        raise SettingsError("`offsets` is not a mapping.", "Give them by dimension:  {7: 2.0, 300: -1.5}")
     moved = check_vector(vector)
     for dimension, offset in offsets.items():
         place = _whole(dimension, "A dimension", 0, WIDTH - 1)
@@ -165,7 +165,7 @@ def edit(vector: "Tensor", offsets: Mapping[int, float]) -> "Tensor":
 # -------------------------------------------------------------------------------------------------------- people
 
 class Trial(NamedTuple):
-    """A person considered; the seed of whoever is nearest among those accepted before, and the cosine to them."""
+    """A candidate person; the seed of the most similar person accepted before, and the cosine to that person."""
 
     seed: int
     accepted: bool
@@ -174,14 +174,14 @@ class Trial(NamedTuple):
 
 
 class Pace:
-    """How fast new people are found; says when to give up on `count` of them."""
+    """The rate at which new people are found; decides when sampling `count` of them should stop."""
 
     def __init__(self, count: int) -> None:
         self.count, self.tried, self.found, self.waiting = count, 0, 0, 0
-        self.doublings: list[int] = []                          # how many were found in 1, 2, 4, 8 … draws
+        self.doublings: list[int] = []                          # people found in 1, 2, 4, 8 … draws
 
-    def hopeless(self, new: bool) -> bool:
-        """Whether there is no hope left after one more draw, which was or wasn't somebody new."""
+    def should_stop_sampling(self, new: bool) -> bool:
+        """Record a draw, `new` if it gave a new person; returns whether sampling should stop."""
         self.tried, self.found, self.waiting = self.tried + 1, self.found + new, 0 if new else self.waiting + 1
         if self.tried.bit_count() == 1:
             self.doublings.append(self.found)
@@ -189,10 +189,10 @@ class Pace:
         return self.waiting >= PATIENCE
 
     def most(self) -> float:
-        """The most that can be found while patience lasts.
+        """Upper estimate of the people that can be found within PATIENCE draws per person.
 
-        A doubling of the draws finds at most as many times more people than the one before as that did itself: twice
-        as many at first, and ever fewer as it gets crowded. Both counts may be off by their standard deviation.
+        The growth from one doubling of the draws to the next is at most the last growth: a factor of two at first, and
+        less as the space fills. Both counts are taken one standard deviation up or down.
         """
         *_, first, second, third = self.doublings
         more, before = third - second, second - first
@@ -204,10 +204,10 @@ class Pace:
 
 @dataclass(frozen=True)
 class People:
-    """Where people lie among the vectors: the principal components of real features (Vec2Face, §3.3).
+    """Distribution of people among face vectors: principal components of real features (Vec2Face, §3.3).
 
-    mean: (512,). components: (K, 512), orthonormal rows. sd: (K,), the spread along each. norm: (), the median length
-    of the features; every person drawn has it, because length says how clear a photo is rather than whose.
+    mean: (512,). components: (K, 512), orthonormal rows. sd: (K,), standard deviations. norm: (), the median norm of
+    the features. All sampled people have it, because the norm depends on image quality and not on identity.
     """
 
     mean: "Tensor"
@@ -217,7 +217,7 @@ class People:
 
     @classmethod
     def fit(cls, features: "Tensor", components: int | None = None) -> "People":
-        """Fit to features (N, 512), two or more; keeps the `components` widest directions, or all that have a width."""
+        """Fit to features (N, 512), two or more; keeps the `components` largest, or all with variance."""
         import torch
 
         features = torch.as_tensor(features).detach().float().cpu()
@@ -227,77 +227,77 @@ class People:
         mean = features.mean(0)
         centred = (features - mean).double()                                 # (N, 512)
         variance, directions = torch.linalg.eigh(centred.T @ centred / (len(features) - 1))
-        variance, directions = variance.flip(0), directions.flip(1).T        # widest first; (512,), (512, 512)
+        variance, directions = variance.flip(0), directions.flip(1).T        # largest first; (512,), (512, 512)
         keep = int((variance > variance[0] * 1e-9).sum())
         keep = min(keep, components or keep)
         if keep == 0:
-            raise VectorError("These features are all the same person.", "Embed faces of different people.")
+            raise VectorError("All features are equal.", "Embed faces of different people.")
         sd = variance[:keep].sqrt().float()
         return cls(mean, _signed(directions[:keep]).float(), sd, features.norm(dim=1).median())
 
     def draw(self, seeds: Sequence[int]) -> "Tensor":
-        """(N, 512): the person of each seed, whoever else is drawn."""
-        noise = randn(seeds, self.sd.shape).double()        # (N, K); double, so that N does not show in the rounding
+        """The person of each seed, (N, 512), independent of the other seeds."""
+        noise = randn(seeds, self.sd.shape).double()        # (N, K); double, so that rounding does not depend on N
         vectors = self.mean.double() + (noise * self.sd.double()) @ self.components.double()      # (N, 512)
         return (vectors * (self.norm.double() / vectors.norm(dim=1, keepdim=True))).float()
 
     @property
     def dimension(self) -> float:
-        """Over how many dimensions people are spread: (Σ sd²)² / Σ sd⁴, which is K when all are equally wide."""
+        """Effective dimension (participation ratio): (Σ sd²)² / Σ sd⁴, which is K if all sd are equal."""
         variance = self.sd.double() ** 2
         return float(variance.sum() ** 2 / (variance ** 2).sum())
 
     def sample(self, count: int, seed: float | None, threshold: float = 0.3) -> "Tensor":
-        """(count, 512): people whose cosine to one another is below `threshold`, -1 .. 1. Raises as `trials` does."""
+        """(count, 512): people whose pairwise cosines are below `threshold`, -1 .. 1. Raises as `trials` does."""
         import torch
 
         seeds = self.choose(count, seed, threshold)
         return torch.cat([self.draw(seeds[start:start + BLOCK]) for start in range(0, max(1, count), BLOCK)])
 
     def choose(self, count: int, seed: float | None, threshold: float = 0.3) -> list[int]:
-        """The seeds behind `sample`: counted up from `seed`, leaving out who is too like one before.
+        """The seeds behind `sample`: counted up from `seed`, without people too similar to an earlier one.
 
-        `draw` makes the same person from such a seed, alone. Raises as `trials` does.
+        `draw` gives the same person from such a seed alone. Raises as `trials` does.
         """
         return [trial.seed for trial in self.trials(count, seed, threshold) if trial.accepted]
 
     def trials(self, count: int, seed: float | None, threshold: float = 0.3) -> "Iterator[Trial]":
-        """Everybody considered on the way to `count` people, seed after seed; the last one is accepted.
+        """All candidates for `count` people, seed after seed; the last one is accepted.
 
-        Whom a seed makes, and whether they are accepted, does not depend on how many are asked for. Comparing goes by
-        blocks, so memory grows with the people kept alone, 2 kB each on top of 150 MB; time grows with draws × people.
+        The person of a seed, and whether it is accepted, does not depend on `count`. Comparison goes by blocks, so
+        memory grows only with accepted people (2 kB each, plus 150 MB); time grows with draws × people.
         `bench people`, one thread, threshold 0.3, 200 equal dimensions: 1,000 people in 0.1 s, 10,000 in 1.4 s with
-        142 MB, 100,000 in 177 s with 373 MB; on paper 300,000 take 9 times as long, 27 minutes.
+        142 MB, 100,000 in 177 s with 373 MB; 300,000 are estimated at 9 times as long, 27 minutes.
 
-        Raises SettingsError as soon as it shows that `count` can't be had: after PATIENCE draws in a row that brought
-        nobody new, or when new people grow rare too fast. How many there is room for depends on `dimension`: at a
-        threshold of 0.3, about 200 people in 30 dimensions and 10,000 in 130. Widening the narrow directions is no way
-        round it: vectors then differ more, but pictures follow their vectors less, and differ no more than before.
+        Raises SettingsError once `count` is out of reach: after PATIENCE draws without a new person, or when the rate
+        of new people falls too fast. The possible number depends on `dimension`: at threshold 0.3, about 200 people
+        in 30 dimensions and 10,000 in 130. Increasing small standard deviations does not help: vectors then differ
+        more, but pictures follow them less.
         """
         count, threshold = _whole(count, "A number of people", 0, 10_000_000), _within(threshold, "A threshold", -1, 1)
         return self._trials(count, settle_seed(seed), threshold)
 
     def _trials(self, count: int, first: int, threshold: float) -> "Iterator[Trial]":
-        """`trials`, of settings that have been checked."""
+        """`trials` with validated arguments."""
         import torch
 
-        kept, crowd, pace = [], [], Pace(count)
+        kept, blocks, pace = [], [], Pace(count)
         while len(kept) < count:
             seeds = seeds_from((first + pace.tried) % SEEDS, min(BLOCK, 64 + 2 * (count - len(kept))))
             unit = torch.nn.functional.normalize(self.draw(seeds))                              # (B, 512)
-            accepted, nearest, similarity = _meet(unit, crowd, threshold)
+            accepted, nearest, similarity = _compare(unit, blocks, threshold)
             for seed, new, who, alike in zip(seeds, accepted, nearest, similarity, strict=True):
                 yield Trial(seed, new, kept[who], alike) if kept else Trial(seed, new)
                 if new:
                     kept.append(seed)
-                if pace.hopeless(new) and len(kept) < count:
+                if pace.should_stop_sampling(new) and len(kept) < count:
                     raise self._too_many(count, len(kept), pace.tried, first, threshold)
                 if len(kept) == count:
                     return
-            _join(crowd, unit[accepted])
+            _append(blocks, unit[accepted])
 
     def _too_many(self, count: int, found: int, tried: int, first: int, threshold: float) -> SettingsError:
-        """Why `count` people can't be had, and what can: a threshold at which each is too like 3 others at most."""
+        """The error for too many people, with a threshold at which each is too similar to at most 3 others."""
         import torch
 
         unit = torch.nn.functional.normalize(self.draw(seeds_from(first, BLOCK)))
@@ -310,12 +310,12 @@ class People:
             f"Ask for {found:,} or fewer, or raise the threshold to {enough:.2f}.")
 
     def to_dict(self) -> "dict[str, Tensor]":
-        """The arrays by name, to be stored beside the weights of a network."""
+        """The arrays by name, to be stored in a checkpoint."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def from_dict(cls, arrays: "dict[str, Tensor]") -> "People":
-        """What `to_dict` gave, in any float dtype; raises CheckpointError when arrays are missing or don't fit."""
+        """Inverse of `to_dict`, for any float dtype; raises CheckpointError for missing arrays or wrong shapes."""
         try:
             people = cls(**{field.name: arrays[field.name].detach().float().cpu() for field in fields(cls)})
         except KeyError as error:
@@ -333,21 +333,21 @@ _MEND = "Fetch it again:  python -m core fetch vectors-tiny"
 
 
 def _signed(directions: "Tensor") -> "Tensor":
-    """Directions (K, 512), each turned so that its largest number is positive: the same on every machine."""
+    """Directions (K, 512) with signs chosen so that the largest entry is positive, for reproducibility."""
     largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))     # (K, 1)
     return directions * largest.sign()
 
 
-def _meet(unit: "Tensor", crowd: "list[Tensor]", threshold: float) -> tuple[list[bool], list[int], list[float]]:
-    """Rows of unit (B, 512) meet the crowd, (P, 512) each, and then one another in order.
+def _compare(unit: "Tensor", blocks: "list[Tensor]", threshold: float) -> tuple[list[bool], list[int], list[float]]:
+    """Compare rows of unit (B, 512) with the accepted people, parts of (P, 512), and then with each other in order.
 
-    Returns whether each is accepted, that is, has a lower cosine to everybody before; who of those is nearest, counted
-    through the crowd and on through the accepted rows; and that cosine.
+    Returns for each row: whether it is accepted, i.e. all cosines to earlier people are below the threshold; the index
+    of the most similar accepted person; and the cosine to that person.
     """
     import numpy as np
 
     best, who, people = np.full(len(unit), -np.inf, np.float32), np.zeros(len(unit), np.int64), 0
-    for part in crowd:
+    for part in blocks:
         cosine, place = (found.numpy() for found in (unit @ part.T).max(1))                     # (B,), (B,)
         best, who = np.maximum(best, cosine), np.where(cosine > best, place + people, who)
         people += len(part)
@@ -361,10 +361,10 @@ def _meet(unit: "Tensor", crowd: "list[Tensor]", threshold: float) -> tuple[list
     return accepted, who.tolist(), best.tolist()
 
 
-def _join(crowd: "list[Tensor]", new: "Tensor") -> None:
-    """Add rows (B, 512) to a crowd, in parts neither so many nor so large that comparing gets slow."""
+def _append(blocks: "list[Tensor]", new: "Tensor") -> None:
+    """Append rows (B, 512) to the accepted people, in parts of a size that compares fast."""
     import torch
 
-    if crowd and len(crowd[-1]) < 4 * BLOCK:
-        new = torch.cat([crowd.pop(), new])
-    crowd += [new] if len(new) else []
+    if blocks and len(blocks[-1]) < 4 * BLOCK:
+        new = torch.cat([blocks.pop(), new])
+    blocks += [new] if len(new) else []

@@ -1,11 +1,11 @@
-"""The words that `aging-tiny` knows: prompts, the six ages, what a drawn face shows, and rare tokens for new people.
+"""The vocabulary of `aging-tiny`: prompts, the six age groups, attribute phrases and rare tokens.
 
     caption(truth, rng)     "photo of a person as elderly, smiling, with glasses"
     unknown(prompt)         the words of a prompt that are not in the vocabulary
-    tokens(prompts)         numbers for the text encoder
+    tokens(prompts)         token ids for the text encoder
 
-The vocabulary is a folder of the form that CLIP's tokenizer reads, checkpoints/aging-words. `write` makes it from the
-tables here; trained weights go by its numbers, so a word more means another training.
+The vocabulary is stored in checkpoints/aging-words, in the format of CLIP's tokenizer. `write` creates it from the
+tables here. Trained weights depend on its token ids, so another word needs another training.
 """
 
 import json
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[1] / "checkpoints" / "aging-words"
 LENGTH = 32  # tokens of a prompt, with its start and end
 GROUPS = {"child": 15, "teenager": 30, "youngadults": 40, "middleaged": 50, "elderly": 65, "old": 200}  # name: below
-MIDDLES = (7.5, 22.5, 35.0, 45.0, 57.5, 77.5)  # of the groups, in years; nobody is drawn older than 90
-RARE = ("wzx", "sks", "ams", "ukj")  # tokens that stand for a person who is taught
+MIDDLES = (7.5, 22.5, 35.0, 45.0, 57.5, 77.5)  # of the groups, in years; drawn people are at most 90
+RARE = ("wzx", "sks", "ams", "ukj")  # tokens that stand for a trained person
 PROMPT = "photo of a person as {}"
 SUBJECT = "photo of a {} person"
 OF_SUBJECT = "photo of a {} person as {}"
-MOST = 4  # phrases of a caption, besides the age
+MOST = 4  # most phrases of a caption, besides the age
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """Words that are true of a face whose `attribute` is in [low, high], unless one of `unless` hides it."""
+    """A phrase for faces whose `attribute` is in [low, high] and that have none of `unless`."""
 
     text: str
     attribute: str
@@ -52,7 +52,7 @@ class Phrase:
         return seen and self.low <= truth[self.attribute] <= self.high
 
 
-HAIR = ("bald", "hat")  # what leaves too little hair to tell its colour by
+HAIR = ("bald", "hat")  # attributes that hide the hair colour
 PHRASES = (
     Phrase("female", "gender", 0.0, 0.5),
     Phrase("male", "gender"),
@@ -101,16 +101,16 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def group_of(years: float) -> str:
-    """The age group of somebody of so many years, 0 or more. Raises SettingsError for NaN and what nobody reaches."""
+    """The age group of an age in years, 0 or more. Raises SettingsError for NaN and for 200 or more."""
     if not years < GROUPS["old"]:
         raise SettingsError(f"{years} years belong to no age group.", f"Give a number from 0 to {GROUPS['old']}.")
     return next(name for name, below in GROUPS.items() if years < below)
 
 
 def caption(truth: np.ndarray, rng: np.random.Generator, most: int = MOST, token: str | None = None) -> str:
-    """A prompt for the picture with this truth (35,): the age group, and up to `most` other things that can be seen.
+    """A caption for a picture with this truth (35,): the age group and up to `most` visible attributes.
 
-    How many are said, which and in what order is drawn from `rng`. token: a rare one, which names the person.
+    Their number, choice and order are drawn from `rng`. token: a rare token that names the person.
     """
     by_name = dict(zip(NAMES, truth.tolist(), strict=True))
     seen = [phrase.text for phrase in PHRASES if phrase.fits(by_name)]
@@ -120,34 +120,34 @@ def caption(truth: np.ndarray, rng: np.random.Generator, most: int = MOST, token
 
 
 def unknown(prompt: str) -> list[str]:
-    """The words and signs of a prompt that are not in the vocabulary, in lower case, each once, in their order."""
+    """Words and symbols of a prompt outside the vocabulary, in lower case, unique, in order."""
     found = re.findall(r"[^\W\d_]+|[^\s,]", prompt.lower())
     return list(dict.fromkeys(word for word in found if word not in WORDS))
 
 
 def tokens(prompts: list[str]) -> "Tensor":
-    """Prompts as numbers, (N, LENGTH) int64, ends filled up. Raises SettingsError for a prompt that is too long.
+    """Token ids of prompts, padded, (N, LENGTH) int64. Raises SettingsError for a prompt that is too long.
 
-    Words outside the vocabulary are spelt in letters, which mean nothing to the networks: ask `unknown` before.
+    Words outside the vocabulary are split into letters, which have no meaning for the networks; see `unknown`.
     """
     return numbered(tokenizer(), prompts, LENGTH, "words and commas")
 
 
 def numbered(by: Any, prompts: list[str], most: int, pieces: str) -> "Tensor":
-    """Prompts as a tokenizer numbers them, (N, most). pieces: what it makes of a prompt, for the SettingsError of one
-    that has too many."""
+    """Token ids of prompts by a tokenizer, (N, most). pieces: name of its tokens in the SettingsError for a prompt that
+    is too long."""
     import torch
 
     rows = by(prompts, padding="max_length").input_ids
     longest = max(map(len, rows))
     if longest > most:
-        raise SettingsError(f"the longest prompt has {longest - 2} {pieces}, where {most - 2} fit",
-                            "leave some of its words out")
+        raise SettingsError(f"the longest prompt has {longest - 2} {pieces}, at most {most - 2} are allowed",
+                            "shorten the prompt")
     return torch.tensor(rows)
 
 
 def rare_at(numbers: "Tensor") -> "Tensor":
-    """Where in prompts (N, T) a rare token stands: (N, T) bool."""
+    """Mask of rare tokens in token ids (N, T): (N, T) bool."""
     import torch
 
     rare = tokenizer().convert_tokens_to_ids([f"{word}</w>" for word in RARE])
@@ -155,7 +155,7 @@ def rare_at(numbers: "Tensor") -> "Tensor":
 
 
 def ages_at(numbers: "Tensor") -> "Tensor":
-    """Which of GROUPS, counted from 0, stands where in prompts (N, T); -1 for another token: (N, T) int64."""
+    """Index in GROUPS of each token of token ids (N, T); -1 for other tokens: (N, T) int64."""
     import torch
 
     found = torch.full_like(numbers, -1)
@@ -165,13 +165,13 @@ def ages_at(numbers: "Tensor") -> "Tensor":
 
 
 def age_tokens() -> list[int]:
-    """The tokens of GROUPS, youngest first."""
+    """Token ids of GROUPS, youngest first."""
     return tokenizer().convert_tokens_to_ids([f"{word}</w>" for word in GROUPS])
 
 
 @cache
 def tokenizer():
-    """transformers' CLIPTokenizer of the folder that ships."""
+    """transformers' CLIPTokenizer of the shipped vocabulary."""
     from transformers import CLIPTokenizer
 
     return CLIPTokenizer.from_pretrained(FOLDER, local_files_only=True)
@@ -192,7 +192,7 @@ def write(folder: Path) -> None:
 
 
 def learnt_merges(words: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Byte-pair encoding (Sennrich et al. 2016) carried on until each word is one piece; the merges in their order."""
+    """Byte-pair encoding (Sennrich et al. 2016) until each word is one token; returns the merges in order."""
     spelt = [[*word[:-1], f"{word[-1]}</w>"] for word in words]
     merges = []
     while pairs := Counter(pair for word in spelt for pair in pairwise(word)):

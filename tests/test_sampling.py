@@ -344,7 +344,7 @@ def test_what_cannot_be_found_is_given_up(count):
 def pace(count: int, dimension_share: float) -> Pace:
     """A pace by the book: after N people a draw is new with a chance of exp(-share × N); run until it gives up."""
     run, draw = Pace(count), np.random.default_rng(0)
-    while run.found < count and not run.hopeless(draw.random() < math.exp(-dimension_share * run.found)):
+    while run.found < count and not run.should_stop_sampling(draw.random() < math.exp(-dimension_share * run.found)):
         assert run.tried < 10**6
     return run
 
