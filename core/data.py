@@ -1,4 +1,4 @@
-"""Endless batches: drawn faces from the disk cache, or a folder of photos behind the same call."""
+"""Endless training batches: drawn faces from the disk cache, or a folder of photos through the same interface."""
 
 import hashlib
 import json
@@ -18,17 +18,17 @@ import numpy as np
 from core.errors import FacetError, PictureError
 
 BLOCK = 32  # pictures drawn by one task of the pool
-SAVE_EVERY = 20.0  # seconds between two writes of the truth table while a set is being drawn
+SAVE_EVERY = 20.0  # seconds between writes of the truth table while a set is drawn
 MIRRORED = ("yaw", "roll", "light_side")  # attributes whose sign changes in a mirrored picture
-SWAPPED = (1, 0, 2, 4, 3)  # where the five points go in a mirrored picture
+SWAPPED = (1, 0, 2, 4, 3)  # order of the five points in a mirrored picture
 
 
 @dataclass(frozen=True)
 class DrawnSet:
-    """Pictures with their truth, person by person.
+    """Pictures with their labels, person by person.
 
-    images: (N, H, W, 3) uint8, on disk. truth: (N, 35) in each attribute's own unit, nan where unknown.
-    person: (N,) the person's number, 0 upwards. points: (N, 5, 2) pixels, image-left eye first.
+    images: (N, H, W, 3) uint8, on disk. truth: (N, 35), in the unit of each attribute, nan if unknown.
+    person: (N,) numbers from 0. points: (N, 5, 2) pixels, image-left eye first.
     """
 
     images: np.ndarray
@@ -44,46 +44,46 @@ class DrawnSet:
         return int(self.person.max()) + 1
 
     def take(self, rows: np.ndarray) -> "DrawnSet":
-        """The chosen rows as a set of its own, in memory."""
+        """The given rows as a new set in memory."""
         return DrawnSet(self.images[rows], self.truth[rows], self.person[rows], self.points[rows])
 
 
 @dataclass(frozen=True)
 class Augment:
-    """How far a training picture may be moved and changed; the truth moves with it. Zeros change nothing.
+    """Augmentation strengths; labels follow the geometric changes. 0 disables an augmentation.
 
-    Half of the pictures get no extra blur, half get no noise, so that clean pictures stay the most usual ones.
+    Half of the pictures get no blur and half no noise, so that most pictures stay clean.
     """
 
-    flip: float = 0.0  # chance of mirroring
-    shift: float = 0.0  # largest shift along each axis, in parts of the picture
+    flip: float = 0.0  # probability of mirroring
+    shift: float = 0.0  # largest shift along each axis, relative to the picture
     zoom: float = 0.0  # largest relative change of size
     turn: float = 0.0  # largest rotation, degrees; changes `roll`
-    light: float = 0.0  # largest change of brightness, and of contrast, around 1
-    colour: float = 0.0  # largest change of one colour channel against the others
-    grey: float = 0.0  # chance of losing all colour
+    light: float = 0.0  # largest relative change of brightness and of contrast
+    colour: float = 0.0  # largest relative change of a colour channel
+    grey: float = 0.0  # probability of grayscale
     blur: float = 0.0  # largest standard deviation of a Gaussian blur, in pixels; changes `blur`
-    noise: float = 0.0  # largest standard deviation of the noise, on the scale of [-1, 1]
-    jpeg: float = 0.0  # chance of passing through a JPEG file of quality 30 to 95
+    noise: float = 0.0  # largest standard deviation of Gaussian noise, for values in [-1, 1]
+    jpeg: float = 0.0  # probability of JPEG compression with quality 30 to 95
 
 
 def cache_dir() -> Path:
-    """Where drawn sets and cached features live: $FACET_CACHE, else ~/.cache/facet."""
+    """Folder of drawn sets and cached features: $FACET_CACHE, else ~/.cache/facet."""
     return Path(os.environ.get("FACET_CACHE") or Path.home() / ".cache" / "facet").expanduser()
 
 
 def key_of(**facts: object) -> str:
-    """A short name for a cached thing: the same facts, the same name."""
+    """A short hash of facts, as the name of a cache entry."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def look_seed(split: str, number: int, index: int, seed: int) -> int:
-    """The seed of one look of one person: any look can be drawn alone."""
+    """The seed of one look of one person, independent of other looks."""
     return int(hashlib.sha256(f"{split}/{number}/{index}/{seed}".encode()).hexdigest()[:12], 16)
 
 
 def renderer(version: int) -> ModuleType:
-    """The module that draws faces: 3 is what the shipped networks were trained on, 4 takes its place."""
+    """The renderer module of a version: 3, which the shipped networks were trained on, or 4."""
     from core import faces, faces_v3
 
     known = {3: faces_v3, 4: faces}
@@ -96,11 +96,11 @@ def drawn_set(
     split: str, people: int, looks: int, view: str = "aligned", size: int = 112, seed: int = 0, workers: int = 2,
     version: int = 3, mixture: str = "balanced",
 ) -> DrawnSet:
-    """`looks` pictures each of the first `people` persons of a split, drawn once and kept on disk.
+    """`looks` pictures each of the first `people` persons of a split, drawn once and cached on disk.
 
     split: "train", "validation" or "test". view: "portrait" or "aligned". size: pixels. version: the renderer's.
-    mixture: of looks, "ordinary" or "balanced"; version 3 has a single one of its own. `workers` processes draw.
-    An interrupted call is resumed by the next; asking for more people draws only those.
+    mixture: of looks, "ordinary" or "balanced"; version 3 has only one. workers: drawing processes.
+    An interrupted call is resumed by the next one; a larger `people` draws only the new ones.
     """
     from filelock import FileLock
 
@@ -121,15 +121,15 @@ def drawn_set(
 
 
 def folder(path: str | Path, size: int = 112) -> DrawnSet:
-    """Photos of a folder, one sub-folder per person (or every photo its own person), as the same kind of set.
+    """A folder of photos as a DrawnSet: one sub-folder per person, or every photo a person of its own.
 
-    Pictures are cut square in the middle and resized; truth and points are nan. All are held in memory, 38 kB each at
-    112 pixels. Hidden files and folders are passed over: a data set that is being made keeps its drafts there.
+    Pictures are cropped to the central square and resized; truth and points are nan. All are kept in memory, 38 kB each
+    at 112 pixels. Hidden files and folders are ignored, because `generate` writes temporary files there.
     """
     files = sorted(p for p in Path(path).rglob("*") if p.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp"}
                    and not any(part.startswith(".") for part in p.relative_to(path).parts))
     if not files:
-        raise FacetError(f"{path} holds no pictures.", "Give a folder with PNG, JPEG or WebP files in it.")
+        raise FacetError(f"{path} contains no pictures.", "Give a folder with PNG, JPEG or WebP files in it.")
     names = [str(p.parent) if p.parent != Path(path) else str(p) for p in files]
     _, person = np.unique(names, return_inverse=True)
     images = np.stack([_square(p, size) for p in files])
@@ -140,10 +140,10 @@ def folder(path: str | Path, size: int = 112) -> DrawnSet:
 def batches(
     data: DrawnSet, batch: int, seed: int, device=None, augment: Augment | None = None, start: int = 0, shard=(0, 1)
 ) -> Iterator[dict]:
-    """Batches without end: "image" (B, 3, H, W) in [-1, 1], "truth" (B, 35), "points" (B, 5, 2), "person", "row" (B,).
+    """Endless batches: "image" (B, 3, H, W) in [-1, 1], "truth" (B, 35), "points" (B, 5, 2), "person", "row" (B,).
 
-    Every picture comes once per epoch, in an order fixed by `seed`. Batch `start` + n is the same whether or not the
-    ones before it were read, which is what exact resuming needs. shard: (index, count) of this process among several.
+    Every picture comes once per epoch, in an order given by `seed`. Batch `start` + n does not depend on reading the
+    ones before it, so resuming is exact. shard: (index, count) of this process.
     """
     import torch
 
@@ -177,9 +177,9 @@ def rows_of(data: DrawnSet, rows: np.ndarray, device=None) -> dict:
 
 
 def outputs(network, pictures, batch: int = 64):
-    """What an embedder or a judge says of every picture, on the CPU and without gradients: a tensor, or a dict of them.
+    """Outputs of an embedder or judge for all pictures, on the CPU without gradients: a tensor or a dict of tensors.
 
-    pictures: a DrawnSet, or a tensor (N, 3, H, W) in [-1, 1]; the network gets them at 112 pixels.
+    pictures: a DrawnSet or a tensor (N, 3, H, W) in [-1, 1]; resized to 112 pixels for the network.
     """
     import torch
 
@@ -205,7 +205,7 @@ def image_batches(pictures, batch: int, device=None) -> Iterator:
 
 
 def augmented(batch: dict, augment: Augment, generator) -> dict:
-    """The batch with every picture moved, recoloured and degraded at random; truth and points follow."""
+    """Augment a batch: geometry, colour and degradation; truth and points follow."""
     import torch
     from torch.nn import functional as F
 
@@ -238,7 +238,7 @@ def augmented(batch: dict, augment: Augment, generator) -> dict:
 
 
 def blur_pictures(image, sigma):
-    """Pictures (N, 3, H, W), each under a Gaussian blur of its own standard deviation, (N,) pixels up to 2."""
+    """Gaussian blur of pictures (N, 3, H, W), with a standard deviation (N,) of at most 2 pixels each."""
     import torch
     from torch.nn import functional as F
 
@@ -252,7 +252,7 @@ def blur_pictures(image, sigma):
 
 
 def degrade(image, augment: Augment, generator):
-    """Pictures (N, 3, H, W) in [-1, 1] with noise and traces of JPEG compression, as often as `augment` says."""
+    """Add noise and JPEG artefacts to pictures (N, 3, H, W) in [-1, 1], as configured in `augment`."""
     import torch
 
     n = len(image)
@@ -272,7 +272,7 @@ def degrade(image, augment: Augment, generator):
 def affine(mirror, zoom, turn, shift):
     """Sampling matrices (N, 2, 3) for affine_grid: mirror ±1, zoom factor, turn in degrees, shift in half-pictures.
 
-    `turn` is that of the picture's content: positive brings the image-right eye down, as a positive `roll` does.
+    `turn` rotates the content: positive moves the image-right eye down, like a positive `roll`.
     """
     import torch
 
@@ -283,7 +283,7 @@ def affine(mirror, zoom, turn, shift):
 
 
 def _compress(picture, quality: int):
-    """A picture (3, H, W) in [-1, 1] as a JPEG file of this quality keeps it."""
+    """A picture (3, H, W) in [-1, 1] after JPEG compression of this quality."""
     import cv2
 
     from core.images import from_uint8, to_uint8
@@ -308,7 +308,7 @@ def _recoloured(image, augment: Augment, uniform, generator):
 
 
 def _moved(points, moved, mirror, size: int):
-    """Points (N, 5, 2) in pixels of pictures sampled through `moved`: the inverse map, sides swapped if mirrored."""
+    """Points (N, 5, 2) in pixels of pictures resampled with `moved`: the inverse map, sides swapped if mirrored."""
     import torch
 
     unit = (points + 0.5) * 2 / size - 1  # (N, 5, 2)
@@ -319,7 +319,7 @@ def _moved(points, moved, mirror, size: int):
 
 
 def _grown_table(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Truth (N, 35) and points (N, 5, 2) as stored, with nan rows up to `count` for what is still to be drawn."""
+    """Stored truth (N, 35) and points (N, 5, 2), padded with nan up to `count` rows for missing pictures."""
     truth, points = np.empty((0, 35), np.float32), np.empty((0, 5, 2), np.float32)
     if path.exists():
         with np.load(path) as stored:
@@ -337,7 +337,7 @@ def _grown_images(path: Path, count: int, size: int) -> np.memmap:
 
 
 def _draw(draw_rows, todo, images, truth, points, home: Path, workers: int) -> None:
-    """Draw the rows `todo` into the arrays. The table on disk only ever names pictures that are on disk too."""
+    """Draw the rows `todo` into the arrays. The table on disk only lists pictures that are already on disk."""
     blocks = [todo[i : i + BLOCK] for i in range(0, len(todo), BLOCK)]
     saved, begun, drawn = time.monotonic(), time.monotonic(), 0
     for rows, found in _drawn_blocks(draw_rows, blocks, workers):
@@ -359,7 +359,7 @@ def _drawn_blocks(draw_rows, blocks: list[np.ndarray], workers: int):
         try:
             for task in as_completed(waiting):
                 yield waiting.pop(task), task.result()
-        finally:        # whoever stops waits for the blocks at work only
+        finally:        # when stopped, wait only for running blocks
             pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -396,7 +396,7 @@ def _square(path: Path, size: int) -> np.ndarray:
     try:
         picture = images.read(path)
     except PictureError as error:
-        raise PictureError(f"{path}: {error.message}", "Take it out of the folder, or replace it.") from error
+        raise PictureError(f"{path}: {error.message}", "Remove it from the folder, or replace it.") from error
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     return np.asarray(picture.crop((left, top, left + side, top + side)).resize((size, size)))

@@ -1,8 +1,8 @@
-"""Pictures in and out: files, PIL, tensors. The only place that rescales.
+"""Image input and output: files, PIL, tensors. The only module that rescales values.
 
-Ranges: PIL and uint8 arrays hold 0..255, tensors hold -1..1; v / 127.5 - 1 goes one way, round((x + 1) · 127.5),
-clipped, the other, and every value of 0..255 survives the round trip in float32.
-Everything from outside is untrusted: sizes are read before pixels, settings are checked before use.
+Ranges: PIL and uint8 arrays hold 0..255, tensors hold -1..1. Conversions: v / 127.5 - 1, and clipped
+round((x + 1) · 127.5). The round trip is exact for 0..255 in float32.
+Input is untrusted: sizes are checked before decoding, settings before use.
 """
 
 import json
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 Source = str | Path | bytes | BinaryIO | Image.Image
 
 MAX_MEGAPIXELS = 100
-MAX_SIDE = 20_000          # a side this long is refused: no photo of a face is
-LONGEST = 4096             # longer pictures are made this long while they are decoded
+MAX_SIDE = 20_000          # pixels; sides of this length or more are refused
+LONGEST = 4096             # pixels; larger pictures are reduced to this while decoding
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "AVIF", "BMP", "DIB", "JPEG2000", "PPM", "ICO", "TGA")
 MAX_SETTINGS = 1 << 18     # characters of JSON; 512 numbers take about 12,000
 
@@ -44,17 +44,17 @@ XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 </x:xmpmeta>
 <?xpacket end="w"?>"""
 
-_warnings_lock = threading.Lock()   # warnings.catch_warnings restores what it found: two at once undo each other
+_warnings_lock = threading.Lock()   # warnings.catch_warnings is not thread-safe
 
 
 # ------------------------------------------------------------------------------------------------ files -> PIL
 
 def read(source: Source) -> Image.Image:
-    """Any picture people upload, upright, 8-bit RGB, without its metadata.
+    """Read an uploaded picture: upright, 8-bit RGB, without metadata.
 
-    source: a path, the file's bytes, an open file, or a PIL image. The first frame of an animation; transparency on
-    white; 16-bit and floating-point gray scaled to 8 bits; at most LONGEST pixels a side, reduced while decoding.
-    Raises PictureError: not a picture, cut off, a side of MAX_SIDE pixels, more than MAX_MEGAPIXELS.
+    source: a path, the file's bytes, an open file, or a PIL image. Animations give their first frame. Transparency
+    becomes white. Gray of 16 bits or floats is scaled to 8 bits. Larger sides are reduced to LONGEST while decoding.
+    Raises PictureError for files that are no picture, truncated, or exceed MAX_SIDE or MAX_MEGAPIXELS.
     """
     if isinstance(source, Image.Image):
         return _decoded(source)
@@ -66,7 +66,7 @@ def read(source: Source) -> Image.Image:
 
 
 def _stream(source: str | Path | bytes | BinaryIO) -> BinaryIO:
-    """The bytes of a source, from the start."""
+    """Open a source as a byte stream."""
     if isinstance(source, bytes | bytearray | memoryview):
         return BytesIO(source)
     if hasattr(source, "read"):
@@ -81,7 +81,7 @@ def _stream(source: str | Path | bytes | BinaryIO) -> BinaryIO:
 
 
 def _check_kind(head: bytes) -> None:
-    """Name the files that people take for pictures and Pillow does not."""
+    """Raise PictureError for common files that Pillow cannot read."""
     if not head:
         raise PictureError("The file is empty.", "Choose the picture again, or another one.")
     if b"<svg" in head.lower():
@@ -91,9 +91,9 @@ def _check_kind(head: bytes) -> None:
 
 
 def _opened(stream: BinaryIO) -> Image.Image:
-    """The picture's header: nothing is decoded yet."""
+    """Open a picture; only its header is read."""
     try:
-        Image.init()        # Pillow looks beyond its five commonest formats only when left free to choose
+        Image.init()        # registers all formats, not only the five most common
         with _without_size_warning():
             return Image.open(stream, formats=FORMATS)
     except UnidentifiedImageError as error:
@@ -102,13 +102,13 @@ def _opened(stream: BinaryIO) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise PictureError(f"This picture has far more than {MAX_MEGAPIXELS} megapixels, the most that can be read.",
                            "Make it smaller and use that.") from error
-    except Exception as error:      # plugins raise whatever a broken header leads them to
+    except Exception as error:      # plugins raise many kinds of errors for broken headers
         raise _damaged() from error
 
 
 @contextmanager
 def _without_size_warning():
-    """Pillow warns from 89 megapixels and refuses from 179; its limits stay as they are for everybody else."""
+    """Suppress Pillow's warning from 89 megapixels, without changing its global limits."""
     with _warnings_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         yield
@@ -128,31 +128,31 @@ def _damaged() -> PictureError:
 
 
 def _decoded(image: Image.Image) -> Image.Image:
-    """Upright, at most LONGEST a side, RGB on white; the image given is left as it is."""
+    """Upright RGB on white, at most LONGEST pixels a side; the given image is not modified."""
     _check_size(*image.size)
     try:
         if max(image.size) > LONGEST:
-            image.draft(None, _fitted(image.size))     # JPEG: decodes to the next larger size that comes for free
+            image.draft(None, _fitted(image.size))     # JPEG: decodes directly to the next larger size
         picture = _resizable(image)
         if max(picture.size) > LONGEST:
             picture = picture.resize(_fitted(picture.size), Image.Resampling.LANCZOS, reducing_gap=1.0)
         picture = _on_white(_upright(picture))
-    except Exception as error:      # decoders raise whatever broken bytes lead them to
+    except Exception as error:      # decoders raise many kinds of errors for broken data
         raise _damaged() from error
     picture.info = {}
     return picture
 
 
 def _fitted(size: tuple[int, int]) -> tuple[int, int]:
-    """A size of the same shape whose longest side is LONGEST."""
+    """The size with the same aspect ratio whose longer side is LONGEST."""
     return tuple(max(1, side * LONGEST // max(size)) for side in size)
 
 
 def _resizable(image: Image.Image) -> Image.Image:
-    """The picture in a mode whose neighbouring values can be averaged."""
+    """Convert to a mode that can be resampled."""
     if image.mode == "F" or image.mode.startswith("I"):
         gray = _eight_bit_gray(np.asarray(image))
-        gray.info = dict(image.info)       # says which way is up
+        gray.info = dict(image.info)       # keeps the EXIF orientation
         return gray
     if image.mode in ("1", "P", "PA") or "transparency" in image.info:
         return image.convert("RGBA" if image.has_transparency_data else "RGB")
@@ -161,7 +161,7 @@ def _resizable(image: Image.Image) -> Image.Image:
 
 
 def _eight_bit_gray(values: np.ndarray) -> Image.Image:
-    """Gray of more than 8 bits, (H, W): integers are 0..65535, floats 0..1, and either 0..its largest value beyond."""
+    """Scale gray (H, W) of more than 8 bits. White is 65535 for integers and 1 for floats, or the maximum if larger."""
     white = 65535.0 if np.issubdtype(values.dtype, np.integer) else 1.0
     values = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0).clip(0)
     white = max(white, float(values.max(initial=0)))
@@ -169,15 +169,15 @@ def _eight_bit_gray(values: np.ndarray) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turned as its EXIF data say; unreadable EXIF data say nothing."""
+    """Apply the EXIF orientation; unreadable EXIF data are ignored."""
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:      # a broken EXIF block must not cost the visitor a picture that decodes
+    except Exception:      # a broken EXIF block must not reject a readable picture
         return image
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """RGB; what is transparent shows white."""
+    """RGB with transparent pixels on white."""
     if not {"A", "a"} & set(image.getbands()):
         return image.convert("RGB")
     white = Image.new("RGBA", image.size, "white")
@@ -190,8 +190,8 @@ def _on_white(image: Image.Image) -> Image.Image:
 def to_tensor(images: Image.Image | Sequence[Image.Image], size: int | None = None) -> "Tensor":
     """PIL images -> (N, 3, H, W) float32 in [-1, 1].
 
-    size: cut to the central square and resized to size × size; None takes them as they are, all of one size.
-    Raises PictureError when there is none, or sizes differ.
+    size: crop to the central square and resize to size × size; None: unchanged, all of one size.
+    Raises PictureError for no pictures or different sizes.
     """
     images = [images] if isinstance(images, Image.Image) else list(images)
     if size is not None:
@@ -213,15 +213,15 @@ def from_uint8(pictures: np.ndarray) -> "Tensor":
 
 
 def to_uint8(batch: "Tensor") -> np.ndarray:
-    """(N, 3, H, W) in [-1, 1], any float dtype and device -> (N, H, W, 3) uint8; values beyond are clipped.
+    """(N, 3, H, W) in [-1, 1], any float dtype and device -> (N, H, W, 3) uint8; values outside are clipped.
 
-    Raises PictureError when a value is not finite: a broken network must not pass for a picture.
+    Raises PictureError for values that are not finite.
     """
     if batch.ndim != 4 or batch.shape[1] != 3:
         raise PictureError(f"Expected (N, 3, H, W), got {tuple(batch.shape)}.", "Pass a batch: picture[None] for one.")
     values = batch.detach().float()
     if not bool(values.isfinite().all()):
-        raise PictureError("The network produced numbers that are not finite.",
+        raise PictureError("The network returned values that are not finite.",
                            "Try another seed, or check the weights:  python -m core verify")
     scaled = ((values + 1) * 127.5).round().clamp(0, 255).byte()
     return scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy()
@@ -233,7 +233,7 @@ def to_pil(batch: "Tensor") -> list[Image.Image]:
 
 
 def grid(images: Sequence[Image.Image], columns: int, gap: int = 4) -> Image.Image:
-    """Images of one size side by side, row by row, `gap` white pixels between them."""
+    """A grid of images of one size, row by row, with `gap` white pixels between them."""
     if not images or columns < 1 or len({image.size for image in images}) != 1:
         raise PictureError("A grid needs pictures of one size and at least one column.", "Resize them first.")
     width, height = images[0].size
@@ -249,12 +249,12 @@ def grid(images: Sequence[Image.Image], columns: int, gap: int = 4) -> Image.Ima
 # ------------------------------------------------------------------------------------------------- PIL -> files
 
 def save(image: Image.Image, settings: Mapping, folder: str | Path | None = None) -> str:
-    """Write a PNG that remembers how it was made and says that it is AI-made; returns its path.
+    """Write a PNG with its settings and an AI-generated mark; returns its path.
 
-    settings: all it takes to make the picture again (system, checkpoint and its hash, seed, parameters, attention
-    kernel, version), as JSON can hold it; NumPy and torch numbers and arrays become plain ones. Stored as an iTXt
-    chunk "facet", beside an XMP packet with the IPTC digital source type trainedAlgorithmicMedia.
-    folder: `facet` in the temporary folder when None; made if missing. The name is new every time.
+    settings: everything needed to generate the picture again (system, checkpoint and its hash, seed, parameters,
+    attention kernel, version), as JSON; NumPy and torch values are converted. Stored as an iTXt chunk "facet", with an
+    XMP packet with the IPTC digital source type trainedAlgorithmicMedia.
+    folder: None means `facet` in the temporary folder; created if missing. File names are unique.
     """
     notes = PngInfo()
     notes.add_itxt("facet", _to_json(settings))
@@ -266,9 +266,9 @@ def save(image: Image.Image, settings: Mapping, folder: str | Path | None = None
 
 
 def settings_of(source: Source) -> dict | None:
-    """The settings that `save` stored in a picture; None when there are none that can be understood.
+    """The settings that `save` stored in a picture; None if there are no valid ones.
 
-    They come from a stranger's file: JSON of limited size, never executed. Whoever applies them checks each value.
+    The file is untrusted: JSON of limited size, never executed. The caller must validate each value.
     """
     if isinstance(source, Image.Image):
         text = source.info.get("facet")
@@ -285,11 +285,11 @@ def settings_of(source: Source) -> dict | None:
 
 
 def _facet_text(stream: BinaryIO) -> str | None:
-    """The chunk of a PNG file, read without decoding its pixels."""
+    """The settings chunk of a PNG file, read without decoding pixels."""
     try:
         with _without_size_warning(), Image.open(stream, formats=("PNG",)) as image:
             return image.info.get("facet")
-    except Exception:      # not a PNG, or a broken one: no settings either way; `read` says what is wrong
+    except Exception:      # not a PNG, or broken: no settings; `read` reports the error
         return None
 
 
@@ -301,28 +301,28 @@ def _to_json(settings: Mapping) -> str:
     try:
         text = json.dumps(dict(settings), default=_plain, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise SettingsError(f"These settings can't be written into a picture: {error}.",
+        raise SettingsError(f"These settings cannot be stored in a picture: {error}.",
                             "Use texts, finite numbers, lists and dictionaries.") from error
     if len(text) > MAX_SETTINGS:
-        raise SettingsError(f"These settings take {len(text):,} characters, and {MAX_SETTINGS:,} fit into a picture.",
-                            "Store the numbers themselves in a file beside it.")
+        raise SettingsError(f"These settings have {len(text):,} characters; a picture can store {MAX_SETTINGS:,}.",
+                            "Store large arrays in a separate file.")
     return text
 
 
 def _plain(value: object) -> object:
-    """What JSON can hold instead of a value that it can't."""
+    """A JSON-compatible form of a value."""
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "tolist"):       # NumPy and torch, numbers and arrays
         return value.tolist()
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be converted to JSON")
 
 
 def zip_files(paths: Iterable[str | Path], extra: Mapping[str, bytes | str] | None = None,
               folder: str | Path | None = None) -> str:
-    """One ZIP of files, and of `extra` contents by name; returns its path.
+    """A ZIP of files and of `extra` contents by name; returns its path.
 
-    Files of one name are numbered. Nothing is compressed again: PNG files already are.
+    Equal names are numbered. Files are stored without compression, because PNG files are already compressed.
     """
     path, used = _new_path(folder, "facet", ".zip"), set(extra or {})
     with writing(path), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
@@ -334,7 +334,7 @@ def zip_files(paths: Iterable[str | Path], extra: Mapping[str, bytes | str] | No
 
 
 def _free_name(file: Path, used: set[str]) -> str:
-    """The file's name, numbered if taken; it is taken from now on."""
+    """A file name that is not in `used`, numbered if necessary; adds it to `used`."""
     names = [file.name, *(f"{file.stem}-{number}{file.suffix}" for number in range(2, len(used) + 3))]
     name = next(name for name in names if name not in used)
     used.add(name)
@@ -342,7 +342,7 @@ def _free_name(file: Path, used: set[str]) -> str:
 
 
 def _new_path(folder: str | Path | None, stem: str, suffix: str) -> Path:
-    """A path that no file has yet."""
+    """A new unique path."""
     folder = Path(folder) if folder else Path(tempfile.gettempdir()) / "facet"
     stem = "".join(letter for letter in stem if letter.isalnum() or letter in "-_")[:40] or "picture"
     with writing(folder):
@@ -352,16 +352,16 @@ def _new_path(folder: str | Path | None, stem: str, suffix: str) -> Path:
 
 @contextmanager
 def writing(path: Path):
-    """Say where writing failed, and what may help: an OSError becomes a PictureError."""
+    """Convert an OSError into a PictureError that names the path."""
     try:
         yield
     except OSError as error:
         raise PictureError(f"{path} could not be written: {error.strerror or error}.",
-                           "Free some space, or point TMPDIR at a folder that can be written.") from error
+                           "Free some space, or set TMPDIR to a writable folder.") from error
 
 
 def recognisable(image: "Tensor") -> "Tensor":
-    """Faces (N, 3, S, S) at the size that embedders and judges take: (N, 3, 112, 112), with a gradient."""
+    """Resize faces (N, 3, S, S) to the input of embedders and judges, (N, 3, 112, 112); differentiable."""
     from torch.nn import functional as F
 
     from core.alignment import SIZE
