@@ -1,9 +1,9 @@
 """A photo -> its faces, each aligned to the 112 × 112 five-point template.
 
-Who looks for faces, in this order, until somebody finds one:
-    yunet   OpenCV's small network, when its file is already on this machine (python -m core fetch yunet)
-    haar    the cascade that comes inside OpenCV; trained on photographs; upright, then turned by ±20° and ±40°
-    drawn   our own point finder on the whole picture; trained on drawn faces, which the others can miss
+Detectors, tried in this order until one finds a face:
+    yunet   OpenCV's small network, if its file is on this machine (python -m core fetch yunet)
+    haar    the cascade inside OpenCV, trained on photographs; upright, then rotated by ±20° and ±40°
+    drawn   our landmark detector on the whole picture, trained on drawn faces, which the others can miss
 Coordinates are pixels (x, y) of the picture, y down; whole numbers are pixel centres. Left and right are the picture's.
 """
 
@@ -18,28 +18,28 @@ from PIL import Image
 from core.alignment import SIZE, TEMPLATE, similarity
 from core.errors import CheckpointError, PhotoError
 
-PATCH = 192         # pixels: a face is enlarged or reduced to this before eyes are looked for
-SMALLEST = 8        # pixels: a box of a face has at least this side
-LOOK_AT = (512, 1024)   # detection happens on a picture whose longer side lies between these
-TURNS = (0, 20, -20, 40, -40)                          # degrees by which the cascade turns the picture
-EYES = ((0.275, 0.375), (0.725, 0.375))                # where eyes lie in a box of the cascade, in parts of its side
-EYE_WINDOW = 0.15       # how far from there they are believed, in the same unit
-SEES = 96               # pixels the point finder looks at
-LOOSELY = 1.3           # width of what it looks at again, in aligned crops
-SURE = 9.0              # its logit from which a face is believed: most drawn faces reach 10, photographs 8 at most
-STRANGE = 16.0          # aligned pixels from the template, beyond which five points are no face
-APART = 5.0             # aligned pixels by which it and the cascades may differ about an eye
-IN_PLACE = (5.0, 9.0)   # its least logit, and aligned pixels from the template, for a crop that is aligned already
-EASILY = 56.0           # the frontal cascade's confidence that convinces without eyes
-SEEING = Lock()         # OpenCV's cascades keep what they are at in themselves
+PATCH = 192         # pixels: a face is resized to this before eye detection
+SMALLEST = 8        # pixels: smallest side of a face box
+DETECTION_SIDES = (512, 1024)   # pixels: the longer side is resized into this range for detection
+TURNS = (0, 20, -20, 40, -40)                          # degrees of rotation tried by the cascade
+EYES = ((0.275, 0.375), (0.725, 0.375))                # usual eye positions in a cascade box, relative to its side
+EYE_WINDOW = 0.15       # largest distance from these positions, in the same unit
+LANDMARK_SIZE = 96               # pixels: input of the landmark detector
+LOOSELY = 1.3           # width of its second input, in aligned crops
+SURE = 9.0              # smallest accepted logit: most drawn faces reach 10, photographs at most 8
+STRANGE = 16.0          # aligned pixels: largest distance of the five points from the template
+APART = 5.0             # aligned pixels: largest difference to the cascade's eyes
+IN_PLACE = (5.0, 9.0)   # smallest logit, and aligned pixels from the template, of an already aligned crop
+EASILY = 56.0           # cascade confidence that suffices without detected eyes
+CASCADE_LOCK = Lock()         # OpenCV's cascades are not thread-safe
 
 
 @dataclass(frozen=True, eq=False)
 class Face:
     """A face in a picture.
 
-    box: x0, y0, x1, y1. points: (5, 2) in the order of TEMPLATE. score: higher is surer, comparable within one finder.
-    finder: who found it: yunet, haar, drawn, hand.
+    box: x0, y0, x1, y1. points: (5, 2) in the order of TEMPLATE. score: higher is more certain, per detector.
+    finder: the detector: yunet, haar, drawn, or hand for a marked box.
     """
 
     box: tuple[float, float, float, float]
@@ -49,7 +49,7 @@ class Face:
 
     @property
     def area(self) -> float:
-        """Of the box, in square pixels."""
+        """Area of the box in square pixels."""
         x0, y0, x1, y1 = self.box
         return (x1 - x0) * (y1 - y0)
 
@@ -67,17 +67,17 @@ def find(image: Image.Image) -> list[Face]:
 
 
 def face_in(image: Image.Image, box: Sequence[float]) -> Face:
-    """The face in a box (x0, y0, x1, y1) that a person has marked.
+    """The face in a box (x0, y0, x1, y1) that the user has marked.
 
-    Its points are found inside the box if anybody can; otherwise they lie where the template has them, so that the
-    box, made square, is the crop. Raises PhotoError for a box that holds no picture.
+    Its points are detected inside the box if possible. Otherwise they are those of the template, so that the box, made
+    square, is the crop. Raises PhotoError for a box outside the picture or too small.
     """
     x0, y0, x1, y1 = _checked(box, image.size)
     margin = 0.3 * max(x1 - x0, y1 - y0)
     left, top = max(0, int(x0 - margin)), max(0, int(y0 - margin))
     region = image.crop((left, top, min(image.width, int(x1 + margin)), min(image.height, int(y1 + margin))))
     try:
-        found = [_moved(face, left, top) for face in find(region)]
+        found = [_shift_face(face, left, top) for face in find(region)]
     except PhotoError:
         found = []
     for face in found:
@@ -89,7 +89,7 @@ def face_in(image: Image.Image, box: Sequence[float]) -> Face:
 
 
 def _checked(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """A stranger's box, cut to the picture."""
+    """Validate a box and clip it to the picture."""
     try:
         x0, y0, x1, y1 = (float(value) for value in box)
     except (TypeError, ValueError) as error:
@@ -97,13 +97,13 @@ def _checked(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float,
     x0, x1 = np.clip((x0, x1), 0, size[0]).tolist()
     y0, y1 = np.clip((y0, y1), 0, size[1]).tolist()
     if not (x1 - x0 >= SMALLEST and y1 - y0 >= SMALLEST):
-        raise PhotoError(f"This box holds no face: it is smaller than {SMALLEST} pixels, or outside the picture.",
+        raise PhotoError(f"This box is smaller than {SMALLEST} pixels or outside the picture.",
                          "Mark the whole face, from forehead to chin.")
     return x0, y0, x1, y1
 
 
-def _moved(face: Face, x: float, y: float) -> Face:
-    """A face found in a part of the picture whose corner is (x, y)."""
+def _shift_face(face: Face, x: float, y: float) -> Face:
+    """Shift a face that was found in a region with corner (x, y)."""
     x0, y0, x1, y1 = face.box
     return Face((x0 + x, y0 + y, x1 + x, y1 + y), face.points + np.array([x, y]), face.score, face.finder)
 
@@ -118,18 +118,18 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
 # --------------------------------------------------------------------------------------------------------- aligning
 
 def align(image: Image.Image, points: np.ndarray, size: int = SIZE) -> Image.Image:
-    """The crop that networks see: size × size, the points moved onto TEMPLATE as well as turning, scaling and
-    shifting can (least squares). What lies outside the picture is black. points: (5, 2)."""
+    """The aligned crop for networks, size × size: a least-squares similarity transform maps points (5, 2) to TEMPLATE.
+    Pixels outside the picture are black."""
     return _warp(image, similarity(points, TEMPLATE * (size / SIZE)), size)
 
 
 def is_aligned(image: Image.Image) -> bool:
-    """Whether a picture is a face as `align` cuts it out, as far as our own point finder can tell: a drawn one."""
-    if image.width != image.height or not _has_point_finder():
+    """Whether a picture is already an aligned drawn face, by our landmark detector."""
+    if image.width != image.height or not _has_landmarks():
         return False
     scale = image.width / SIZE
     target = (TEMPLATE + 0.5) * scale - 0.5
-    points, surety = _pointed(image, [_frame(target, 1)])
+    points, surety = _detect_points(image, [_frame(target, 1)])
     least, most = IN_PLACE
     return bool(surety[0] > least and np.linalg.norm(points[0] - target, axis=1).max() < most * scale)
 
@@ -140,7 +140,7 @@ def crop(image: Image.Image, box: Sequence[float], size: int = SIZE) -> Image.Im
 
 
 def _warp(image: Image.Image, matrix: np.ndarray, size: int) -> Image.Image:
-    """size × size pixels of the picture under a similarity; averaged first where it shrinks."""
+    """Warp a picture by a similarity to size × size pixels, with area averaging when it shrinks."""
     import cv2
 
     shrink = max(1, int(1 / np.hypot(*matrix[:, 0])))
@@ -153,33 +153,33 @@ def _warp(image: Image.Image, matrix: np.ndarray, size: int) -> Image.Image:
 
 
 def _mapped(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points (N, 2) under a (2, 3) matrix."""
+    """Map points (N, 2) by a (2, 3) matrix."""
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:
-    """Of a (2, 3) matrix."""
+    """Inverse of a (2, 3) matrix."""
     return np.linalg.inv(np.vstack([matrix, (0, 0, 1)]))[:2]
 
 
 # ---------------------------------------------------------------------------------------------------- photographs
 
-def _looked_at(image: Image.Image, most: int) -> tuple[np.ndarray, float]:
-    """The picture for detection, (H, W, 3), its longer side LOOK_AT[0] .. most, and how many pixels one of it spans."""
+def _resize_for_detection(image: Image.Image, most: int) -> tuple[np.ndarray, float]:
+    """The picture resized for detection, (H, W, 3), longer side DETECTION_SIDES[0] .. most; and the scale back."""
     longer = max(image.size)
-    scale = longer / np.clip(longer, LOOK_AT[0], most)
+    scale = longer / np.clip(longer, DETECTION_SIDES[0], most)
     size = [max(1, round(side / scale)) for side in image.size]
     return np.asarray(image if scale == 1 else image.resize(size, Image.Resampling.BILINEAR)), scale
 
 
 def _yunet(image: Image.Image) -> list[Face]:
-    """Faces by YuNet (Wu et al. 2023), if its file is here; it is never fetched on the quiet."""
+    """Faces by YuNet (Wu et al. 2023), if its file is here; it is never downloaded implicitly."""
     import cv2
 
     path = _yunet_file()
     if path is None:
         return []
-    pixels, scale = _looked_at(image, LOOK_AT[1])
+    pixels, scale = _resize_for_detection(image, DETECTION_SIDES[1])
     try:
         detector = cv2.FaceDetectorYN.create(path, "", (pixels.shape[1], pixels.shape[0]), 0.7, 0.3)
         rows = detector.detect(np.ascontiguousarray(pixels[..., ::-1]))[1]
@@ -199,15 +199,15 @@ def _yunet_file() -> str | None:
 
 @cache
 def _cascade(name: str):
-    """One of OpenCV's cascades; only one thread may look through them at a time, see SEEING."""
+    """One of OpenCV's cascades; calls must hold the lock CASCADE_LOCK."""
     import cv2
 
     return cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_{name}.xml")
 
 
 def _hits(name: str, gray: np.ndarray, smallest: int) -> Iterator[tuple[float, ...]]:
-    """(x, y, width, height, confidence) of what a cascade sees, `smallest` pixels or larger."""
-    with SEEING:
+    """(x, y, width, height, confidence) of cascade detections, `smallest` pixels or larger."""
+    with CASCADE_LOCK:
         boxes, _, weights = _cascade(name).detectMultiScale3(gray, 1.1, 4, minSize=(smallest, smallest),
                                                              outputRejectLevels=True)
     for box, weight in zip(boxes, weights, strict=True):
@@ -215,15 +215,15 @@ def _hits(name: str, gray: np.ndarray, smallest: int) -> Iterator[tuple[float, .
 
 
 def _haar(image: Image.Image) -> list[Face]:
-    """Faces by the frontal cascade (Viola and Jones 2001), at the first turn of the picture that shows any surely.
+    """Faces by the frontal cascade (Viola and Jones 2001), at the first rotation with certain detections.
 
-    The cascade alone is deceived by folds and coins, so eyes must be seen as well, most of all in turned pictures.
-    Where no turn convinces, upright faces are believed with fewer sightings, or none (sunglasses, closed eyes) if the
-    cascade itself is at ease.
+    The cascade alone has false positives such as folds and coins, so eyes must be detected too. If no rotation gives a
+    certain detection, upright faces are accepted with fewer detected eyes, or with none (sunglasses, closed eyes) if
+    the cascade's confidence is high.
     """
-    upright = _haar_hits(image, 0, LOOK_AT[1])
+    upright = _haar_hits(image, 0, DETECTION_SIDES[1])
     for degrees in TURNS:
-        hits = _haar_hits(image, degrees, LOOK_AT[0]) if degrees else upright
+        hits = _haar_hits(image, degrees, DETECTION_SIDES[0]) if degrees else upright
         faces = [face for face, _ in hits if face.score > 0.5]
         if faces:
             return _refined(image, faces)
@@ -231,10 +231,10 @@ def _haar(image: Image.Image) -> list[Face]:
 
 
 def _haar_hits(image: Image.Image, degrees: float, most: int) -> list[tuple[Face, float]]:
-    """The frontal cascade's hits in the turned picture, at most `most` pixels wide or high, and its ease with each."""
+    """Detections of the frontal cascade in the rotated picture, at most `most` pixels a side, with confidences."""
     import cv2
 
-    pixels, scale = _looked_at(image, most)
+    pixels, scale = _resize_for_detection(image, most)
     gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     turn, size = _turn(degrees, gray.shape[1], gray.shape[0])
     turned = cv2.warpAffine(gray, turn, size) if degrees else gray
@@ -244,7 +244,7 @@ def _haar_hits(image: Image.Image, degrees: float, most: int) -> list[tuple[Face
 
 
 def _turn(degrees: float, width: int, height: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """The matrix that turns a picture about its middle onto a canvas that holds it all, and the canvas's size."""
+    """The matrix that rotates a picture onto a canvas that contains all of it, and the canvas size."""
     import cv2
 
     turn = cv2.getRotationMatrix2D((0, 0), degrees, 1)
@@ -255,17 +255,17 @@ def _turn(degrees: float, width: int, height: int) -> tuple[np.ndarray, tuple[in
 
 
 def _haar_face(image: Image.Image, back: np.ndarray, x: float, y: float, side: float) -> Face:
-    """A hit of the cascade as a face, its score the share of eye sightings."""
+    """A cascade detection as a face; its score is the share of detected eyes."""
     square = back @ np.array([(side, 0, x - 0.5), (0, side, y - 0.5), (0, 0, 1)])
     eyes, sightings = _eyes(image, square)
-    points = _mapped(similarity(TEMPLATE[:2], eyes), TEMPLATE)              # the rest where the template has it
+    points = _mapped(similarity(TEMPLATE[:2], eyes), TEMPLATE)              # other points from the template
     return Face(_bounds(square), _mapped(square, points), sightings, "haar")
 
 
 def _eyes(image: Image.Image, square: np.ndarray) -> tuple[np.ndarray, float]:
-    """Both eyes, (2, 2) in parts of a face's square, and how often they were seen: two cascades, two eyes, 0 .. 1.
+    """Both eyes, (2, 2) relative to a face's square, and the share of detections (two cascades, two eyes), 0 .. 1.
 
-    An eye that is not seen is where eyes usually are; unless both are seen, the share is below a half.
+    A missing eye gets its usual position. Unless both are detected, the share is below a half.
     """
     import cv2
 
@@ -278,24 +278,24 @@ def _eyes(image: Image.Image, square: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _centres(name: str, gray: np.ndarray) -> np.ndarray:
-    """Where a cascade sees eyes in the upper part of a patch, (N, 2) in parts of it."""
+    """Eye detections in the upper part of a patch, (N, 2) relative to its size."""
     upper = gray[:round(PATCH * (EYES[0][1] + EYE_WINDOW + 0.1))]
     centres = [(x + width / 2, y + height / 2) for x, y, width, height, _ in _hits(name, upper, PATCH // 8)]
     return np.array(centres).reshape(-1, 2) / PATCH
 
 
 def _near(centres: np.ndarray, usual: tuple[float, float]) -> list[np.ndarray]:
-    """The mean of those centres that lie close to where an eye usually is; empty if there are none."""
+    """The mean of the centres near the usual eye position; empty if there are none."""
     near = centres[np.abs(centres - usual).max(1) < EYE_WINDOW]
     return [near.mean(0)] if len(near) else []
 
 
 # --------------------------------------------------------------------------------------------------------- squares
 
-# A square is the (2, 3) matrix from its parts, (0, 0) and (1, 1) its corners, to the picture; it may be turned.
+# A square is a (2, 3) matrix from relative coordinates, with corners (0, 0) and (1, 1), to the picture; may be rotated.
 
 def _patch(image: Image.Image, square: np.ndarray, size: int) -> Image.Image:
-    """What a square shows, as size × size pixels."""
+    """The content of a square, resized to size × size pixels."""
     return _warp(image, _inverse(square @ np.array([(1, 0, 0.5), (0, 1, 0.5), (0, 0, size)]) / size), size)
 
 
@@ -306,7 +306,7 @@ def _bounds(square: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def _frame(points: np.ndarray, width: float) -> np.ndarray:
-    """The square around a face's points that is `width` aligned crops wide, turned as the face is."""
+    """The square around a face's points, `width` aligned crops wide, rotated with the face."""
     side, corner = width * SIZE, (1 - width) / 2 * SIZE
     return similarity(TEMPLATE, points) @ np.array([(side, 0, corner), (0, side, corner), (0, 0, 1)])
 
@@ -314,11 +314,11 @@ def _frame(points: np.ndarray, width: float) -> np.ndarray:
 # ----------------------------------------------------------------------------------------------------- drawn faces
 
 def _drawn(image: Image.Image) -> list[Face]:
-    """Faces by our own point finder: looked for in windows of three sizes, then looked at again one by one."""
-    if not _has_point_finder():
+    """Faces by our landmark detector: sliding windows of three sizes, then a second pass on each detection."""
+    if not _has_landmarks():
         return []
-    points, surety = _pointed(image, _windows(*image.size))
-    points, surety = _pointed(image, [_frame(p, LOOSELY) for p in points[surety > SURE]])
+    points, surety = _detect_points(image, _windows(*image.size))
+    points, surety = _detect_points(image, [_frame(p, LOOSELY) for p in points[surety > SURE]])
     faces = [Face(_bounds(_frame(p, 1)), p, float(s), "drawn") for p, s in zip(points, surety, strict=True) if s > SURE]
     kept = []
     for face in sorted(faces, key=lambda face: face.score, reverse=True):
@@ -328,33 +328,33 @@ def _drawn(image: Image.Image) -> list[Face]:
 
 
 def _refined(image: Image.Image, faces: list[Face]) -> list[Face]:
-    """Faces of the cascade with all five points seen, where the point finder sees a face and agrees about the eyes.
+    """Cascade faces with five detected points, where the landmark detector is certain and agrees on the eyes.
 
-    The cascade finds many drawn faces too; the point finder has met no photographs, so there it must prove itself.
+    It was not trained on photographs, so its points are only used if both agree.
     """
-    if not _has_point_finder():
+    if not _has_landmarks():
         return faces
-    points, surety = _pointed(image, [_frame(face.points, LOOSELY) for face in faces])
+    points, surety = _detect_points(image, [_frame(face.points, LOOSELY) for face in faces])
     return [replace(face, points=p) if s > SURE and _agree(face, p) else face
             for face, p, s in zip(faces, points, surety, strict=True)]
 
 
 def _agree(face: Face, points: np.ndarray) -> bool:
-    """Whether points are a face's: together like a face, and, if its eyes were seen, with the eyes in their place."""
-    matrix = similarity(points, TEMPLATE)                                       # aligned pixels are a fair measure
+    """Whether points look like a face and, if its eyes were detected, agree with them."""
+    matrix = similarity(points, TEMPLATE)                                       # distances in aligned pixels
     strange = np.linalg.norm(_mapped(matrix, points) - TEMPLATE, axis=1).max()
     apart = np.linalg.norm(_mapped(matrix, face.points[:2]) - _mapped(matrix, points[:2]), axis=1).max()
     return strange < STRANGE and (apart < APART or face.score < 0.5)
 
 
-def _has_point_finder() -> bool:
+def _has_landmarks() -> bool:
     from core import hub
 
     return any(row.name == "landmarks-tiny" for row in hub.rows())
 
 
-def _pointed(image: Image.Image, squares: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """What the point finder sees in each square: five points, (N, 5, 2), and its logit that there is a face, (N,)."""
+def _detect_points(image: Image.Image, squares: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks in each square: five points (N, 5, 2), and the logit of face presence (N,)."""
     import torch
 
     from core import hub, images
@@ -362,14 +362,14 @@ def _pointed(image: Image.Image, squares: list[np.ndarray]) -> tuple[np.ndarray,
     if not squares:
         return np.zeros((0, 5, 2)), np.zeros(0)
     with torch.inference_mode():
-        patches = images.to_tensor([_patch(image, square, SEES) for square in squares])      # (N, 3, SEES, SEES)
+        patches = images.to_tensor([_patch(image, square, LANDMARK_SIZE) for square in squares])    # (N, 3, 96, 96)
         points, logits = hub.load("landmarks-tiny", "cpu")(patches)
     parts = (points.double().numpy() + 1) / 2
     return np.stack([_mapped(square, p) for square, p in zip(squares, parts, strict=True)]), logits.double().numpy()
 
 
 def _windows(width: int, height: int) -> list[np.ndarray]:
-    """Squares over a picture: one around all of it, and up to three sizes of them side by side, overlapping by half."""
+    """Sliding windows: one square around the picture, and up to three sizes with half overlap."""
     longer, shorter = max(width, height), min(width, height)
     squares = [((width - longer) / 2, (height - longer) / 2, longer)]
     for side in (shorter * part for part in (1, 0.6, 0.36) if shorter * part > longer / 8):

@@ -312,7 +312,7 @@ def sees_dots(batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.fixture
 def point_finder(monkeypatch):
-    monkeypatch.setattr(photos, "_has_point_finder", lambda: True)
+    monkeypatch.setattr(photos, "_has_landmarks", lambda: True)
     monkeypatch.setattr(hub, "load", lambda name, device=None: sees_dots)
 
 
@@ -348,8 +348,8 @@ def test_windows_cover_the_picture_and_are_few(width, height):
                                                           (9.0, 15.0, False)])
 def test_the_point_finder_must_agree_about_the_eyes(astronaut, monkeypatch, shift, logit, believed):
     seen = np.array([*EYES, (225, 127.7), *MOUTH]) + shift
-    monkeypatch.setattr(photos, "_has_point_finder", lambda: True)
-    monkeypatch.setattr(photos, "_pointed", lambda image, squares: (np.array([seen] * len(squares)),
+    monkeypatch.setattr(photos, "_has_landmarks", lambda: True)
+    monkeypatch.setattr(photos, "_detect_points", lambda image, squares: (np.array([seen] * len(squares)),
                                                                     np.full(len(squares), logit)))
     (face,) = find(astronaut)
     assert face.finder == "haar"
