@@ -10,14 +10,14 @@ from core.errors import FacetError
 COMMANDS = {  # command: (its module in core.commands, its line in the help)
     "faces": ("faces", "Draw faces: a sheet of people, one person through an attribute, one person in many looks."),
     "run": ("run", "Run a system without the browser: numbers or a photo in, pictures out."),
-    "generate": ("generate", "Make a whole data set: new people, many pictures of each."),
+    "generate": ("generate", "Generate a data set: new people, many pictures of each."),
     "train": ("train", "Train a network from its recipe."),
     "score": ("score", "Measure a system against its bars."),
-    "build": ("build", "Make a data file that ships: `build head`, the sculpted head of the drawn faces."),
-    "bench": ("bench", "Time what this machine can do; `bench vectors`, `bench people`: see its own help."),
-    "fetch": ("hub", "Fetch a checkpoint and check it."),
-    "list": ("hub", "List the checkpoints: where each is, how large, under which licence."),
-    "verify": ("hub", "Check size and hash of every checkpoint on this machine."),
+    "build": ("build", "Build a shipped data file: `build head`, the sculpted head of the drawn faces."),
+    "bench": ("bench", "Measure speed and memory on this machine."),
+    "fetch": ("hub", "Download a checkpoint and verify it."),
+    "list": ("hub", "List the checkpoints: location, size and licence."),
+    "verify": ("hub", "Verify size and hash of every checkpoint on this machine."),
 }
 
 
@@ -28,13 +28,13 @@ def _function(name: str):
 
 
 def _later() -> None:
-    """Stands in the help for a command that was not called."""
+    """Placeholder in the help for commands that are not called."""
 
 
 def application(called: str | None) -> typer.Typer:
-    """The command line with `called` ready to run, and of the others only the line they have in the help."""
+    """The command line with `called` imported; the others only have their help line."""
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                      help="Facet: people from numbers.")
+                      help="Facet: face synthesis demos.")
     for name, (_, line) in COMMANDS.items():
         function = _function(name) if name == called else _later
         if isinstance(function, typer.Typer):
@@ -45,7 +45,7 @@ def application(called: str | None) -> typer.Typer:
 
 
 def main(arguments: list[str]) -> None:
-    """Run one command; an error we understand is one sentence and its next step, not a traceback."""
+    """Run one command; a FacetError is printed without a traceback."""
     try:
         application(arguments[0] if arguments else None)(arguments, prog_name="python -m core")
     except FacetError as error:

@@ -101,7 +101,7 @@ def test_the_command_leaves_a_checkpoint_named_after_its_data(held_out, generate
     assert row["file"] == made.name and "3 people and 9 pictures of 'people'" in row["about"]
     found = hub.opened(made, "iresnet")
     assert not found.training and data.outputs(found, made_up(2, 2)).shape == (4, 512)
-    with pytest.raises(SettingsError, match="Leave --data out"):
+    with pytest.raises(SettingsError, match="--data"):
         train("embedder", data="people", steps=1)
 
 

@@ -192,7 +192,7 @@ def test_what_cannot_be_taught_is_said(few, album, tmp_path):
         teach.teach(tmp_path / "one", out=tmp_path / "out")
     with pytest.raises(SettingsError, match="tiny, paper, sd-lora"):
         teach.teach(album, preset="huge", out=tmp_path / "out")
-    with pytest.raises(SettingsError, match="judge teaches nobody"):
+    with pytest.raises(SettingsError, match="judge"):
         train("judge", images=album)
     with pytest.raises(SettingsError, match="--images DIR"):
         train("aging", name="Grace")

@@ -28,7 +28,7 @@ def test_only_some_recipes_take_data():
     assert checked("recogniser", "tiny", None, {"tiny": 0}) == {"data": "drawn"}
     assert checked("recogniser", "tiny", "people", {"tiny": 0}) == {"data": "people"}
     assert checked("judge", "tiny", None, {"tiny": 0}) == {}
-    with pytest.raises(SettingsError, match=r"judge learns from drawn faces only(.|\n)*recogniser"):
+    with pytest.raises(SettingsError, match=r"drawn faces only(.|\n)*recogniser"):
         checked("judge", "tiny", "people", {"tiny": 0})
 
 
@@ -41,7 +41,7 @@ def test_an_unknown_preset_is_refused():
 
 def test_only_aging_teaches_a_person():
     assert folder_of("aging", Path("album")) == Path("album")
-    with pytest.raises(SettingsError, match=r"vectors teaches nobody(.|\n)*train aging --images DIR"):
+    with pytest.raises(SettingsError, match=r"vectors(.|\n)*train aging --images DIR"):
         folder_of("vectors", Path("album"))
     with pytest.raises(SettingsError, match="Name a folder"):
         folder_of("aging", None)
@@ -49,7 +49,7 @@ def test_only_aging_teaches_a_person():
 
 def test_teaching_takes_nothing_that_it_would_not_heed():
     none_of(set(), 0)
-    with pytest.raises(SettingsError, match=r"without --batch and --rate and --workers(.|\n)*Leave --batch"):
+    with pytest.raises(SettingsError, match=r"without --batch and --rate and --workers(.|\n)*Leave out --batch"):
         none_of({"rate", "batch"}, 2)
 
 

@@ -1,6 +1,6 @@
-"""The words of `python -m core`, one module for those that belong together.
+"""The commands of `python -m core`; related commands share a module.
 
-A module defines each of its commands under the command's own name (`list_` for `list`): a function with typer's
-annotations, or a `typer.Typer` where the command has words of its own (`run vectors`). It is imported when one of its
-commands is called, never for `--help`; even so it keeps torch and the like inside its functions.
+A module defines each command under its name (`list_` for `list`): a function with typer's annotations, or a
+`typer.Typer` for commands with subcommands (`run vectors`). It is imported when one of its commands is called, not for
+`--help`. Slow imports such as torch stay inside functions.
 """

