@@ -37,7 +37,7 @@ def test_rounding_never_lifts_a_value_over_its_bar():
 def test_unknown_systems_are_refused():
     with pytest.raises(SettingsError, match="embedder, judge, vectors, aging"):
         scoring.score("portraits")
-    with pytest.raises(SettingsError, match="not scored in several ways"):
+    with pytest.raises(SettingsError, match="--short"):
         scoring.score("judge", short=True)
 
 

@@ -1,2 +1,1 @@
-"""What speed costs and brings: the networks as they ship against plain transcriptions of their equations, and large
-ones on a GPU."""
+"""Benchmarks of speed and memory: networks, renderer and sampling of people."""

@@ -1,8 +1,7 @@
-"""What teaching a person costs with networks of Stable Diffusion's shape, and a picture; their weights are random.
+"""Cost of training a person and of a picture with networks of Stable Diffusion's size and random weights.
 
-Random weights cost what the published ones do, and need no download. The recogniser that steers is one of the size of
-IResNet-100, larger than the one that ships. One line each: seconds a step or a picture, and the most memory the device
-had allocated.
+Random weights cost the same as published ones and need no download. The steering recogniser is an IResNet-100, larger
+than the shipped one. Reported: seconds per step or picture, and peak device memory.
 """
 
 import time
@@ -28,7 +27,7 @@ SHOWN = {"dpm": (20, GUIDANCE), "ddim": (100, 10.0), "lcm": (4, 1.0)}   # solver
 
 @dataclass(frozen=True)
 class Cost:
-    """seconds: a step of teaching, or a picture. memory: bytes at the peak; None where the device can't say."""
+    """seconds: per training step or picture. memory: peak bytes; None if unknown."""
 
     what: str
     seconds: float
@@ -36,7 +35,7 @@ class Cost:
 
 
 def costs(device: torch.device | str, steps: int = 5, toys: dict[str, dict[str, Any]] | None = None) -> Iterator[Cost]:
-    """Each preset and each way of drawing, as it is measured. toys: network -> settings that make it smaller."""
+    """Measure each preset and each solver. toys: network -> settings for smaller networks in tests."""
     for preset in TAUGHT:
         half = PRESETS[preset].precision == "bf16"      # as `train aging --images` loads them
         yield taught(preset, shaped(device, torch.bfloat16 if half else torch.float32, toys), steps)
@@ -46,7 +45,7 @@ def costs(device: torch.device | str, steps: int = 5, toys: dict[str, dict[str, 
 
 
 def shaped(device: torch.device | str, dtype: torch.dtype, toys: dict[str, dict[str, Any]] | None = None) -> Latent:
-    """Networks of Stable Diffusion's shape with random weights."""
+    """Networks of Stable Diffusion's size with random weights."""
     toys = toys or {}
     with torch.device(device):
         autoencoder, unet, text = (build(name, "sd14", **toys.get(name, {})).eval().requires_grad_(False).to(dtype)
@@ -55,13 +54,13 @@ def shaped(device: torch.device | str, dtype: torch.dtype, toys: dict[str, dict[
 
 
 def padded(prompts: list[str]) -> Tensor:
-    """Prompts as the small vocabulary numbers them, at the length of the published one: (N, 77)."""
+    """Token ids of the small vocabulary, padded to the published length: (N, 77)."""
     numbers = words.tokens(prompts)
     return F.pad(numbers, (0, PUBLISHED - numbers.shape[1]), value=int(numbers[0, -1]))
 
 
 def taught(preset: str, base: Latent, steps: int) -> Cost:
-    """So many steps of a lesson, after one that isn't counted."""
+    """Cost of training steps, after one step of warm-up."""
     device, size = base.device, base.unet.config.size
     embedder = build("iresnet", "100").eval().requires_grad_(False).to(device)
     pictures = torch.rand(PICTURES, 3, base.size, base.size) * 2 - 1
@@ -71,12 +70,12 @@ def taught(preset: str, base: Latent, steps: int) -> Cost:
     lessons = teacher.lessons()
     next(lessons)
     seconds = _timed(device, lambda: [*lessons])
-    return Cost(f"{preset}: a step of teaching", seconds / steps, _peak(device))
+    return Cost(f"{preset}: a training step", seconds / steps, _peak(device))
 
 
 @torch.inference_mode()
 def drawn(base: Latent, solver: str) -> Cost:
-    """One picture, from noise to pixels, after one that isn't counted."""
+    """Cost of one picture, from noise to pixels, after warm-up."""
     steps, guidance = SHOWN[solver]
     states = base.states([words.PROMPT.format("old"), ""])
 
@@ -90,7 +89,7 @@ def drawn(base: Latent, solver: str) -> Cost:
 
 
 def _timed(device: torch.device, call) -> float:
-    """Seconds of one call, the device's work included."""
+    """Seconds of one call, device time included."""
     settle = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     settle()
     begun = time.perf_counter()

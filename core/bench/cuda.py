@@ -11,25 +11,25 @@ from torch.utils.flop_counter import FlopCounterMode
 from core import sampling
 from core.errors import FacetError
 
-SIDE = 8192      # of the matrices whose product shows what the chip can do
-CLOSE = 0.05     # mean difference between bfloat16 and float32 pictures, relative to the mean size of the numbers
+SIDE = 8192      # matrix size for the measured peak
+CLOSE = 0.05     # mean difference between bfloat16 and float32 pictures, relative to the mean absolute value
 
 
 @dataclass(frozen=True)
 class Speed:
-    """One form at one batch size."""
+    """Speed of one form at one batch size."""
 
     form: str        # "fp32 eager" or "bf16 graph"
     batch: int
-    images: float    # a second
+    images: float    # per second
     share: float     # of the chip's measured bfloat16 matrix peak
 
 
 def speeds(network: nn.Module, batches: tuple[int, ...] = (1, 32, 256), peak: float | None = None) -> Iterator[Speed]:
-    """Both forms of a Vec2Face at every batch size, as they are measured.
+    """Both forms of a Vec2Face at every batch size, one result at a time.
 
-    network: on any device; it is not changed. peak: operations a second; measured when None.
-    Raises FacetError if the pictures of the two are not the same but for rounding.
+    network: on any device; not modified. peak: operations per second; None: measured.
+    Raises FacetError if the pictures of the two forms differ by more than rounding.
     """
     exact = deepcopy(network).eval().requires_grad_(False).cuda()
     quick = deepcopy(exact).to(torch.bfloat16, memory_format=torch.channels_last)
@@ -47,10 +47,10 @@ def speeds(network: nn.Module, batches: tuple[int, ...] = (1, 32, 256), peak: fl
 
 
 def graphed(network: nn.Module, rep: Tensor) -> tuple[Callable[[], None], Tensor]:
-    """A call that draws these vectors again as one CUDA graph, and the (N, 3, 112, 112) it draws them into."""
+    """A call that replays the network on these vectors as one CUDA graph, and its output (N, 3, 112, 112)."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):                 # kernels are chosen, and memory found, before the capture
+    with torch.cuda.stream(side):                 # warm-up before the capture
         for _ in range(3):
             network(rep)
     torch.cuda.current_stream().wait_stream(side)
@@ -69,7 +69,7 @@ def operations(network: nn.Module) -> float:
 
 
 def matrix_peak(side: int = SIDE) -> float:
-    """Operations a second in a large bfloat16 matrix product."""
+    """Operations per second of a large bfloat16 matrix product."""
     a, b = (torch.randn(side, side, device="cuda", dtype=torch.bfloat16) for _ in range(2))
     return 2 * side ** 3 / seconds(lambda: a @ b)
 
@@ -93,5 +93,5 @@ def seconds(call: Callable[[], object], repeats: int = 20) -> float:
 def _same(picture: Tensor, exact: Tensor) -> None:
     away = ((picture.float() - exact).abs().mean() / exact.abs().mean()).item()
     if not away <= CLOSE:
-        raise FacetError(f"bfloat16 pictures are {away:.1%} away from the float32 ones, more than {CLOSE:.0%}",
+        raise FacetError(f"bfloat16 pictures differ by {away:.1%} from the float32 ones, more than {CLOSE:.0%}",
                          "compare the attention kernels on this device: pytest tests/test_attention.py -m gpu")

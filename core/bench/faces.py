@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 LOOKS = 40
 SIZE = 128
-STAGES = {  # stage: the functions of core.faces.render it times; a method as "Class.method"
+STAGES = {  # stage: timed functions of core.faces.render; methods as "Class.method"
     "shape": ("build",),
     "hair": ("all_strands",),
     "light": ("Lighting", "light.lamp"),
@@ -19,17 +19,17 @@ STAGES = {  # stage: the functions of core.faces.render it times; a method as "C
 
 @dataclass(frozen=True)
 class Cost:
-    """Milliseconds of processor time, a face and by stage of it; "other" is what no stage counts."""
+    """Milliseconds of processor time per face and by stage; "other" is the rest."""
 
     face: float
     stages: dict[str, float]
 
 
 def measure(looks: int = LOOKS, size: int = SIZE) -> Cost:
-    """Draw `looks` ordinary looks, each of another test person, after one that compiles and loads.
+    """Draw `looks` ordinary looks, each of another test person, after one of warm-up.
 
-    Time is counted for the whole process, so OpenCV gets one thread. NumPy's threads are the caller's to set, before it
-    is imported.
+    Time is that of the whole process, so OpenCV gets one thread. The caller must limit NumPy's threads before importing
+    it.
     """
     import cv2
 
@@ -55,7 +55,7 @@ def measure(looks: int = LOOKS, size: int = SIZE) -> Cost:
 
 @contextmanager
 def _timed_stages() -> Iterator[dict[str, float]]:
-    """Time the functions of STAGES while the context lasts: seconds by stage, in a dictionary that fills."""
+    """Time the functions of STAGES inside the context; yields a dictionary of seconds by stage."""
     from core.faces import render
 
     spent = dict.fromkeys(STAGES, 0.0)

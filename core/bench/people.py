@@ -1,7 +1,7 @@
-"""New people by the thousand: how long choosing them takes, how much memory, and how both grow with their number.
+"""Time and memory of sampling thousands of people, and their growth.
 
-The people that ship spread over too few dimensions for a thousand to fit. So growth is measured on a spread made for
-it, and the shipped one's refusal is shown beside.
+The shipped distribution has too few dimensions for a thousand people. So growth is measured on a synthetic one, and the
+limit of the shipped one is printed too.
 """
 
 import math
@@ -21,9 +21,9 @@ from core.sampling import WIDTH, People
 COUNTS = (1_000, 10_000, 100_000)
 THRESHOLD = 0.3
 DIMENSIONS = 200
-ABOUT = (f"people below a cosine of {THRESHOLD:g} to one another, of a made-up spread: {DIMENSIONS} equal dimensions\n"
-         "seconds: the processor's on one thread, the clock's on more; memory: peak resident set (getrusage) beyond "
-         "that at the start\nat the end of a line: how both grew, for ten times as many people")
+ABOUT = (f"people with cosines below {THRESHOLD:g}, synthetic distribution with {DIMENSIONS} equal dimensions\n"
+         "seconds: processor time on one thread, wall clock on more; memory: peak resident set (getrusage) above "
+         "start\nend of line: growth of both for ten times as many people")
 UNIT = 1 if sys.platform == "darwin" else 1024  # bytes that ru_maxrss counts in
 
 

@@ -1,4 +1,4 @@
-"""Vec2Face against its plain twin on a CPU: the same weights, the same numbers out, how long each takes."""
+"""Vec2Face against a plain implementation on a CPU: same weights, same output, time of each."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,26 +13,26 @@ from core.bench import plain
 from core.errors import FacetError
 from core.models import build
 
-TOLERANCE = 1e-4   # largest difference between the two pictures, relative to the largest number in them
-ROUNDS = 3         # at least so many, however long they take
+TOLERANCE = 1e-4   # largest difference of the two pictures, relative to the maximum
+ROUNDS = 3         # minimum number of rounds
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One batch size: milliseconds a picture, and how many times as long the plain twin takes."""
+    """Milliseconds per picture at one batch size, and the relative time of the plain implementation."""
 
     preset: str
     batch: int
     ours: float          # median over the rounds
     plain: float
-    ratio: float         # median of the rounds' own ratios, so slow minutes of a busy machine cancel out
-    difference: float    # relative to the largest number in the picture
+    ratio: float         # median of the ratios by round, robust on a busy machine
+    difference: float    # relative to the maximum of the picture
 
 
 def against_plain(preset: str, batches: tuple[int, ...] = (1, 32), seconds: float = 10.0) -> Iterator[Compared]:
     """Time `tiny` (the shipped weights) or `base` (weights from a seed), one result per batch size as it is found.
 
-    seconds: how long to measure each batch size. Raises FacetError if the two don't draw the same picture.
+    seconds: per batch size. Raises FacetError if the two pictures differ.
     """
     network = shipped_or_seeded(preset)
     state = {name: value.contiguous() for name, value in network.state_dict().items()}      # in torch's own layout
@@ -47,7 +47,7 @@ def against_plain(preset: str, batches: tuple[int, ...] = (1, 32), seconds: floa
 
 
 def shipped_or_seeded(preset: str) -> nn.Module:
-    """A Vec2Face on the CPU: the shipped one of that preset, else one whose weights are drawn from seed 0."""
+    """A Vec2Face on the CPU: the shipped one, or one with random weights from seed 0."""
     if preset == "tiny":
         return hub.load("vectors-tiny", "cpu")
     with torch.random.fork_rng(devices=()):
@@ -56,19 +56,19 @@ def shipped_or_seeded(preset: str) -> nn.Module:
 
 
 def apart(image: Tensor, twin: Tensor) -> float:
-    """The largest difference between two batches of pictures, relative to the largest number in the second.
+    """The largest difference between two batches of pictures, relative to the maximum of the second.
 
-    Raises FacetError where it is above TOLERANCE.
+    Raises FacetError above TOLERANCE.
     """
     found = ((image - twin).abs().max() / twin.abs().max()).item()
     if not found <= TOLERANCE:
-        raise FacetError(f"the network and its plain twin are {found:.1e} apart, more than {TOLERANCE:.0e}",
-                         "find out which is wrong before comparing their speed: pytest tests/test_parity.py")
+        raise FacetError(f"the network and its plain implementation are {found:.1e} apart, more than {TOLERANCE:.0e}",
+                         "find the wrong one before comparing speed: pytest tests/test_parity.py")
     return found
 
 
 def rounds(forms: tuple[Callable[[], Tensor], ...], seconds: float) -> Iterator[list[float]]:
-    """Seconds that each form takes, round after round: one call of each, in turn from the front and from the back."""
+    """Seconds of one call of each form, per round; the order alternates."""
     end, count = time.monotonic() + seconds, 0
     while count < ROUNDS or time.monotonic() < end:
         order = range(len(forms))[:: 1 if count % 2 else -1]
@@ -78,7 +78,7 @@ def rounds(forms: tuple[Callable[[], Tensor], ...], seconds: float) -> Iterator[
 
 
 def timed(form: Callable[[], Tensor]) -> float:
-    """Seconds of one call. On one thread those that the processor spent on it, which other programs hardly change."""
+    """Seconds of one call; processor time on one thread, else wall clock."""
     clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
     begun = clock()
     form()

@@ -1,7 +1,7 @@
-"""The bars: what each system must reach on test people that no network saw, and what it does reach.
+"""The bars of each system, measured on test people that no network was trained on.
 
-Every number is measured when it is asked for. A system is never scored by a network it was trained against: what
-`embedder-tiny` and `judge-tiny` steered is judged by `embedder-check-tiny` and `judge-check-tiny`.
+A system is never scored by a network it was trained against. What `embedder-tiny` and `judge-tiny` steered is scored by
+`embedder-check-tiny` and `judge-check-tiny`.
 """
 
 from collections.abc import Sequence
@@ -24,37 +24,39 @@ EMBEDDERS = ("embedder-tiny", "embedder-check-tiny")
 JUDGES = ("judge-tiny", "judge-check-tiny")
 FULL = (350, 12)  # test people × looks: 3,000 genuine pairs of every kind
 QUICK = (24, 6)
-PICTURES = (300, 4)  # test people × looks that pictures are held against
+PICTURES = (300, 4)  # test people × looks of the reference pictures
 PICTURE_SIZE = 128  # pixels
 PAIRS = 6000
 KINDS = ("random", "years apart", "one turned", "facial hair differs", "exposure differs", "look-alikes")
-YEARS, YAW = 25, 35  # between the faces of an age pair; beyond which one face of a yaw pair is turned
+YEARS, YAW = 25, 35  # years between the faces of an age pair; degrees beyond which a face is turned
 EXPOSURE = 0.7  # between the faces of an exposure pair: 0.9 stops. 15 % of a person's pairs, some 3,500 in all
-ALIKE = 3  # people most like a person by their traits, who stand against them in look-alike pairs
-SHORT = -0.02  # how far a recogniser trained on other people may fall short of one trained on drawn people
-TURN, WITHIN, STEPS = 45.0, 5.0, 40      # degrees of yaw asked of steering, how near it must come, in how many steps
-SIGMAS = {0.3: 0.99, 0.5: 0.95, 0.7: 0.85}  # how far a person is varied: share that must still be that person
+ALIKE = 3  # nearest people by traits, for look-alike pairs
+SHORT = -0.02  # largest loss of accuracy against a recogniser trained on drawn people
+TURN, WITHIN, STEPS = 45.0, 5.0, 40      # degrees: target yaw and tolerance of steering; steps
+SIGMAS = {0.3: 0.99, 0.5: 0.95, 0.7: 0.85}  # variation strength: required rank-1 identification rate
 
 
 def score(system: str, quick: bool = False, files: Sequence[Path] = (), short: bool = False,
           images: Path | None = None) -> dict:
     """Measure a system: {"system", "bars": [{"name", "value", "goal", "met"}]}, and of aging "confusion" besides.
 
-    quick: on a few people only, to see that everything runs; its numbers say little. files: weights, for "recogniser"
-    alone, which ships none. short: of aging alone, everybody, but only taught in the way that ships. images: of
-    "pictures" alone, a folder with the pictures to measure; else real ones, which gives the floor. Takes minutes on
-    two cores, and some more the first time, while the test faces are drawn; aging, which teaches its test people, up to
-    two hours, in short half an hour. Raises SettingsError for an unknown system, and for what is not for it.
+    quick: few people, as a check that everything runs; figures are unreliable. files: weights, only for "recogniser".
+    short: only for "aging": all people, trained only in the shipped way. images: only for "pictures": the folder to
+    measure; None measures real pictures, which gives the floor. Takes minutes on two cores, longer the first time
+    while test faces are drawn; aging takes up to two hours, with `short` half an hour. Raises SettingsError for an
+    unknown system and for arguments of another one.
     """
     if system not in SYSTEMS:
-        raise SettingsError(f"there is no system called {system!r} to score", f"Choose from: {', '.join(SYSTEMS)}.")
+        raise SettingsError(f"there is no system {system!r} to score", f"Choose from: {', '.join(SYSTEMS)}.")
     if files and system != "recogniser":
-        raise SettingsError(f"{system} is scored as it ships.", "Leave --weights out; it is for `score recogniser`.")
+        raise SettingsError(f"--weights is not available for {system}.",
+                            "Leave out --weights; it belongs to `score recogniser`.")
     if short and system != "aging":
-        raise SettingsError(f"{system} is not scored in several ways.", "Leave --short out; it is for `score aging`.")
+        raise SettingsError(f"--short is not available for {system}.",
+                            "Leave out --short; it belongs to `score aging`.")
     if images and system != "pictures":
-        raise SettingsError(f"{system} is scored on pictures that it makes.",
-                            "Leave --images out; it is for `score pictures`.")
+        raise SettingsError(f"--images is not available for {system}.",
+                            "Leave out --images; it belongs to `score pictures`.")
     asked = {"files": files} if files else {"short": True} if short else {"images": images} if images else {}
     found = SYSTEMS[system](quick, **asked)
     found = found if isinstance(found, dict) else {"bars": found}
@@ -62,7 +64,7 @@ def score(system: str, quick: bool = False, files: Sequence[Path] = (), short: b
 
 
 def score_embedder(quick: bool = False) -> list[Bar]:
-    """Verification (10 folds, half of the pairs genuine) on three kinds of pairs, and how far the vectors spread."""
+    """Verification (10 folds, half of the pairs genuine) on three kinds of pairs, and the effective dimension."""
     drawn = data.drawn_set("test", *(QUICK if quick else FULL))
     bars = []
     for name in EMBEDDERS:
@@ -86,7 +88,7 @@ def pairs_of(drawn: data.DrawnSet, kind: str, count: int = PAIRS) -> tuple[Tenso
 
 
 def allowed(drawn: data.DrawnSet, kind: str) -> Tensor | None:
-    """Which pairs of a set's rows are of a kind, (N, N) bool; None: all.
+    """Mask of the pairs of a kind, (N, N) bool; None: all.
 
     "years apart": 25 or more. "one turned": exactly one beyond 35° of yaw. "facial hair differs": exactly one with a
     beard or a moustache. "exposure differs": by 0.7 or more. "look-alikes": two people with like traits, or one person.
@@ -108,22 +110,22 @@ def allowed(drawn: data.DrawnSet, kind: str) -> Tensor | None:
         case "look-alikes":
             person = torch.from_numpy(drawn.person)
             return alike(drawn.people)[person[:, None], person]
-    raise SettingsError(f"There are no pairs of the kind {kind!r}.", f"Choose from: {', '.join(KINDS)}.")
+    raise SettingsError(f"Unknown kind of pairs {kind!r}.", f"Choose from: {', '.join(KINDS)}.")
 
 
 def alike(people: int) -> Tensor:
-    """Which test people look alike, (P, P) bool and symmetric: themselves, and those nearest in who they are.
+    """Mask of look-alike test people, (P, P) bool and symmetric, diagonal included.
 
-    Nearest by the traits that they keep for life, each counting the same; one being among the other's ALIKE is enough.
+    Two people are look-alikes if one is among the ALIKE nearest of the other, by Euclidean distance of their traits.
     """
     traits = torch.from_numpy(traits_of(people, "test"))  # (P, T)
-    nearest = torch.cdist(traits, traits).topk(min(ALIKE + 1, people), largest=False).indices  # (P, 4), oneself too
+    nearest = torch.cdist(traits, traits).topk(min(ALIKE + 1, people), largest=False).indices  # (P, 4), with the person
     near = torch.zeros(people, people, dtype=torch.bool).scatter_(1, nearest, True)
     return near | near.T
 
 
 def score_judge(quick: bool = False) -> list[Bar]:
-    """Yes/no answers, years and yaw, on as many portraits as aligned crops."""
+    """Balanced accuracy, age and yaw errors, on equal numbers of portraits and aligned crops."""
     people, looks = (QUICK[0], 2) if quick else (300, 4)
     aligned = data.drawn_set("test", *(QUICK if quick else FULL))
     portraits = data.drawn_set("test", people, looks, view="portrait", seed=1)
@@ -149,7 +151,7 @@ def score_judge(quick: bool = False) -> list[Bar]:
 
 
 def score_vectors(quick: bool = False) -> list[Bar]:
-    """Identity and attributes kept, people separable, variations still the person; by networks that never steered."""
+    """Identity, separability, variations, attributes, steering and picture bars; by networks that did not steer."""
     drawn = data.drawn_set("test", *(QUICK if quick else FULL))
     drawn = drawn.take(spread(len(drawn), drawn.people))  # one look of every person
     steering, held_out, judge = (hub.load(name) for name in (*EMBEDDERS, JUDGES[1]))
@@ -173,7 +175,7 @@ def score_vectors(quick: bool = False) -> list[Bar]:
 
 
 def score_pictures(quick: bool = False, images: Path | None = None) -> list[Bar]:
-    """The picture bars of a folder of aligned faces; without one, of real drawn faces, which shows the floor."""
+    """The picture bars of a folder of aligned faces; without one, of drawn faces, which gives the floor."""
     people, looks = (QUICK[0], 2) if quick else PICTURES
     real = data.drawn_set("test", people, looks, size=PICTURE_SIZE, version=4, mixture="ordinary")
     pictures = data.folder(images, PICTURE_SIZE) if images else data.drawn_set(
@@ -182,7 +184,7 @@ def score_pictures(quick: bool = False, images: Path | None = None) -> list[Bar]
 
 
 def separable(people: int, held_out) -> float:
-    """Share of sampled people whose mean feature, over three pictures, stays below 0.4 to everybody else's.
+    """Share of sampled people whose mean feature, over three pictures, is below 0.4 to all others.
 
     0 when so many people cannot even be sampled at the default distance (`People.sample` gives up).
     """
@@ -197,7 +199,7 @@ def separable(people: int, held_out) -> float:
 
 
 def reached(vectors: Tensor, judge, limit: int) -> float:
-    """Share of faces (N, 512) that a judge who had no part in it sees turned as asked, every second one to the left."""
+    """Share of faces (N, 512) at the target yaw by a judge that did not steer; every second one turns left."""
     from core.systems.vectors.steering import turned_by
 
     sides = torch.ones(len(vectors))
@@ -213,7 +215,7 @@ def varied(vectors: Tensor, sigma: float, seed: int) -> Tensor:
 
 
 def pictures_of(vectors: Tensor, batch: int = 32) -> Tensor:
-    """Pictures (N, 3, 112, 112) that `vectors-tiny` draws of vectors (N, 512), as a visitor sees them: in 8 bits."""
+    """Pictures (N, 3, 112, 112) of `vectors-tiny` for vectors (N, 512), rounded to 8 bits as displayed."""
     from core.images import from_uint8, to_uint8
 
     generator = hub.load("vectors-tiny")
@@ -223,16 +225,16 @@ def pictures_of(vectors: Tensor, batch: int = 32) -> Tensor:
 
 
 def spread(count: int, wanted: int):
-    """`wanted` rows of `count`, evenly spread and all different, so every person of a set comes about equally often."""
+    """`wanted` distinct, evenly spread rows of `count`."""
     return torch.linspace(0, count - 1, min(wanted, count)).long().numpy()
 
 
 def score_recogniser(quick: bool = False, files: Sequence[Path] = ()) -> list[Bar]:
-    """Verification on KINDS by what `train recogniser` wrote, reported; of two, how far the second falls short."""
+    """Verification on KINDS by trained recognisers; for two, also the difference of their means."""
     if not files:
-        raise SettingsError("No recogniser ships, so there is none to score.",
-                            "Train one, then name the file that it wrote:  --weights RUN/recogniser-drawn.safetensors")
-    known = {row.name for row in hub.rows() if row.network == "iresnet"}       # what ships, what others have published
+        raise SettingsError("`score recogniser` needs the weights of a recogniser.",
+                            "Train one, then name its file:  --weights RUN/recogniser-drawn.safetensors")
+    known = {row.name for row in hub.rows() if row.network == "iresnet"}       # shipped and published
     networks = [hub.load(str(file)) if str(file) in known else hub.opened(file, "iresnet") for file in files]
     names = [Path(file).stem for file in files]
     drawn = data.drawn_set("test", *(QUICK if quick else FULL))
@@ -249,7 +251,7 @@ def score_recogniser(quick: bool = False, files: Sequence[Path] = ()) -> list[Ba
 
 
 def score_aging(quick: bool = False, short: bool = False) -> dict:
-    """Taught people at the six ages: bars and a confusion table; see `core.scoring.aging`."""
+    """Bars of aging and a confusion matrix; see `core.scoring.aging`."""
     from core.scoring import aging  # which builds on this module
 
     return aging.scored(quick, short)

@@ -1,23 +1,21 @@
-"""The bars of aging: is a taught person, drawn at an age, that person at that age?
+"""The bars of aging: age and identity of trained people, generated at six ages.
 
-Twenty test people, whom no network saw, are each taught from ten drawn pictures of one time of life and drawn at the
-six ages with the settings that the app starts with; see `people` and `lessons`. Two networks judge that had no part in
-it: `judge-check-tiny` says the years, `embedder-check-tiny` whether it is the same person.
+Twenty test people, unseen by all networks, are trained from ten drawn pictures of about one age each. They are
+generated at the six ages with the app's default settings; see `people` and `lessons`. Two networks that did not steer
+measure the pictures: `judge-check-tiny` estimates the age, `embedder-check-tiny` the identity.
 
-Ages: the group that the judged years fall into, against the group that was asked for.
+Age: the group of the estimated years, against the requested group.
 
-Identity, as the paper measures it: every drawn picture is compared with every picture that somebody was taught from, by
-cosine. Genuine pairs are those with the person's own pictures, whatever the years between them; impostor pairs those
-with the pictures of everybody else, the other taught people and as many strangers as make it sixty. One threshold for
-all ages lets in so many of the impostor pairs (FMR); what it refuses of the genuine ones is the FNMR. A way of teaching
-has its own threshold: one that makes people alike raises it and pays for it. "against the mean of the pictures" puts
-the mean of a person's ten vectors in their place, as a system would that somebody enrols in.
+Identity, as in the paper: every generated picture is compared by cosine with all training pictures. Genuine pairs are
+those with the person's own pictures, at any age difference. Impostor pairs are those with the other trained people and
+forty strangers. One threshold for all ages gives the FMR on impostor pairs; the share of genuine pairs below it is the
+FNMR. Each way of training has its own threshold, so a way that makes people similar is penalised. "against the mean of
+the pictures" compares with the mean of a person's ten vectors, like an enrolled template.
 
-The same is measured of real pictures of the same people, drawn by the renderer at years spread over each group: how far
-the two networks are to be trusted. Groups of ten years are narrow for them, and people change between child and old.
-Once more, of these pictures as the autoencoder gives them back: what it alone costs.
+The same is measured on real pictures of these people at the six ages, which shows the error of the two networks, and on
+these pictures after the autoencoder, which shows its loss.
 
-Quick: three people, and of the ways only plain DreamBooth, the one that ships, and no teaching at all.
+Quick: three people, and only plain DreamBooth, the shipped way and no training.
 """
 
 import sys
@@ -33,14 +31,14 @@ from core.scoring import EMBEDDERS, JUDGES, Bar, bar, lessons, people, reported
 from core.words import GROUPS, group_of
 
 NAMES = tuple(GROUPS)
-SIDE = 112      # pixels that the judging networks look at
+SIDE = 112      # pixels: input of the judging networks
 RATES = (0.01, 0.001)
 WHOLE = "against the mean of the pictures"
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What the networks that never steered see in pictures. vectors: (N, 512), of length 1. years: (N,)."""
+    """Outputs of the networks that did not steer. vectors: (N, 512), of norm 1. years: (N,)."""
 
     vectors: Tensor
     years: Tensor
@@ -48,9 +46,9 @@ class Seen:
 
 @dataclass(frozen=True)
 class Likeness:
-    """How a set of pictures fares. table: (6, 6) asked × judged.
+    """Measurements of a set of pictures. table: (6, 6), requested × estimated age group.
 
-    genuine, impostor: cosines of the two kinds of pairs. age: of each genuine pair, which age was asked for, 0 to 5.
+    genuine, impostor: cosines of the two kinds of pairs. age: requested age of each genuine pair, 0 to 5.
     whole_genuine, whole_impostor: the same against the mean of a person's pictures.
     """
 
@@ -62,20 +60,20 @@ class Likeness:
     whole_impostor: Tensor
 
     def fnmr(self, rate: float) -> float:
-        """Share of the genuine pairs that are refused where so many impostors are let in."""
+        """FNMR at FMR `rate`."""
         return metrics.fnmr_at_fmr(self.genuine, self.impostor, rate)
 
     def fnmr_at(self, age: int) -> float:
-        """Of the pairs at one age, at the threshold of all: FMR 0.01."""
+        """FNMR of one age, at the common threshold of FMR 0.01."""
         return metrics.fnmr_at_fmr(self.genuine[self.age == age], self.impostor, RATES[0])
 
 
 def scored(quick: bool = False, short: bool = False) -> dict:
     """{"bars": […], "confusion": {"ages": the six names, "counts": rows asked, columns judged}}.
 
-    quick: few people, and no contrastive term. short: everybody, in the way that ships alone.
+    quick: few people, without the contrastive term. short: all people, only in the shipped way.
     """
-    lessons.made_by()       # or an error for what is missing, before anything is drawn
+    lessons.made_by()       # raises for missing files before drawing
     count = people.FEW if quick else people.SUBJECTS
     numbers = list(range(count))
     strangers = list(range(people.SUBJECTS, people.SUBJECTS + people.STRANGERS))
@@ -88,11 +86,11 @@ def scored(quick: bool = False, short: bool = False) -> dict:
     confusion = {"ages": NAMES, "counts": chosen.table.tolist()}
     limits = [*summary("real pictures at these ages", compared(real, gallery)),
               *summary("real pictures through the autoencoder", compared(lessons.reconstructed(real), gallery))]
-    return {"bars": [*required(chosen), *told(ways), *limits], "confusion": confusion}
+    return {"bars": [*required(chosen), *compare_ways(ways), *limits], "confusion": confusion}
 
 
 def required(found: Likeness) -> list[Bar]:
-    """What the way that ships must reach, and where it is weak."""
+    """The bars of the shipped way, and its FNMR by age."""
     return [
         bar("age judged right or one group off", metrics.within(found.table, 1), ">= 0.90"),
         bar("age judged right", metrics.within(found.table, 0), ">= 0.70"),
@@ -101,8 +99,8 @@ def required(found: Likeness) -> list[Bar]:
     ]
 
 
-def told(ways: dict[str, Likeness]) -> list[Bar]:
-    """The ways side by side, and how much less is refused than with plain DreamBooth, where that is among them."""
+def compare_ways(ways: dict[str, Likeness]) -> list[Bar]:
+    """Figures of all ways, and the relative FNMR reduction against plain DreamBooth if it is included."""
     rows = [row for name, found in ways.items() for row in summary(name, found)]
     if lessons.PLAIN not in ways:
         return rows
@@ -112,7 +110,7 @@ def told(ways: dict[str, Likeness]) -> list[Bar]:
 
 
 def summary(name: str, found: Likeness) -> list[Bar]:
-    """One way, or the real pictures, in numbers without a goal."""
+    """Figures of one way or of real pictures, without goals."""
     values = {
         "age judged right or one group off": metrics.within(found.table, 1),
         "age judged right": metrics.within(found.table, 0),
@@ -124,14 +122,14 @@ def summary(name: str, found: Likeness) -> list[Bar]:
 
 
 def reduced(before: float, after: float) -> float:
-    """By what share a rate fell; 0 where there was nothing to lower."""
+    """Relative reduction; 0 if `before` is 0."""
     return (before - after) / before if before else 0.0
 
 
 # ----------------------------------------------------------------------------------------------- what is compared
 
 def seen(pictures: np.ndarray) -> Seen:
-    """What the judging networks see in pictures (P, K, S, S, 3) uint8, in one row each, person by person."""
+    """Outputs of the judging networks for pictures (P, K, S, S, 3) uint8, person by person."""
     from core.images import from_uint8
 
     tensor = from_uint8(pictures.reshape(-1, *pictures.shape[2:]))
@@ -160,5 +158,5 @@ def compared(pictures: np.ndarray, gallery: Seen) -> Likeness:
 
 
 def tell(line: str) -> None:
-    """A line of progress, where the table is not."""
+    """Print progress to standard error."""
     print(line, file=sys.stderr, flush=True)

@@ -1,11 +1,11 @@
-"""A bar: one measured number and the goal that it is held against."""
+"""A bar: one measured value and its goal."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One number that must be reached. goal: ">= 0.97" or "<= 6"; "reported" where there is none, and it is met."""
+    """A measured value with a goal such as ">= 0.97" or "<= 6"; "reported" means no goal, which is always met."""
 
     name: str
     value: float
@@ -14,7 +14,7 @@ class Bar:
 
 
 def bar(name: str, value: float, goal: str) -> Bar:
-    """A measured value held against its goal."""
+    """Compare a measured value with its goal."""
     sign, limit = goal.split()
     return Bar(name, round(value, 4), goal, value >= float(limit) if sign == ">=" else value <= float(limit))
 

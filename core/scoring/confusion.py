@@ -1,4 +1,4 @@
-"""A confusion table, asked × judged, as lines of text and as a picture."""
+"""A confusion matrix, requested × estimated, as text and as a picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,17 +9,17 @@ from core.errors import SettingsError
 if TYPE_CHECKING:
     from PIL import Image
 
-CELL, MARGIN, LETTERS = 72, 120, 15     # pixels: side of a cell, room for the names, height of the letters
+CELL, MARGIN, LETTERS = 72, 120, 15     # pixels: cell size, margin for names, font size
 INK, PAPER, FULL = (28, 28, 32), (255, 255, 255), (24, 78, 140)
 
 
 def shares(counts: Sequence[Sequence[int]]) -> list[list[float]]:
-    """Each row as shares of the row; zeros where nothing was asked."""
+    """Normalise each row; zeros for an empty row."""
     return [[value / max(sum(row), 1) for value in row] for row in counts]
 
 
 def text(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    """Lines: a row for what was asked, a column for what was judged, in shares of the row."""
+    """The matrix as text, requested in rows, estimated in columns, in shares of the row."""
     width = max(map(len, names))
     lines = [" " * (width + 2) + "  ".join(f"{name:>{width}}" for name in names)]
     lines += [f"{name:<{width}}  " + "  ".join(f"{share:{width}.2f}" for share in row)
@@ -28,7 +28,7 @@ def text(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
 
 
 def picture(names: Sequence[str], counts: Sequence[Sequence[int]]) -> "Image.Image":
-    """The table as a picture: the darker a cell, the larger its share of the row."""
+    """The matrix as a picture; darker cells have larger shares of their row."""
     from PIL import Image, ImageDraw, ImageFont
 
     font, side = ImageFont.load_default(LETTERS), CELL * len(names)
@@ -48,16 +48,16 @@ def picture(names: Sequence[str], counts: Sequence[Sequence[int]]) -> "Image.Ima
 
 
 def tint(share: float) -> tuple[int, int, int]:
-    """From almost white to full colour."""
+    """Cell colour, from almost white to full colour."""
     light = 0.06 + 0.94 * share
     return tuple(round(paper + (full - paper) * light) for paper, full in zip(PAPER, FULL, strict=True))
 
 
 def write(path: Path, names: Sequence[str], counts: Sequence[Sequence[int]]) -> None:
-    """Write the picture. Raises SettingsError where it can't be written."""
+    """Write the picture. Raises SettingsError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         picture(names, counts).save(path)
     except (OSError, ValueError) as error:
         raise SettingsError(f"The plot could not be written to {path}: {error}.",
-                            "Name a .png file in a folder you may write to:  --plot ages.png") from error
+                            "Name a .png file in a writable folder:  --plot ages.png") from error

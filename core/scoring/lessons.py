@@ -1,7 +1,7 @@
-"""What aging is scored on: test people taught in several ways, and each drawn at the six ages.
+"""Pictures that aging is scored on: test people trained in several ways, generated at the six ages.
 
-What one person makes of one way is kept on disk, under a name that says all that it comes from: settings, checkpoints'
-hashes and the code that teaches and draws. A run that was cut off goes on; a changed network starts anew.
+The pictures of each person and way are cached on disk under a hash of settings, checkpoints and source code. So
+interrupted runs resume, and changed networks are measured again.
 """
 
 import os
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from core.subjects import Subject
     from core.training.dreambooth import Preset
 
-CHOICE, PRESET = "tiny", "tiny"     # the checkpoints that ship, and how they are taught
-EMBEDDER, JUDGE = "embedder-tiny", "judge-tiny"     # steer the teaching, so they never score
+CHOICE, PRESET = "tiny", "tiny"     # the shipped checkpoints and training preset
+EMBEDDER, JUDGE = "embedder-tiny", "judge-tiny"     # steer the training, so they never score
 SOURCES = ("latent.py", "sampling.py", "subjects.py", "words.py", "kernels/attention.py", "models/*.py",
            "scoring/lessons.py", "training/autoencoder.py", "training/diffusion.py", "training/dreambooth*.py",
            "training/losses.py", "training/people.py")
-PICTURES = 4                        # drawn of every person at every age
+PICTURES = 4                        # per person and age
 
 
 @dataclass(frozen=True)
 class Way:
-    """A way to teach: its name in the table, and what it changes in the preset."""
+    """A way of training: its name in the table, and its changes to the preset."""
 
     name: str
     changes: dict[str, float]
@@ -46,19 +46,19 @@ class Way:
 PLAIN, DEFAULT = "plain DreamBooth", "biometric term"
 BIOMETRIC = CONTRASTIVE = 0.1      # the paper's weights
 WAYS = (
-    Way("before teaching", {"steps": 0}),       # only the vector that the token begins at
+    Way("before teaching", {"steps": 0}),       # only the initial token embedding
     Way(PLAIN, {"biometric": 0.0, "contrastive": 0.0}),
     Way(DEFAULT, {"biometric": BIOMETRIC, "contrastive": 0.0}),     # as the preset has it
     Way("contrastive term", {"biometric": 0.0, "contrastive": CONTRASTIVE}),
     Way("both terms", {"biometric": BIOMETRIC, "contrastive": CONTRASTIVE}),
 )
-SHORT = tuple(way for way in WAYS if not way.changes.get("contrastive"))     # what ships, and what it is held against
+SHORT = tuple(way for way in WAYS if not way.changes.get("contrastive"))     # the shipped way and its baselines
 ALONE = tuple(way for way in WAYS if way.name == DEFAULT)
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """How pictures are drawn: what a visitor gets who changes nothing."""
+    """Sampling settings."""
 
     solver: str
     steps: int
@@ -67,7 +67,7 @@ class Sampler:
 
 
 def default_sampler() -> Sampler:
-    """The pipeline's own defaults."""
+    """The app's defaults."""
     from core.systems.aging.results import Wish
 
     wish = Wish("a person")
@@ -75,14 +75,14 @@ def default_sampler() -> Sampler:
 
 
 def preset_of(way: Way) -> "Preset":
-    """The preset that ships, but for the terms that a way leaves out."""
+    """The shipped preset with the changes of a way."""
     from core.training.dreambooth import PRESETS
 
     return replace(PRESETS[PRESET], **way.changes)
 
 
 def pictures(way: Way, number: int) -> np.ndarray:
-    """What a test person looks like at the six ages when taught this way: (6 · PICTURES, S, S, 3) uint8, age by age."""
+    """A test person, trained in this way, at the six ages: (6 · PICTURES, S, S, 3) uint8, age by age."""
     path = kept(way, number)
     if not path.exists():
         made = drawn(taught(way, number), seeds_of(number), default_sampler())
@@ -92,7 +92,7 @@ def pictures(way: Way, number: int) -> np.ndarray:
 
 
 def taught(way: Way, number: int) -> "Subject":
-    """A test person, taught from the usual pictures."""
+    """Train a test person on the `usual` pictures."""
     from core.images import from_uint8
     from core.training.dreambooth import Teacher
 
@@ -106,28 +106,28 @@ def taught(way: Way, number: int) -> "Subject":
 
 
 def seeds_of(number: int) -> list[int]:
-    """The seeds of a person's pictures: the same ones at every age, and in every way."""
+    """Seeds of a person's pictures, equal for all ages and ways."""
     return [number * PICTURES + index for index in range(PICTURES)]
 
 
 @torch.inference_mode()
 def drawn(subject: "Subject", seeds: Sequence[int], sampler: Sampler) -> np.ndarray:
-    """A taught person at the six ages, one picture a seed: (6 · len(seeds), S, S, 3) uint8, as a visitor sees them."""
+    """Generate a trained person at the six ages, one picture per seed: (6 · len(seeds), S, S, 3) uint8."""
     from core.images import to_uint8
     from core.subjects import adapted
 
     base = latent.load(subject.base)
     unet, prompts = adapted(base.unet, subject), [subject.prompt(age) for age in words.GROUPS]
     states = base.states(prompts, subject.spoken, subject.ages)
-    silent = base.silent("", [subject.prompt()] * len(prompts), subject.spoken, sampler.emphasis)
-    rows = (each.expand_as(states).repeat_interleave(len(seeds), 0) for each in (states, silent))
+    negative = base.silent("", [subject.prompt()] * len(prompts), subject.spoken, sampler.emphasis)
+    rows = (each.expand_as(states).repeat_interleave(len(seeds), 0) for each in (states, negative))
     steps = list(latent.denoise(unet, *rows, [*seeds] * len(prompts), sampler.solver, sampler.steps, sampler.guidance))
     return np.concatenate([to_uint8(base.autoencoder.decode(part)) for part in steps[-1].latents.split(8)])
 
 
 @torch.inference_mode()
 def reconstructed(pictures: np.ndarray) -> np.ndarray:
-    """Pictures (P, K, S, S, 3) uint8 as the autoencoder gives them back, which is the most that a denoiser can do."""
+    """Pictures (P, K, S, S, 3) uint8 after encoding and decoding, an upper bound for any denoiser."""
     from core.images import from_uint8, to_uint8
 
     coder, parts = latent.load(CHOICE).autoencoder, np.array_split(pictures.reshape(-1, *pictures.shape[2:]), 60)
@@ -139,7 +139,7 @@ def reconstructed(pictures: np.ndarray) -> np.ndarray:
 # --------------------------------------------------------------------------------------------------- kept on disk
 
 def kept(way: Way, number: int) -> Path:
-    """Where the pictures of a person and a way lie, or will."""
+    """Cache file of a person and a way."""
     facts = dict(number=number, preset=asdict(preset_of(way)), sampler=asdict(default_sampler()), pictures=PICTURES,
                  brought=[people.PICTURES, people.SPREAD, people.SIZE], faces=faces.VERSION, made_by=made_by())
     name = way.name.replace(" ", "-")
@@ -148,7 +148,7 @@ def kept(way: Way, number: int) -> Path:
 
 @cache
 def made_by() -> dict[str, str]:
-    """SHA-256 of every checkpoint and source file that has a part in it."""
+    """SHA-256 of every checkpoint and source file involved."""
     row, here = latent.CHOICES[CHOICE], Path(latent.__file__).parent
     names = (row.autoencoder, row.unet, row.text, row.subject, latent.PRIOR, EMBEDDER, JUDGE)
     sources = sorted(path for pattern in SOURCES for path in here.glob(pattern))
@@ -162,8 +162,8 @@ def all_pictures(ways: Sequence[Way], numbers: Sequence[int], tell: Callable[[st
                  workers: int | None = None) -> dict[str, np.ndarray]:
     """Every way with every person: {way: (P, 6 · PICTURES, S, S, 3) uint8}.
 
-    What is missing is made, person by person; on a CPU by one process a core, for the networks are too small to keep
-    two cores busy together. tell: gets a line of progress now and then.
+    Missing pictures are generated person by person. On a CPU each core runs its own process, because the networks are
+    too small for two threads. tell: receives lines of progress.
     """
     todo = [(way, number) for number in numbers for way in ways if not kept(way, number).exists()]
     begun, lessons = time.monotonic(), sum(1 for way, _ in todo if way.changes.get("steps") != 0)
@@ -172,17 +172,17 @@ def all_pictures(ways: Sequence[Way], numbers: Sequence[int], tell: Callable[[st
         tell(f"{done} of {len(todo)} done: test person {number}, {way.name}; "
              f"about {spent / done * (len(todo) - done) / 60:.0f} minutes left")
     if lessons:
-        tell(f"{lessons} lessons and their pictures took {time.monotonic() - begun:.0f} s")
+        tell(f"{lessons} trainings with their pictures took {time.monotonic() - begun:.0f} s")
     return {way.name: np.stack([pictures(way, number) for number in numbers]) for way in ways}
 
 
 def processes() -> int:
-    """How many teach at a time."""
+    """Number of parallel processes."""
     return min(2, os.cpu_count() or 1) if hub.default_device() == "cpu" else 1
 
 
 def _made(todo: list[tuple[Way, int]], workers: int) -> Iterator[tuple[Way, int]]:
-    """Make what is missing; each job is yielded once it is done."""
+    """Generate missing pictures; yields each finished job."""
     if workers < 2 or len(todo) < 2:
         for way, number in todo:
             pictures(way, number)
@@ -199,6 +199,6 @@ def _made(todo: list[tuple[Way, int]], workers: int) -> Iterator[tuple[Way, int]
 
 
 def _one_thread() -> None:
-    """In a process of its own: one core, and nothing on standard output, which is the table's."""
+    """Initialise a worker: one thread, and no output to standard output."""
     torch.set_num_threads(1)
     sys.stdout = sys.stderr

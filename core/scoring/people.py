@@ -1,10 +1,10 @@
-"""The people that aging is scored on: drawn people of the test split, whom no network saw, and pictures of them.
+"""The people that aging is scored on: drawn test people, unseen by all networks, and pictures of them.
 
-    usual   what a visitor would bring, and what the people who ship were taught from: PICTURES of one time of life,
-            the person's own usual age give or take SPREAD years; pose, light, expression, hair and hats as they come
-    later   what they really look like at the six ages: EACH other pictures an age, its years spread over the group
+    usual   training pictures, as for the shipped subjects: PICTURES at the person's usual age ± SPREAD years, with
+            random pose, light, expression, hair and hats
+    later   real pictures at the six ages: EACH further pictures per age, with years spread over the group
 
-Subjects are numbers 0 to 19, strangers those after them. The same number, the same pictures.
+Subjects are numbers 0 to 19, strangers those after them. Pictures depend only on the number.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,9 +21,9 @@ from core.words import GROUPS
 
 __all__ = ["EACH", "FEW", "PICTURES", "SIZE", "SPREAD", "STRANGERS", "SUBJECTS", "later", "pictures", "usual"]
 
-SUBJECTS, FEW = 20, 3   # taught; and when it should be quick
-STRANGERS = 40          # never taught: somebody to be taken for
-EACH = 4                # real pictures at each age
+SUBJECTS, FEW = 20, 3   # trained people; with `quick`
+STRANGERS = 40          # untrained people, for impostor pairs
+EACH = 4                # real pictures per age
 
 
 def later(number: int) -> list[faces.Face]:
@@ -38,9 +38,9 @@ def later(number: int) -> list[faces.Face]:
 
 def pictures(kind: Callable[[int], list[faces.Face]], numbers: Sequence[int],
              tell: Callable[[str], None] = print) -> np.ndarray:
-    """`usual` or `later` pictures of people: (P, K, SIZE, SIZE, 3) uint8, aligned, drawn once and kept on disk.
+    """`usual` or `later` pictures of people: (P, K, SIZE, SIZE, 3) uint8, aligned, drawn once and cached on disk.
 
-    A call that was cut off is taken up by the next.
+    An interrupted call is resumed by the next one.
     """
     missing = [number for number in numbers if not _file(kind, number).exists()]
     drawn = faces.draw_many((face for number in missing for face in kind(number)), SIZE, "aligned")
@@ -54,7 +54,7 @@ def pictures(kind: Callable[[int], list[faces.Face]], numbers: Sequence[int],
 
 
 def _file(kind: Callable[[int], list[faces.Face]], number: int) -> Path:
-    """Where the pictures of one person lie."""
+    """Cache file of one person's pictures."""
     key = data.key_of(version=faces.VERSION, kind=kind.__name__, number=number, size=SIZE, pictures=PICTURES,
                       spread=SPREAD, each=EACH)
     return data.cache_dir() / "scored" / f"{kind.__name__}-{number}-{key}.npy"

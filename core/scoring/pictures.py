@@ -1,7 +1,7 @@
-"""Picture bars: how near a system's pictures come to real ones in sharpness, grain, stripes and texture.
+"""Picture bars: sharpness, fine detail, stripes and texture of a system's pictures, compared with real ones.
 
-Every `score` prints them beside the method's own figures. Blur alone keeps most of identity and attributes, so figures
-of those say little about how a picture looks. All six bars count together: noise alone would buy sharpness.
+Every `score` prints them beside the method's own figures, because identity and attributes survive blur. All six bars
+belong together: noise alone would raise sharpness.
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from torch.nn import functional as F
 from core import data
 from core.scoring.bars import Bar, bar
 
-TEXTURE_MAPS = 2         # how many of the judge's feature maps, from the first, count as texture
-FINEST = 0.375           # cycles per pixel from which on the finest of four radial bands begins
+TEXTURE_MAPS = 2         # first feature maps of the judge that are used as texture
+FINEST = 0.375           # cycles per pixel: lower end of the finest of four radial bands
 STRIPES = (1 / 5, 1 / 3)  # cycles per pixel of stripes with periods of 3 to 5 pixels
 RIDGE = 1.0              # regularisation of the real-or-fake test, features at unit deviation
-FLOORS = {"texture Fréchet": 4.0, "deep Fréchet": 2.5}  # how many times the floor a distance may be
+FLOORS = {"texture Fréchet": 4.0, "deep Fréchet": 2.5}  # largest distance, as a multiple of the floor
 
 
 @dataclass(frozen=True)
 class PictureFeatures:
-    """What the bars need of a set of N pictures: energies (N,), spectra and the judge's features."""
+    """Features of N pictures: energies (N,) and features of the judge."""
 
     sharpness: Tensor   # (N,) energy of the Laplacian
     fine: Tensor        # (N,) energy of the finest radial band
@@ -36,7 +36,7 @@ def picture_bars(pictures, real: data.DrawnSet, judge) -> list[Bar]:
     """The six picture bars of a set of pictures, with the floor of real pictures against real ones.
 
     pictures: a DrawnSet, or a tensor (N, 3, H, W) in [-1, 1]. real: drawn test faces in the same view and size; half of
-    its people are the reference, the other half give the floor. judge: one that steered nothing.
+    its people are the reference, the other half give the floor. judge: one that did not steer.
     """
     half = real.person % 2 == 0
     reference, other = (measure_pictures(real.take(rows.nonzero()[0]), judge) for rows in (half, ~half))
@@ -44,7 +44,7 @@ def picture_bars(pictures, real: data.DrawnSet, judge) -> list[Bar]:
 
 
 def compare(made: PictureFeatures, real: PictureFeatures, floor: PictureFeatures) -> list[Bar]:
-    """The bars of what was made against real pictures, `floor` being as many other real pictures."""
+    """The bars of generated against real pictures; `floor`: equally many other real pictures."""
     bars = [bar_between("sharpness, ratio to real", ratio(made.sharpness, real.sharpness), 0.6, 1.3),
             bar("fine detail, ratio to real", ratio(made.fine, real.fine), ">= 0.5"),
             bar_between("stripes, rows to columns over real", stripes(made) / stripes(real), 0.8, 1.25)]
@@ -83,17 +83,17 @@ def energies(image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def ratio(made: Tensor, real: Tensor) -> float:
-    """Mean energy of what was made, in parts of the mean energy of real pictures."""
+    """Mean energy of generated pictures relative to real ones."""
     return float(made.mean() / real.mean())
 
 
 def stripes(found: PictureFeatures) -> float:
-    """Energy of horizontal stripes in parts of that of vertical ones."""
+    """Energy of horizontal stripes relative to vertical ones."""
     return float(found.rows.mean() / found.columns.mean())
 
 
 def frechet(a: Tensor, b: Tensor) -> float:
-    """Fréchet distance of two sets of features (N, D), (M, D), each taken for a Gaussian (Heusel et al. 2017)."""
+    """Fréchet distance of two sets of features (N, D), (M, D), each modelled as a Gaussian (Heusel et al. 2017)."""
     a, b = a.double(), b.double()
     (mean_a, cov_a), (mean_b, cov_b) = ((x.mean(0), torch.cov(x.T)) for x in (a, b))
     root = _root(cov_a)
@@ -108,9 +108,9 @@ def _root(matrix: Tensor) -> Tensor:
 
 
 def two_sample_accuracy(made: Tensor, real: Tensor) -> float:
-    """How often ridge regression tells features (N, D) and (M, D) apart, on halves it was not fitted to: 0.5 is best.
+    """Accuracy of ridge regression in separating features (N, D) and (M, D), two-fold cross-validated: 0.5 is best.
 
-    Both sets are cut to the same size. Fitted on the even rows and asked about the odd ones, and the other way round.
+    Both sets are cut to the same size; the folds are even and odd rows.
     """
     count = min(len(made), len(real))
     x = torch.cat([made[:count], real[:count]]).double()

@@ -31,7 +31,7 @@ def test_everything_is_measured(monkeypatch, capsys):
     large()
     title, *lines = capsys.readouterr().out.splitlines()
     assert "random weights" in title and [line.split("  ")[0] for line in lines] == [
-        "sd-lora: a step of teaching", "paper: a step of teaching", "a picture by dpm in 2 steps",
+        "sd-lora: a training step", "paper: a training step", "a picture by dpm in 2 steps",
         "a picture by lcm in 1 steps"]
     assert all(float(line.split()[-2]) > 0 for line in lines)
 

@@ -44,6 +44,6 @@ def test_the_command_prints_a_line_per_count(monkeypatch, capsys):
     monkeypatch.setattr(people, "COUNTS", (10, 100, 10_000))
     bench.crowds(100)
     lines = capsys.readouterr().out.splitlines()
-    assert "made-up spread: 200" in lines[0] and "getrusage" in lines[1]
+    assert "200 equal dimensions" in lines[0] and "getrusage" in lines[1]
     assert [line.split()[0] for line in lines[3:5]] == ["10", "100"] and "seconds ×" in lines[4]
     assert lines[5].startswith("the people that ship: 10 found in") and len(lines) == 6
