@@ -1,4 +1,4 @@
-"""Drawn faces: named numbers in, a picture of a person out. The data source that ships.
+"""Drawn faces: named numbers in, a picture of a person out. The source of training data.
 
 `person` and `look` choose the numbers, `draw` draws them, `edit` changes one of them. See `attributes` for the 35.
 """

@@ -165,7 +165,7 @@ def look(identity: Identity, seed: int, mixture: str = "ordinary", any_age: bool
 
 
 def through_life(identity: Identity, age: float, seed: int = 0) -> Look:
-    """A plain look of this person at this age, for strips: neutral, facing us, hair as nature has it."""
+    """A plain look of this person at this age, for strips: neutral, frontal, with natural hair."""
     gray = grayness(identity, age)
     colours = dict.fromkeys(HAIR_COLOURS, 0.0) | {f"{identity.hair}_hair": 1 - gray, "gray_hair": gray}
     length = identity.usual_length if age >= 8 else min(identity.usual_length, 0.45)

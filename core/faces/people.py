@@ -184,7 +184,7 @@ def person(number: int, split: str = "train") -> Identity:
 
 
 def years(rng: np.random.Generator) -> float:
-    """An age as people are met: mostly grown-up, from 2 to 88 years."""
+    """A random usual age, mostly adult, from 2 to 88 years."""
     spans = ((2, 12), (12, 20), (20, 45), (45, 65), (65, 88))
     low, high = spans[rng.choice(5, p=[0.13, 0.12, 0.43, 0.20, 0.12])]
     return float(rng.uniform(low, high))
