@@ -10,7 +10,7 @@ from core.scoring import pictures
 from core.scoring.bars import Bar
 
 SIZE = 48
-TOLD_APART = "real or fake told apart"
+TOLD_APART = "two-sample accuracy"
 
 
 def cloudy(count: int, seed: int) -> torch.Tensor:

@@ -44,7 +44,7 @@ def sampled(counts: Iterable[int], dimensions: int = DIMENSIONS) -> Iterator[Cro
     counts: rising, for a peak can only rise. Raises SettingsError where so many don't fit the dimensions.
     """
     spread = even(dimensions)
-    spread.choose(2, 0, 1.0)  # what the first call alone takes is nobody's
+    spread.choose(2, 0, 1.0)  # warm-up
     start = peak()
     for count in counts:
         draws = []

@@ -52,7 +52,7 @@ def compare(made: PictureFeatures, real: PictureFeatures, floor: PictureFeatures
         scale = getattr(real, part).std(0).clamp(min=1e-6)
         value, least = (frechet(getattr(one, part) / scale, getattr(real, part) / scale) for one in (made, floor))
         bars.append(bar(f"{name} (real: {least:.3g})", value, f"<= {FLOORS[name] * least:.3g}"))
-    return [*bars, bar("real or fake told apart", two_sample_accuracy(made.texture, real.texture), "<= 0.9")]
+    return [*bars, bar("two-sample accuracy", two_sample_accuracy(made.texture, real.texture), "<= 0.9")]
 
 
 def measure_pictures(pictures, judge, batch: int = 64) -> PictureFeatures:
