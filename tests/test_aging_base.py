@@ -312,7 +312,7 @@ def test_training_goes_on_from_what_ships(place):
     assert all(torch.equal(p, shipped.state_dict()[name]) for name, p in begun.state_dict().items())
     assert lowered(recipe, 1e-3) < 1      # and it learns: what ships is frozen, a copy of it is not
     recipe.shipped = {}
-    with pytest.raises(SettingsError, match=r"begins anew(.|\n)*--onward"):
+    with pytest.raises(SettingsError, match="--onward"):
         onward(recipe)
 
 

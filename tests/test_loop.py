@@ -91,7 +91,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
 
 def test_a_run_is_not_begun_over_another(tmp_path):
     loop.fit(Line(), settings(tmp_path))
-    with pytest.raises(SettingsError, match="holds a run already") as error:
+    with pytest.raises(SettingsError, match="already contains a run") as error:
         loop.fit(Line(), settings(tmp_path))
     assert "--resume" in error.value.next_step
 

@@ -1,1 +1,1 @@
-"""Recipes: each is data + networks + loss + presets, run by the one loop. Nothing here knows a widget or a pipeline."""
+"""Recipes: each is data, networks, loss and presets, run by one training loop. No widgets or pipelines here."""

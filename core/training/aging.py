@@ -3,10 +3,10 @@
     autoencoder   pictures to latents and back                        core/training/autoencoder.py
     unet          denoiser and text encoder, on these latents         core/training/diffusion.py
     decoder       sharper pictures of the same latents                core/training/autoencoder.py
-    people        four people, taught as a visitor would teach them  core/training/people.py
+    people        the four shipped subjects                          core/training/people.py
 
-The others read the first one's checkpoint from checkpoints/, so train that with `--ship checkpoints`. They can be
-trained side by side.
+All other stages need the autoencoder's checkpoint in checkpoints/, so train it with `--ship checkpoints`. They can run
+in parallel.
 """
 
 from dataclasses import replace
@@ -26,16 +26,16 @@ CHECKED = (64, 4)  # validation people × looks
 
 
 def recipe(preset: str, **asked: float) -> Recipe:
-    """The recipe of a stage, its faces drawn if they are not yet. CheckpointError if the stage before it is missing."""
+    """The recipe of a stage; draws missing faces. Raises CheckpointError if the autoencoder is missing."""
     chosen = replace(PRESETS[preset], **asked)
     if isinstance(chosen, autoencoder.Preset):
         return autoencoder.AutoencoderRecipe(chosen, *pictures(chosen.people, chosen.looks))
-    trained = diffusion.trained_autoencoder(chosen.autoencoder)     # or an error, before anything is drawn
+    trained = diffusion.trained_autoencoder(chosen.autoencoder)     # raises before drawing
     return diffusion.DiffusionRecipe(chosen, trained, *pictures(chosen.people, chosen.looks))
 
 
 def pictures(people: int, looks: int) -> tuple[data.DrawnSet, data.DrawnSet]:
-    """Drawn faces to learn from, and others to check with."""
+    """Drawn faces for training and validation."""
     return (data.drawn_set("train", people, looks, size=SIZE), data.drawn_set("validation", *CHECKED, size=SIZE))
 
 

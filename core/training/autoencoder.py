@@ -1,9 +1,9 @@
-"""The autoencoder of `aging-tiny`: a drawn face of 128 x 128 pixels in 16 x 16 x 8 numbers, and back.
+"""Recipe of the autoencoder of `aging-tiny`: faces of 128 x 128 pixels to 16 x 16 x 8 latents and back.
 
-Time: estimated at 40 minutes on two CPU cores for faces one recognises (one core makes 5 pictures a second), after
-drawing 18,000 pictures, some 20 minutes; 5 minutes on an H200, which makes 700 to 1,400 a second in batches of 64.
+Time: estimated at 40 minutes on two CPU cores for recognisable faces (5 pictures a second per core), after drawing
+18,000 pictures in about 20 minutes; 5 minutes on an H200 (700 to 1,400 pictures a second in batches of 64).
 Memory: estimated at 2 GB. Seed: the preset's.
-Data: `aligned` drawn faces at 128 pixels, which made smaller are what the steering networks know. Loss: see `terms`.
+Data: `aligned` drawn faces at 128 pixels, reduced for the steering networks. Loss: see `terms`.
 """
 
 import copy
@@ -28,10 +28,9 @@ class Preset:
     """network: preset of `autoencoder`. people × looks drawn faces. pixel, perceptual, biometric, years, kl: weights.
 
     biometric: of the L1 distance between face vectors, 0.1 as in Banerjee et al. (arXiv 2307.08585).
-    years: per year of age. What is fine goes first in a soft picture, and wrinkles are fine: people grew younger.
-    kl: per latent number. So much of the loss may noise cost, for latents that are smooth enough to be learnt.
-    start: a checkpoint whose decoder alone is trained on; its latents stay what they are, so what was learnt of them
-    stays good.
+    years: per year of age. Soft pictures lose wrinkles first, which makes people younger.
+    kl: per latent value; small, but it keeps the latents smooth enough for diffusion.
+    start: a checkpoint whose decoder alone is trained further. Its latents do not change, so denoisers stay valid.
     """
 
     network: str
@@ -51,11 +50,11 @@ class Preset:
 
 
 AUGMENT = data.Augment(flip=0.5)
-MEASURED = 1024  # pictures whose latents say what mean and spread are
+MEASURED = 1024  # pictures for mean and standard deviation of the latents
 
 
 class AutoencoderRecipe(Recipe):
-    """One network, "autoencoder", kept as an average; embedder and judge steer and are frozen."""
+    """One network, "autoencoder", averaged; the steering embedder and judge are frozen."""
 
     averaged = ("autoencoder",)
 
@@ -64,7 +63,7 @@ class AutoencoderRecipe(Recipe):
         torch.manual_seed(preset.seed)
         self.preset, self.drawn, self.held_out, self.batch = preset, drawn, held_out, preset.batch
         self.steering = [hub.load(name, device) for name in preset.steering]
-        autoencoder = build("autoencoder", preset.network)     # channels first: its group norms are quicker so
+        autoencoder = build("autoencoder", preset.network)     # channels first: faster group norms
         if preset.start is not None:
             autoencoder.load_state_dict(hub.load(preset.start, "cpu").state_dict())
             autoencoder.kl.encoder.requires_grad_(False)
@@ -81,7 +80,7 @@ class AutoencoderRecipe(Recipe):
         yield "loss", loss, {name: term.detach() for name, term in terms.items()}
 
     def terms(self, networks, image: Tensor) -> dict[str, Tensor]:
-        """L1 of pixels, perception, L1 of face vectors and of years, the latents' divergence from a normal spread."""
+        """L1 of pixels, perception, L1 of face vectors and of years, KL divergence of the latents."""
         made, mean, logvar = networks["autoencoder"](image)
         with torch.no_grad():
             wanted, maps, age = self.seen(image)
@@ -95,11 +94,11 @@ class AutoencoderRecipe(Recipe):
         }
 
     def seen(self, image: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Vectors, feature maps and years of faces (N, 3, 128, 128), upright as they are, at the networks' size."""
+        """Vectors, feature maps and years of faces (N, 3, 128, 128), resized for the steering networks."""
         return seen_by(self.steering, recognisable(image).contiguous(memory_format=torch.channels_last))
 
     def check(self, networks):
-        """Of an eighth of the validation pictures: error of pixels, PSNR, cosine of face vectors, and years aside."""
+        """Pixel error, PSNR, cosine of face vectors and age error, on an eighth of the validation pictures."""
         image = self.shown(networks, np.arange(0, len(self.held_out), 8))
         made = networks["autoencoder"](image)[0].clamp(-1, 1)
         error = (made - image).square().mean((1, 2, 3))
@@ -119,7 +118,7 @@ class AutoencoderRecipe(Recipe):
         return data.rows_of(self.held_out, rows, next(networks["autoencoder"].parameters()).device)["image"]
 
     def finish(self, networks: dict, folder: Path, command: str) -> list[Path]:
-        """Write the checkpoint, its latents brought to mean 0 and spread 1 unless they must stay; returns its path."""
+        """Write the checkpoint, with latents standardised unless `start` is given; returns its path."""
         chosen, network = self.preset, networks["autoencoder"]
         if chosen.start is None:
             rows = np.linspace(0, len(self.drawn) - 1, min(MEASURED, len(self.drawn))).astype(int)
@@ -134,7 +133,7 @@ class AutoencoderRecipe(Recipe):
 
 @torch.no_grad()
 def latents_of(autoencoder: Autoencoder, drawn: data.DrawnSet, rows: np.ndarray, mirrored: bool = False) -> Tensor:
-    """The latents of some rows of a set, (N, C, h, w) on the CPU; of their mirror images when asked."""
+    """The latents of some rows of a set, (N, C, h, w) on the CPU; of mirror images if `mirrored`."""
     device, found = next(autoencoder.parameters()).device, []
     for part in np.array_split(rows, max(len(rows) // 32, 1)):
         image = data.rows_of(drawn, part, device)["image"]
@@ -145,10 +144,10 @@ def latents_of(autoencoder: Autoencoder, drawn: data.DrawnSet, rows: np.ndarray,
 
 @torch.no_grad()
 def standardised(autoencoder: Autoencoder, latents: Tensor) -> Autoencoder:
-    """The same pictures by way of other latents: a copy in which these (N, C, h, w) have mean 0 and spread 1.
+    """A copy with the same reconstructions, whose latents (N, C, h, w) have mean 0 and standard deviation 1.
 
-    Each channel's shift and scale go into the last layer of the encoder, and back out of the decoder's first. Diffusion
-    wants latents so, and weights can't be separated from their scale this way.
+    Shift and scale of each channel are merged into the last layer of the encoder and the first of the decoder. So the
+    checkpoint needs no separate latent scale for diffusion.
     """
     autoencoder = copy.deepcopy(autoencoder)
     into, out = autoencoder.kl.quant_conv, autoencoder.kl.post_quant_conv

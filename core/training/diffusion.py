@@ -1,13 +1,13 @@
-"""The denoiser of `aging-tiny`, and the text encoder that is trained along with it, for nothing pre-trained exists.
+"""Recipe of the denoiser of `aging-tiny`, trained together with its text encoder.
 
-A third network joins them: where the rare token of a person begins (core/models/subject.py). Many captions name the
-person by such a token, whose embedding is then what that network makes of the person's other pictures, as seen by the
-embedder. So the denoiser learns what a token may change, and what is left to the words.
+A third network is trained too: it predicts the initial embedding of a rare token (core/models/subject.py) from face
+vectors of the person's other pictures. Many captions name the person by such a token. So the denoiser learns which
+properties depend on a token, and which on words.
 
-Time: estimated at 2 hours on two CPU cores for ages one recognises (one core makes 40 pictures a second), after some 10
-minutes for the latents; 4 minutes on an H200, which makes 2,400 a second in batches of 256 beside another run. Memory:
+Time: estimated at 2 hours on two CPU cores for recognisable ages (40 pictures a second per core), after 10 minutes for
+the latents; 4 minutes on an H200 (2,400 a second in batches of 256, beside another run). Memory:
 estimated at 2 GB. Seed: the preset's.
-Data: latents of drawn faces and of their mirror images, made once and cached, with captions drawn anew at every step.
+Data: latents of drawn faces and of their mirror images, cached, with new random captions at every step.
 Loss: squared error of the noise, weighted by min-SNR (Hang et al., ICCV 2023); see `snr_weights`.
 """
 
@@ -34,9 +34,9 @@ from core.training.loop import Recipe
 class Preset:
     """network: preset of `unet` and of `text`. people × looks drawn faces.
 
-    silent: share of captions left out, so that guidance has something to compare with.
-    named: share of the others that name the person by a rare token, after up to `seen` other pictures.
-    snr: no noise level weighs more than one with this ratio of signal to noise.
+    unconditional: share of empty captions, for classifier-free guidance.
+    named: share of the others that name the person by a rare token, from up to `seen` other pictures.
+    snr: γ of min-SNR loss weights.
     """
 
     network: str
@@ -45,7 +45,7 @@ class Preset:
     looks: int = 12
     batch: int = 64
     rate: float = 6e-4
-    silent: float = 0.1
+    unconditional: float = 0.1
     named: float = 0.6
     seen: int = 8
     snr: float = 5.0
@@ -57,14 +57,14 @@ class Preset:
     embedder: str = "embedder-tiny"
 
 
-PRIOR = 612  # pictures of the captioned set, as many as the public code used
-SHOWN = 2  # seeds on the sheet, at all six ages, and as many people, named
-LEVELS = 8  # noise levels at which a validation picture is checked
-MIRRORED = np.where(np.isin(NAMES, data.MIRRORED), -1.0, 1.0)  # what a mirror does to a truth
+PRIOR = 612  # pictures of the regularisation set, as in the public code
+SHOWN = 2  # rows of the sheet: seeds, and as many people
+LEVELS = 8  # noise levels of validation
+MIRRORED = np.where(np.isin(NAMES, data.MIRRORED), -1.0, 1.0)  # factors of a mirrored truth
 
 
 class DiffusionRecipe(Recipe):
-    """Networks "unet", "text" and "subject", all kept as averages, one optimiser; the autoencoder is frozen."""
+    """Networks "unet", "text" and "subject", all averaged, one optimiser; the autoencoder is frozen."""
 
     averaged = ("unet", "text", "subject")
 
@@ -99,12 +99,12 @@ class DiffusionRecipe(Recipe):
             step += shard[1]
 
     def captions(self, chosen: np.ndarray, rng: np.random.Generator) -> list[str]:
-        """A caption for each chosen picture, twice its row and one more for its mirror image; some are empty."""
+        """Captions of pictures, some empty. chosen: twice the row, plus one for the mirror image."""
         truths = np.where((chosen % 2)[:, None], self.truth[chosen // 2] * MIRRORED, self.truth[chosen // 2])
-        return ["" if rng.random() < self.preset.silent else self.caption(truth, rng) for truth in truths]
+        return ["" if rng.random() < self.preset.unconditional else self.caption(truth, rng) for truth in truths]
 
     def caption(self, truth: np.ndarray, rng: np.random.Generator) -> str:
-        """A caption that names the person or not."""
+        """A caption with or without a rare token."""
         token = words.RARE[rng.integers(len(words.RARE))] if rng.random() < self.preset.named else None
         return words.caption(truth, rng, token=token)
 
@@ -117,13 +117,13 @@ class DiffusionRecipe(Recipe):
         yield "loss", loss, {"plain": error.detach().mean()}
 
     def error(self, networks, latents: Tensor, noise: Tensor, time: Tensor, states: Tensor) -> Tensor:
-        """Squared error of the noise found in noisy latents (N, C, h, w) at times (N,): (N,), 1 for nothing found."""
+        """Squared error of the predicted noise in latents (N, C, h, w) at times (N,): (N,)."""
         noisy = self.noise.add_noise(latents, noise, time)
         found = networks["unet"](noisy, time, states)
         return (found.float() - noise).square().mean((1, 2, 3))
 
     def check(self, networks):
-        """Squared error of the noise in validation pictures, the same noise every time; and of the noisiest half."""
+        """Squared error of the noise on validation pictures with fixed noise; also for the noisier half."""
         device = next(networks["unet"].parameters()).device
         generator, rng, errors = torch.Generator().manual_seed(0), np.random.default_rng(0), []
         captions = [self.caption(truth, rng) for truth in self.held_out_truth]
@@ -140,7 +140,7 @@ class DiffusionRecipe(Recipe):
         return {"noise": float(errors.mean()), "noisiest": float(errors[level >= LEVELS // 2].mean())}
 
     def sheet(self, networks):
-        """Columns: the six ages, youngest first. Rows: seeds, then validation people called by a rare token."""
+        """Columns: the six ages, youngest first. Rows: seeds, then validation people by a rare token."""
         from core.images import grid, to_pil
 
         device, rng = next(networks["unet"].parameters()).device, np.random.default_rng(0)
@@ -157,7 +157,7 @@ class DiffusionRecipe(Recipe):
         return grid(to_pil(picture.clamp(-1, 1)), columns=len(words.GROUPS))
 
     def finish(self, networks: dict, folder: Path, command: str) -> list[Path]:
-        """Write the checkpoints, and the captioned set that keeps other people as they are; returns their paths."""
+        """Write the checkpoints and the regularisation set; returns their paths."""
         chosen = self.preset
         about = f"trained together on {chosen.people} drawn people × {chosen.looks} looks, seed {chosen.seed}."
         paths = [hub.save(networks[network], name, network=network, preset=chosen.network, recipe=command,
@@ -165,11 +165,11 @@ class DiffusionRecipe(Recipe):
                  for network, name, what in (
                      ("unet", chosen.name, "UNet2DConditionModel for the latents of drawn faces"),
                      ("text", chosen.text_name, "CLIPTextModel for the words of checkpoints/aging-words"),
-                     ("subject", chosen.subject_name, "Where the rare token of a person begins"))]
+                     ("subject", chosen.subject_name, "Initial embedding of a person's rare token"))]
         return [*paths, self.save_prior(folder, command)]
 
     def save_prior(self, folder: Path, command: str) -> Path:
-        """Write latents of PRIOR people, one picture each, as many of every age group, with captions."""
+        """Write captioned latents of PRIOR people, one picture each, equally many per age group."""
         rng = np.random.default_rng(self.preset.seed)
         ages = self.truth[:, NAMES.index("age")]
         groups = np.array([words.group_of(age) for age in ages])
@@ -185,14 +185,14 @@ class DiffusionRecipe(Recipe):
 
 
 def spoken_states(networks: dict, tokens: Tensor, faces: Tensor) -> Tensor:
-    """States (N, T, C) of prompts (N, T); rare tokens stand for the people with these mean face vectors (N, 512)."""
+    """States (N, T, C) of prompts (N, T); rare tokens get the embeddings of mean face vectors (N, 512)."""
     return networks["text"](tokens, networks["subject"](faces), words.rare_at(tokens))
 
 
 def trained_autoencoder(name: str) -> Autoencoder:
-    """The autoencoder whose latents are learnt. Raises CheckpointError, with the command that makes it."""
+    """Load the autoencoder. Raises CheckpointError if it is missing."""
     if name not in {row.name for row in hub.rows()}:
-        raise CheckpointError(f"the denoiser learns the latents of {name}, which is not among the checkpoints yet",
+        raise CheckpointError(f"the denoiser needs {name}, which is not among the checkpoints",
                               "train it first:  python -m core train aging --preset autoencoder --ship checkpoints")
     return hub.load(name)
 
@@ -200,8 +200,8 @@ def trained_autoencoder(name: str) -> Autoencoder:
 def snr_weights(alphas: Tensor, most: float) -> Tensor:
     """Weight of each noise level, (T,): min(SNR, most) / SNR, with SNR = ᾱ / (1 - ᾱ) of the schedule's ᾱ (T,).
 
-    The squared error of the noise is that of the picture times the SNR: unweighted, the levels with hardly any noise
-    would get nearly all of the attention.
+    Without weights, levels with little noise would dominate, because the squared error of the noise is that of the
+    picture times the SNR.
     """
     snr = alphas / (1 - alphas)
     return snr.clamp(max=most) / snr

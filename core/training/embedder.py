@@ -1,12 +1,10 @@
-"""The embedder's recipe: an IResNet that tells drawn people apart, by ArcFace.
+"""Recipe of the embedders: an IResNet trained on drawn people by ArcFace.
 
 Time: 17 minutes an epoch of 36,000 pictures on one core with AVX2. Memory: 3 GB. Seed: the preset's.
 Data: `aligned` drawn faces of 128 pixels, people as classes, moved, relit, blurred, with noise and JPEG traces.
-Loss: ArcFace, scale 64, margin growing from 0 to 0.5; and, because the drawn people are known by number, smooth L1 of
-their traits, read off the same features by one linear layer. A class says who it is, the traits say why: on few
-pictures that takes off sooner. The look (age, pose, expression…) is read off the features by another linear layer:
-recognisers keep a little of it, which ArcFace makes small beside the person, and what draws faces from these vectors
-needs it (a vector that forgot the pose can only be drawn as a blur of all poses).
+Loss: ArcFace, scale 64, margin growing from 0 to 0.5. A linear layer on the features also predicts the person's known
+traits (smooth L1), which speeds up the start. Another one predicts the look (age, pose, expression…), so that the
+vectors keep some of it: a generator cannot draw a pose from a vector without it.
 """
 
 from dataclasses import dataclass, replace
@@ -34,9 +32,9 @@ class Preset:
     rate: float = 1e-3
     scale: float = 64.0
     margin: float = 0.5
-    traits: float = 10.0  # weight of the traits; falls to a tenth while the margin settles
-    looks_weight: float = 5.0  # weight of the look's own numbers; falls to a half over the first part
-    apart_from: float = 0.05  # weight of ArcFace at the start, in parts of its weight from the middle on
+    traits: float = 10.0  # weight of the traits; falls to a tenth in the second half
+    looks_weight: float = 5.0  # weight of the look; falls to a half over the first 60 %
+    apart_from: float = 0.05  # initial weight of ArcFace, relative to the one from the middle on
     name: str = "embedder-tiny"
 
 
@@ -50,7 +48,7 @@ CHECKED = (150, 8)  # validation people × looks
 
 
 class EmbedderRecipe(Recipe):
-    """Networks "embedder" (kept as an average), "head", "traits" and "looks", one optimiser over all."""
+    """Networks "embedder" (averaged), "head", "traits" and "looks", one optimiser over all."""
 
     averaged = ("embedder",)
 
@@ -89,36 +87,36 @@ class EmbedderRecipe(Recipe):
 
 
 def recipe(preset: str, **asked: float) -> EmbedderRecipe:
-    """The recipe of a preset, its faces drawn if they are not yet."""
+    """The recipe of a preset; draws missing faces."""
     chosen = replace(PRESETS[preset], **asked)
     drawn = data.drawn_set("train", chosen.people, chosen.looks, size=SIZE, version=4)
     return EmbedderRecipe(chosen, drawn, data.drawn_set("validation", *CHECKED, size=SIZE, version=4))
 
 
 def scaled(truth: Tensor) -> Tensor:
-    """The 35 numbers of a look, each from -1 to 1 over its range: (N, 35)."""
+    """The 35 attributes of a look, scaled to [-1, 1] over their ranges: (N, 35)."""
     low, high = (torch.tensor([getattr(faces.ATTRIBUTES[name], end) for name in faces.NAMES], device=truth.device)
                  for end in ("low", "high"))
     return (truth - (low + high) / 2) / ((high - low) / 2)
 
 
 def margin_at(progress: float, full: float) -> float:
-    """No margin for the first third, so that training takes off; the whole margin from three quarters on."""
+    """The ArcFace margin: 0 until 30 % of the run, then linear, full from 75 % on."""
     return full * min(max((progress - 0.3) / 0.45, 0.0), 1.0)
 
 
 def apart_share(progress: float, start: float) -> float:
-    """How much ArcFace counts: at scale 64 its gradient drowns the traits' before the classes mean anything."""
+    """Weight of ArcFace: small at first, because at scale 64 its gradient would dominate the traits'."""
     return start + (1 - start) * min(progress / 0.5, 1.0) ** 2
 
 
 def traits_share(progress: float) -> float:
-    """How much the traits count: they span few dimensions, so the last word on who is far from whom is ArcFace's."""
+    """Weight of the traits: small at the end, because they span few dimensions."""
     return 1 - 0.9 * min(max((progress - 0.5) / 0.35, 0.0), 1.0)
 
 
 def adamw(networks: list[nn.Module], rate: float, decay: float = 0.05) -> torch.optim.AdamW:
-    """AdamW that lets norms and biases be; every group remembers its peak rate for the loop's schedule."""
+    """AdamW without weight decay on norms and biases; groups store their peak rate as "initial_lr"."""
     weights = [p for network in networks for p in network.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in weights if p.ndim > 1], "weight_decay": decay},
@@ -139,7 +137,7 @@ def finish(recipe: EmbedderRecipe, networks: dict, folder, command: str) -> list
     from core import hub
 
     chosen = recipe.preset
-    about = (f"IResNet that tells drawn people apart: {chosen.people} people × {chosen.looks} looks, ArcFace, seed "
+    about = (f"IResNet recogniser of drawn people: {chosen.people} people × {chosen.looks} looks, ArcFace, seed "
              f"{chosen.seed}.")
     return [hub.save(networks["embedder"], chosen.name, network="iresnet", preset=chosen.network,
                      recipe=command, about=about, folder=folder)]

@@ -1,8 +1,8 @@
-"""The judges' recipe: attributes, pose, years and quality, read off portraits and aligned crops alike.
+"""Recipe of the judges: attributes, pose, age and quality, from portraits and aligned crops.
 
 Time: 6 minutes an epoch of the aligned pictures on one core with AVX2. Memory: 3 GB. Seed: the preset's.
-Data: half of every batch `aligned`, half `portrait` drawn faces of 128 pixels, moved, blurred, with noise and JPEG
-traces. Loss: see `judge_loss`.
+Data: half of every batch `aligned`, half `portrait` drawn faces of 128 pixels, augmented geometrically, with
+blur, noise and JPEG. Loss: see `judge_loss`.
 """
 
 from collections.abc import Iterator
@@ -46,11 +46,11 @@ SIZE = 128  # pixels of the drawn faces; the network gets them at 112
 CHECKED = (150, 8, 4)  # validation people × looks, aligned and portraits
 YES_NO = [NAMES.index(name) for name in BINARY]
 MEASURED = [NAMES.index(name) for name in MEASURES]
-WEIGHTS = {"age": 4.0, "yaw": 3.0}  # of the measures; the others weigh 1
+WEIGHTS = {"age": 4.0, "yaw": 3.0}  # of the measures; others: 1
 
 
 class JudgeRecipe(Recipe):
-    """One network, "judge", kept as an average."""
+    """One network, "judge", averaged."""
 
     averaged = ("judge",)
 
@@ -83,7 +83,7 @@ class JudgeRecipe(Recipe):
 
 
 def recipe(preset: str, **asked: float) -> JudgeRecipe:
-    """The recipe of a preset, its faces drawn if they are not yet. looks: of the aligned view."""
+    """The recipe of a preset; draws missing faces. looks: of the aligned view."""
     chosen = replace(PRESETS[preset], **asked)
     portrait_looks = min(chosen.portrait_looks, chosen.looks)
     views = {
@@ -97,9 +97,9 @@ def recipe(preset: str, **asked: float) -> JudgeRecipe:
 
 
 def class_weights(truth: np.ndarray) -> Tensor:
-    """Weights of "no" and "yes" for each yes/no attribute, (2, 27): both weigh the same in all, none beyond 6.
+    """Class weights of "no" and "yes" per attribute, (2, 27), inverse to their frequency, at most 6.
 
-    truth: (N, 35) of the training pictures. The bars ask for balanced accuracy, and most attributes are mostly absent.
+    truth: (N, 35) of the training pictures. The bars use balanced accuracy, and most attributes are rare.
     """
     yes = torch.from_numpy(truth[:, YES_NO] > 0.5).float().mean(0)
     return (0.5 / torch.stack([1 - yes, yes]).clamp(min=1e-3)).clamp(max=6)
@@ -109,9 +109,9 @@ def judge_loss(answers: dict[str, Tensor], truth: Tensor, upright: Tensor,
                weights: Tensor | None = None) -> tuple[Tensor, dict]:
     """Cross-entropy of the yes/no answers (a truth above 0.5 is yes), smooth L1 of the measures, L1 of the quality.
 
-    answers: of a judge for (N, 3, 112, 112). truth: (N, 35). upright: (N,) bool, pictures whose roll was undone and so
-    isn't judged. weights: those of "no" and "yes", (2, 27); see `class_weights`. Errors of a measure count in
-    half-widths of its range.
+    answers: of a judge for (N, 3, 112, 112). truth: (N, 35). upright: (N,) bool, aligned pictures, whose roll is
+    ignored. weights: class weights of "no" and "yes", (2, 27); see `class_weights`. Errors of a measure
+    are in half-widths of its range.
     """
     yes = (truth[:, YES_NO] > 0.5).float()
     each = None if weights is None else torch.lerp(*weights.to(yes.device).unbind(0), yes)
@@ -132,7 +132,7 @@ def measures(answers: dict[str, Tensor]) -> Tensor:
 
 
 def quality_of(truth: Tensor) -> Tensor:
-    """How much of a person a picture shows, from (N, 35) truths: (N,) in [0, 1].
+    """Quality label of pictures with truth (N, 35): (N,) in [0, 1].
 
     (1 - blur) · (1 - exposure² / 2) · cos(yaw): 1 for a sharp, well-lit frontal picture.
     """
@@ -141,7 +141,7 @@ def quality_of(truth: Tensor) -> Tensor:
 
 
 def judged(judge: nn.Module, drawn: data.DrawnSet) -> dict[str, float]:
-    """How right a judge is on a set: balanced accuracy of the yes/no answers, and mean absolute errors by name."""
+    """Accuracy of a judge on a set: balanced accuracy of yes/no attributes, mean absolute errors by name."""
     answers, truth = data.outputs(judge, drawn), torch.from_numpy(drawn.truth)
     right = metrics.balanced_accuracy(answers["binary"] > 0, truth[:, YES_NO] > 0.5)
     errors = (measures(answers) - truth[:, MEASURED]).abs().mean(0)
@@ -156,6 +156,6 @@ def finish(recipe: JudgeRecipe, networks: dict, folder, command: str) -> list:
     from core import hub
 
     chosen = recipe.preset
-    about = f"Reads 35 attributes, pose, years and quality off drawn faces; {chosen.people} people, seed {chosen.seed}."
+    about = f"Estimates 35 attributes, pose, age, quality of drawn faces; {chosen.people} people, seed {chosen.seed}."
     return [hub.save(networks["judge"], chosen.name, network="judge", preset=chosen.network, recipe=command,
                      about=about, folder=folder)]

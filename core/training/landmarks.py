@@ -1,8 +1,8 @@
-"""The landmarks recipe: five points and "is there a face?", for drawn faces on any background.
+"""Recipe of the landmark detector: five points and face presence, for drawn faces on any background.
 
 Time: 15 minutes on one CPU core. Memory: 1 GB. Seed: the preset's.
-Data: drawn portraits, shrunk, turned and recoloured, on made-up backgrounds; two fifths of them without a face.
-Loss: smooth L1 of the points in parts of the picture, and cross-entropy of the presence.
+Data: drawn portraits, scaled, rotated and recoloured, on synthetic backgrounds; two fifths without a face.
+Loss: smooth L1 of the relative points, and cross-entropy of the presence.
 """
 
 from dataclasses import dataclass, replace
@@ -34,16 +34,16 @@ class Preset:
 
 
 PRESETS = {"tiny": Preset("tiny", seed=6)}
-SIZE = 96  # pixels the network looks at
-ZOOM = (0.45, 1.7)  # width of a drawn portrait in parts of the picture
+SIZE = 96  # pixels: input of the network
+ZOOM = (0.45, 1.7)  # width of a portrait relative to the picture
 TURN = 30.0  # degrees
-DEGRADED = data.Augment(blur=0.8, noise=0.12, jpeg=0.3)  # what happens to a scene, after its light and colour
+DEGRADED = data.Augment(blur=0.8, noise=0.12, jpeg=0.3)  # degradation of a scene, after colour changes
 DRAWN = 128  # pixels of the portraits
 CHECKED = (150, 4)  # validation people × looks
 
 
 class LandmarksRecipe(Recipe):
-    """One network, "landmarks", kept as an average."""
+    """One network, "landmarks", averaged."""
 
     averaged = ("landmarks",)
 
@@ -71,7 +71,7 @@ class LandmarksRecipe(Recipe):
         yield "loss", 5 * placed + seen, {"placed": placed.detach(), "seen": seen.detach()}
 
     def check(self, networks):
-        """Mean distance of the points in parts of the distance of the eyes, and how often presence is judged right."""
+        """Mean point error relative to the eye distance, and accuracy of presence."""
         network = networks["landmarks"]
         device = next(network.parameters()).device
         batch = data.rows_of(self.held_out, np.arange(len(self.held_out)), device)
@@ -84,7 +84,7 @@ class LandmarksRecipe(Recipe):
         return {"points": float(apart.mean()), "present": float(((presence > 0) == there).float().mean())}
 
     def sheet(self, networks):
-        """Validation scenes with the found points as dots; grey frames say that no face was seen."""
+        """Validation scenes with detected points as dots; gray where no face was detected."""
         from core.images import grid, to_pil
 
         network = networks["landmarks"]
@@ -95,17 +95,17 @@ class LandmarksRecipe(Recipe):
 
 
 def recipe(preset: str, **asked: float) -> LandmarksRecipe:
-    """The recipe of a preset, its portraits drawn if they are not yet (the judges use the same)."""
+    """The recipe of a preset; draws missing portraits (the judges use the same)."""
     chosen = replace(PRESETS[preset], **asked)
     drawn = data.drawn_set("train", chosen.people, chosen.looks, "portrait", DRAWN, seed=1, version=4)
     return LandmarksRecipe(chosen, drawn, data.drawn_set("validation", *CHECKED, "portrait", DRAWN, seed=1, version=4))
 
 
 def scenes(image: Tensor, points: Tensor, absent: float, generator: torch.Generator) -> dict[str, Tensor]:
-    """Portraits (N, 3, H, W) in [-1, 1] with points (N, 5, 2) in pixels, put into scenes of SIZE pixels.
+    """Portraits (N, 3, H, W) in [-1, 1] with points (N, 5, 2) in pixels, placed into scenes of SIZE pixels.
 
-    Returns "image" (N, 3, SIZE, SIZE), "points" (N, 5, 2) with -1 and 1 at the picture's edges, and "present" (N,) 1 or
-    0; a scene whose points do not all fit in has no face in it.
+    Returns "image" (N, 3, SIZE, SIZE), "points" (N, 5, 2) in [-1, 1], and "present" (N,) 1 or 0. A scene gets no face
+    if its points do not all fit.
     """
     n, device = len(image), image.device
 
@@ -131,9 +131,9 @@ def scenes(image: Tensor, points: Tensor, absent: float, generator: torch.Genera
 
 
 def backgrounds(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Pictures without a face, (N, 3, SIZE, SIZE): noise, things, and portraits shuffled, turned over or cut.
+    """Pictures without a face, (N, 3, SIZE, SIZE): noise, shapes, and shuffled, rotated or cropped portraits.
 
-    image: (N, 3, H, W) portraits. A picture is one of these, or one of them shining through another.
+    image: (N, 3, H, W) portraits. A picture is one of these or a blend of two.
     """
     makers = (grain, things, shuffled, turned, cuts)
     kinds = [maker(image.roll(shift, 0), generator) for shift, maker in enumerate(makers)]
@@ -145,7 +145,7 @@ def backgrounds(image: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def grain(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Noise whose power falls with its frequency, as in photographs of nothing in particular."""
+    """Noise with natural image statistics: power falls with frequency."""
     n, layers = len(image), []
     slope = 0.5 + torch.rand(n, 1, 1, 1, generator=generator)
     for octave in range(1, 7):
@@ -157,7 +157,7 @@ def grain(image: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def things(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Shaded ellipses and boxes on a plain ground: cups, coins, windows."""
+    """Shaded ellipses and boxes on a uniform background."""
     n = len(image)
     y, x = torch.meshgrid(*[torch.linspace(-1, 1, SIZE)] * 2, indexing="ij")
     scene = (torch.rand(n, 3, 1, 1, generator=generator) * 1.6 - 0.8).expand(n, 3, SIZE, SIZE)
@@ -175,7 +175,7 @@ def things(image: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def shuffled(image: Tensor, generator: torch.Generator) -> Tensor:
-    """The tiles of portraits in another order; tiles of 8, 12, 16 or 24 pixels."""
+    """Portraits with shuffled tiles of 8, 12, 16 or 24 pixels."""
     side = (8, 12, 16, 24)[int(torch.randint(4, (), generator=generator))]
     count = SIZE // side
     tiles = F.interpolate(image, size=SIZE, mode="bilinear", align_corners=False).unfold(2, side, side)
@@ -184,19 +184,19 @@ def shuffled(image: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def turned(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Portraits upside down or lying on a side, at any size: all of a face but the right way up."""
+    """Portraits rotated by 90, 180 or 270 degrees, at any size."""
     small = F.interpolate(image, size=SIZE, mode="bilinear", align_corners=False)
     small = torch.rot90(small, int(torch.randint(1, 4, (), generator=generator)), (2, 3))
     return _zoomed(small, torch.rand(len(image), generator=generator) * 1.2 + 0.6, 0.6, generator)
 
 
 def cuts(image: Tensor, generator: torch.Generator) -> Tensor:
-    """A small part of a portrait, enlarged: hair, cloth, a cheek, an eye alone."""
+    """Enlarged small crops of portraits."""
     return _zoomed(image, torch.rand(len(image), generator=generator) * 6 + 4, 0.9, generator)
 
 
 def _zoomed(image: Tensor, zoom: Tensor, reach: float, generator: torch.Generator) -> Tensor:
-    """Pictures enlarged by zoom (N,) about a place up to `reach` off the middle."""
+    """Pictures enlarged by zoom (N,) around a point up to `reach` from the centre."""
     n, device = len(image), image.device
     place = (torch.rand(n, 2, generator=generator) * 2 - 1) * reach
     moved = data.affine(torch.ones(n), zoom, torch.zeros(n), place).to(device)
@@ -205,12 +205,12 @@ def _zoomed(image: Tensor, zoom: Tensor, reach: float, generator: torch.Generato
 
 
 def _through(unit: Tensor, moved: Tensor) -> Tensor:
-    """Where points (N, 5, 2) of the portrait, edges at ±1, come to lie in a picture sampled through `moved`."""
+    """Points (N, 5, 2) of the portrait, in [-1, 1], after resampling with `moved`."""
     return (unit - moved[:, None, :, 2]) @ torch.linalg.inv(moved[:, :, :2]).transpose(1, 2)
 
 
 def _shifted(moved: Tensor, placed: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """Move the pictures' content so that the middle of the points lies at `shift` (N, 2), instead of anywhere."""
+    """Shift the content so that the mean of the points is at `shift` (N, 2)."""
     by = shift - placed.mean(1)  # (N, 2)
     turned = moved[:, :, :2]
     offset = moved[:, :, 2] - (turned @ by[:, :, None])[:, :, 0]
@@ -225,7 +225,7 @@ def _recoloured(image: Tensor, uniform) -> Tensor:
 
 
 def _dotted(picture, points: Tensor, presence: Tensor):
-    """A picture with its points, or dimmed where no face was seen."""
+    """A picture with its points, or gray if no face was detected."""
     from PIL import Image, ImageDraw
 
     if presence <= 0:
@@ -241,6 +241,6 @@ def finish(recipe: LandmarksRecipe, networks: dict, folder, command: str) -> lis
     from core import hub
 
     chosen = recipe.preset
-    about = f"Five points of a face, and is there one? For drawn faces; {chosen.people} people, seed {chosen.seed}."
+    about = f"Five points and presence of drawn faces; {chosen.people} people, seed {chosen.seed}."
     return [hub.save(networks["landmarks"], chosen.name, network="landmarks", preset=chosen.network, recipe=command,
                      about=about, folder=folder)]

@@ -1,4 +1,4 @@
-"""What the denoiser learns from, made once and kept on disk: latents of drawn faces, and the people seen in them."""
+"""Training data of the denoiser, cached on disk: latents of drawn faces and face vectors of their people."""
 
 import hashlib
 import sys
@@ -20,14 +20,14 @@ BLOCK = 1024  # pictures between two lines of progress
 
 @dataclass(frozen=True)
 class People:
-    """Who is in the pictures of a set. person: (N,) numbers. vectors: (N, 512) as the embedder sees each picture."""
+    """The people of a set. person: (N,) numbers. vectors: (N, 512), face vector of each picture."""
 
     person: np.ndarray
     vectors: Tensor
 
     @classmethod
     def of(cls, drawn: data.DrawnSet, embedder: str) -> "People":
-        """The people of a set, as the checkpoint `embedder` sees them."""
+        """The people of a set, with vectors of the checkpoint `embedder`."""
         return cls(drawn.person, torch.from_numpy(cached_vectors(embedder, drawn)))
 
     def others(self, rows: np.ndarray, rng: np.random.Generator, most: int) -> Tensor:
@@ -41,7 +41,7 @@ class People:
 
 
 def cached_vectors(embedder: str, drawn: data.DrawnSet) -> np.ndarray:
-    """What an embedder sees in every picture of a set, (N, 512) float32, made once, kept on disk."""
+    """Face vectors of all pictures of a set, (N, 512) float32, cached on disk."""
     def made() -> np.ndarray:
         network = hub.load(embedder)
         device, found = next(network.parameters()).device, []
@@ -55,9 +55,9 @@ def cached_vectors(embedder: str, drawn: data.DrawnSet) -> np.ndarray:
 
 
 def cached_latents(autoencoder: Autoencoder, drawn: data.DrawnSet) -> np.ndarray:
-    """The latents of a set's pictures and of their mirror images, (N, 2, C, h, w) float16, made once, kept on disk.
+    """The latents of a set's pictures and of their mirror images, (N, 2, C, h, w) float16, cached on disk.
 
-    The encoder's weights, with the pictures' truths, name what is kept; a decoder that was trained on changes nothing.
+    The cache key contains the encoder's weights and the pictures, but not the decoder.
     """
     parts = (autoencoder.kl.encoder, autoencoder.kl.quant_conv)
     weights = b"".join(p.detach().float().cpu().numpy().tobytes() for part in parts for p in part.parameters())
@@ -66,9 +66,9 @@ def cached_latents(autoencoder: Autoencoder, drawn: data.DrawnSet) -> np.ndarray
 
 
 def _kept(folder: str, drawn: data.DrawnSet, facts: dict, made) -> np.ndarray:
-    """The array of these facts about a set, from the disk; else what `made()` gives, which is kept there.
+    """The cached array of these facts about a set; otherwise the result of `made()`, which is then cached.
 
-    A set is known by its truth and by its first and last pictures: two renderers draw one truth differently.
+    A set is identified by its truth and its first and last pictures, because renderers differ.
     """
     pictures = hashlib.sha256(drawn.truth.tobytes() + drawn.images[[0, -1]].tobytes()).hexdigest()
     key = data.key_of(size=drawn.images.shape, pictures=pictures, **facts)

@@ -1,6 +1,6 @@
-"""The loop every recipe runs in: averaging, exact resuming, logging, sheets, saving. It knows no loss.
+"""The training loop of all recipes: weight averaging, exact resuming, logging, sample sheets, saving.
 
-Built on Hugging Face Accelerate: several GPUs or machines are `accelerate launch -m core train …`, not another loop.
+Built on Hugging Face Accelerate. Use `accelerate launch -m core train …` for several GPUs or machines.
 """
 
 import json
@@ -26,10 +26,10 @@ from core.errors import SettingsError
 
 @dataclass(frozen=True)
 class Settings:
-    """How long to train and where to keep what happens.
+    """Duration and output of a training run.
 
-    minutes: training time; the schedule follows the time spent, so a run ends annealed on any machine.
-    steps: when given, the schedule follows the steps instead, and a resumed run equals an uninterrupted one exactly.
+    minutes: training time; the learning rate schedule follows it on any machine.
+    steps: if given, the schedule follows the steps, and a resumed run equals an uninterrupted one exactly.
     """
 
     out: Path
@@ -38,11 +38,11 @@ class Settings:
     threads: int | None = None
     seed: int = 0
     resume: bool = False
-    warmup: int = 100  # steps over which the learning rate rises to its peak
-    floor: float = 0.01  # the learning rate at the end, in parts of the peak
+    warmup: int = 100  # steps of linear warm-up
+    floor: float = 0.01  # final learning rate, relative to the peak
     clip: float = 5.0  # largest norm of the gradient
-    workers: int = 0  # processes that make batches ready; a GPU would wait for one that does it between steps
-    precision: str = "auto"  # "bf16", "no", or "auto": bf16 on a GPU that has it. CPUs with bf16 units gain 1.7 times
+    workers: int = 0  # data loading processes; 0: in the main process
+    precision: str = "auto"  # "bf16", "no", or "auto": bf16 on GPUs with it. CPUs with bf16 units gain 1.7 times
     average: float = 0.999  # decay of the moving average of the weights
     log_every: int = 20  # steps
     save_every: float = 4.0  # minutes
@@ -50,10 +50,10 @@ class Settings:
 
 
 class Recipe:
-    """What the loop needs from a recipe: networks, their optimisers, batches and updates.
+    """The interface of a recipe: networks, optimisers, batches and updates.
 
-    networks: by name; those in `averaged` are also kept as a moving average. optimizers: by name, each knowing its peak
-    learning rate. shipped: the checkpoints of those that can be trained on from there, by the network's name.
+    networks: by name; those in `averaged` also have a moving average. optimizers: by name, with their peak learning
+    rate as "initial_lr". shipped: checkpoints to start from with --onward, by network name.
     """
 
     networks: dict[str, nn.Module]
@@ -63,41 +63,41 @@ class Recipe:
     shipped: Mapping[str, str] = MappingProxyType({})
 
     def begin(self) -> None:
-        """What comes before the first step; not called when a run is resumed."""
+        """Called before the first step, but not when a run is resumed."""
 
     def batches(self, start: int, shard: tuple[int, int], device) -> Iterator[dict]:
-        """Endless batches for process `shard` = (index, count), the first that of its step `start`.
+        """Endless batches of process `shard` = (index, count), from its step `start` on.
 
-        Counted over all processes these are batches start · count + index, and every `count`-th after it.
+        Over all processes these are batches start · count + index and every `count`-th after it.
         """
         raise NotImplementedError
 
     def updates(self, networks: dict, batch: dict, progress: float) -> Iterator[tuple[str, torch.Tensor, dict]]:
-        """Yield (optimiser's name, loss, numbers to log) for each update of a step; the loop takes each one at once."""
+        """Yield (optimiser name, loss, values to log) for each update of a step; each is applied at once."""
         raise NotImplementedError
 
     def check(self, networks: dict) -> dict[str, float]:
-        """Numbers on validation people, from the averaged networks in eval mode."""
+        """Metrics on validation people, of the averaged networks in eval mode."""
         return {}
 
     def sheet(self, networks: dict):
-        """A PIL image that shows how far training is, or None."""
+        """A PIL image with samples, or None."""
         return None
 
 
 def onward(recipe: Recipe) -> None:
-    """Let a recipe's networks begin at the checkpoints that ship. Raises SettingsError for one that must begin anew."""
+    """Load the shipped checkpoints into a recipe's networks. Raises SettingsError if the recipe has none."""
     from core import hub
 
     if not recipe.shipped:
-        raise SettingsError("This recipe begins anew: parts of its networks are not among the checkpoints.",
-                            "Leave --onward out; vectors has a preset for it:  --preset onward")
+        raise SettingsError("--onward is not available for this recipe: some of its networks are not shipped.",
+                            "Leave out --onward; for vectors use:  --preset onward")
     for name, checkpoint in recipe.shipped.items():
         recipe.networks[name].load_state_dict(hub.load(checkpoint, "cpu").state_dict())
 
 
 class Clock:
-    """Steps taken and seconds spent so far, over all sittings of one run."""
+    """Steps and seconds so far, over all parts of a resumed run."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.step, self.spent, self.seen = settings, 0, 0.0, time.monotonic()
@@ -108,7 +108,7 @@ class Clock:
 
     @property
     def progress(self) -> float:
-        """Part of the run that is over, in [0, 1]."""
+        """Progress of the run, in [0, 1]."""
         if self.settings.steps is not None:
             return min(self.step / self.settings.steps, 1.0)
         return min(self.spent / (60 * self.settings.minutes), 1.0)
@@ -120,20 +120,20 @@ class Clock:
         self.step, self.spent, self.seen = state["step"], state["spent"], time.monotonic()
 
 
-RATES = ("rate", "discriminating")      # of a preset: what may change when a run goes on
+RATES = ("rate", "discriminating")      # fields of a preset that may change on resuming
 
 
 def fit(recipe: Recipe, settings: Settings) -> dict[str, nn.Module]:
-    """Train until the time or the steps are used up; returns the averaged networks (and the others), in eval mode.
+    """Train for the given time or steps; returns the networks, averaged if applicable, in eval mode.
 
-    Writes into `settings.out`: log.jsonl, settings.json, sheet-<step>.png, and state/, from which `resume` goes on. A
-    SIGTERM or Ctrl-C saves the state before leaving.
+    Writes to `settings.out`: log.jsonl, settings.json, sheet-<step>.png, and state/ for `resume`. SIGTERM and Ctrl-C
+    save the state first.
     """
     if not settings.resume and _state_in(settings.out) is not None:
-        raise SettingsError(f"{settings.out} holds a run already, which would be lost.",
-                            "Go on with it by --resume, or name another folder:  --out DIR")
+        raise SettingsError(f"{settings.out} already contains a run.",
+                            "Continue it with --resume, or use another folder:  --out DIR")
     accelerator = _accelerator(settings)
-    if not settings.resume and accelerator.is_main_process:     # the others get its weights when they are prepared
+    if not settings.resume and accelerator.is_main_process:     # other processes get its weights by `prepare`
         recipe.begin()
     networks = {name: accelerator.prepare(network) for name, network in recipe.networks.items()}
     optimizers = {name: accelerator.prepare(optimizer) for name, optimizer in recipe.optimizers.items()}
@@ -163,13 +163,13 @@ class _Run:
             self.steps(stop)
         self.save()
         if stop():
-            said = f"stopped at step {self.clock.step}; go on with --resume"
-            self.accelerator.print(said, flush=True)       # the command line makes an exit status of an interrupt
-            raise KeyboardInterrupt(said)
+            message = f"stopped at step {self.clock.step}; continue with --resume"
+            self.accelerator.print(message, flush=True)
+            raise KeyboardInterrupt(message)       # gives the command its exit status
         self.look()
 
     def steps(self, stop) -> None:
-        """Steps until the run is over or `stop()` says so, with a look and a save every few minutes."""
+        """Train until the end or `stop()`, with validation and saving every few minutes."""
         shard = (self.accelerator.process_index, self.accelerator.num_processes)
         batches = _batches(self.recipe, self.clock.step, shard, self.accelerator.device, self.settings.workers)
         saved = checked = logged = self.clock.spent
@@ -187,7 +187,7 @@ class _Run:
                 logged += self.timed(self.save)
 
     def timed(self, task) -> float:
-        """Do a task between steps; returns the seconds it took, which count as spent but not against the speed."""
+        """Run a task between steps; returns its seconds, which are excluded from the logged speed."""
         begun = time.monotonic()
         task()
         return time.monotonic() - begun
@@ -196,7 +196,7 @@ class _Run:
         _save_state(self.accelerator, self.settings.out, self.recipe)
 
     def step(self, batch: dict) -> dict:
-        """One step of every optimiser; returns the numbers to log."""
+        """One step of every optimiser; returns the values to log."""
         rate = rate_at(self.clock.step, self.clock.progress, self.settings)
         numbers = {"rate": rate}
         for network in self.networks.values():
@@ -213,7 +213,7 @@ class _Run:
         return numbers
 
     def agreed(self, seconds: float) -> float:
-        """The first process's time, for all: one that is ahead of the others would wait for something else for ever."""
+        """The time of the first process, for all: different times would desynchronise the processes."""
         if self.accelerator.num_processes == 1:
             return seconds
         from accelerate.utils import broadcast
@@ -223,7 +223,7 @@ class _Run:
     def update(self, optimizer, loss: torch.Tensor, rate: float) -> None:
         if not torch.isfinite(loss):
             raise SettingsError(
-                f"the loss became {loss.item()} at step {self.clock.step}",
+                f"the loss is {loss.item()} at step {self.clock.step}",
                 "Resume from the saved state with a smaller learning rate.",
             )
         optimizer.zero_grad(set_to_none=True)
@@ -244,7 +244,7 @@ class _Run:
         self.accelerator.print(f"{what} {self.clock.step} {self.clock.progress:.1%} {shown}", flush=True)
 
     def look(self) -> None:
-        """Check the averaged networks on validation people and draw the sheet."""
+        """Validate the averaged networks and write the sample sheet."""
         if not self.accelerator.is_main_process:
             return
         with torch.no_grad():
@@ -262,11 +262,11 @@ class _Run:
 
 
 def _batches(recipe: Recipe, start: int, shard: tuple[int, int], device, workers: int) -> Iterator[dict]:
-    """A recipe's batches; made ready by so many other processes, in the same order, unless that is 0."""
+    """A recipe's batches; prepared by `workers` processes in the same order, if not 0."""
     if not workers:
         yield from recipe.batches(start, shard, device)
         return
-    # a generator of its own: the process's one, which resuming restores, must not depend on how many workers there are
+    # own generator: the global one, restored on resuming, must not depend on the number of workers
     ready = DataLoader(_Share(recipe, start, shard), batch_size=None, num_workers=workers, prefetch_factor=4,
                        multiprocessing_context="fork", generator=torch.Generator(), pin_memory=device.type == "cuda")
     for batch in ready:
@@ -275,7 +275,7 @@ def _batches(recipe: Recipe, start: int, shard: tuple[int, int], device, workers
 
 @dataclass
 class _Share(IterableDataset):
-    """The batches that one of several processes makes ready: every so many of those of a shard."""
+    """The batches of one data loading process: every n-th batch of a shard."""
 
     recipe: Recipe
     start: int
@@ -288,7 +288,7 @@ class _Share(IterableDataset):
 
 
 def rate_at(step: int, progress: float, settings: Settings) -> float:
-    """The learning rate in parts of its peak: linear warm-up over the first steps, half a cosine down to the floor."""
+    """Learning rate relative to its peak: linear warm-up, then cosine decay to the floor."""
     warm = min((step + 1) / max(settings.warmup, 1), 1.0)
     return warm * (settings.floor + (1 - settings.floor) * 0.5 * (1 + math.cos(math.pi * progress)))
 
@@ -302,7 +302,7 @@ def _accelerator(settings: Settings):
         torch.set_num_threads(settings.threads)
     able = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
     precision = able if settings.precision == "auto" else settings.precision
-    parts = DistributedDataParallelKwargs(find_unused_parameters=True)      # early steps may leave layers out
+    parts = DistributedDataParallelKwargs(find_unused_parameters=True)      # early steps may not use all layers
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available()   # else each trains alone
     accelerator = Accelerator(mixed_precision=precision, log_with=[_tracker(settings)], kwargs_handlers=[parts],
                               cpu=several)
@@ -312,7 +312,7 @@ def _accelerator(settings: Settings):
 
 
 def _averaged(network: nn.Module, settings: Settings) -> AveragedModel:
-    """A moving average of parameters and buffers, whose decay grows from 0.1 so that the first steps are forgotten."""
+    """A moving average of parameters and buffers, with a decay that grows from 0.1, so that early steps fade."""
 
     def blend(average: list, current: list, count) -> None:
         decay = min(settings.average, (1 + int(count)) / (10 + int(count)))
@@ -347,7 +347,7 @@ def _tracker(settings: Settings):
 
 
 def _save_state(accelerator, out: Path, recipe: Recipe) -> None:
-    """Write out/state whole or not at all: a killed run leaves the state before."""
+    """Write out/state atomically: a killed run leaves the previous state."""
     fresh, state, old = out / "state.new", out / "state", out / "state.old"
     if accelerator.is_main_process:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -364,25 +364,25 @@ def _save_state(accelerator, out: Path, recipe: Recipe) -> None:
 
 
 def _load_state(accelerator, out: Path, recipe: Recipe) -> None:
-    """Go on from out/state, at the learning rates that are asked for now. Raises SettingsError for another run's."""
+    """Load out/state, with the current learning rates. Raises SettingsError for the state of another run."""
     found = _state_in(out)
     if found is None:
-        raise SettingsError(f"{out} holds no saved state", "Leave --resume out, or give the folder of the run.")
+        raise SettingsError(f"{out} contains no saved state", "Leave out --resume, or give the folder of the run.")
     _same_run(found / "preset.json", recipe, out)
     rates = [[group["initial_lr"] for group in each.param_groups] for each in recipe.optimizers.values()]
     accelerator.load_state(str(found))
     for optimizer, asked in zip(recipe.optimizers.values(), rates, strict=True):
-        for group, rate in zip(optimizer.param_groups, asked, strict=True):     # other ones than before
+        for group, rate in zip(optimizer.param_groups, asked, strict=True):     # may differ from the saved ones
             group["initial_lr"] = rate
 
 
 def _state_in(out: Path) -> Path | None:
-    """The last whole state of a run: the one before, where a save was killed between its two renames."""
+    """The last complete state; state.old if a save was killed between its two renames."""
     return next((out / name for name in ("state", "state.old") if (out / name).exists()), None)
 
 
 def _asked(recipe: Recipe) -> dict:
-    """What makes a run this one and no other: its preset as it was asked for, but for rates, which may be changed."""
+    """The identity of a run: its preset without the learning rates."""
     preset = getattr(recipe, "preset", None)
     facts = asdict(preset) if is_dataclass(preset) else {}
     return json.loads(json.dumps({name: value for name, value in facts.items() if name not in RATES}))
@@ -394,12 +394,12 @@ def _same_run(kept: Path, recipe: Recipe, out: Path) -> None:
     for name in held.keys() & asked.keys():
         if held[name] != asked[name]:
             raise SettingsError(f"The run in {out} has {name} {held[name]}, not {asked[name]}.",
-                                "Ask for it as it was begun, or name another folder:  --out DIR")
+                                "Use the original settings, or another folder:  --out DIR")
 
 
 @contextmanager
 def _stop_requested() -> Iterator[Callable[[], bool]]:
-    """A function that says whether SIGTERM or Ctrl-C has come; outside the main thread signals stay as they are."""
+    """A function that tells whether SIGTERM or Ctrl-C was received; only in the main thread."""
     asked, before = [], {}
     if threading.current_thread() is threading.main_thread():
         before = {kind: signal.signal(kind, lambda *_: asked.append(True)) for kind in (signal.SIGTERM, signal.SIGINT)}

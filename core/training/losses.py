@@ -1,4 +1,4 @@
-"""Terms that two or more recipes use, and the margin head of the embedder."""
+"""Loss terms shared by recipes, and the ArcFace head."""
 
 import math
 
@@ -20,24 +20,23 @@ class ArcFace(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             cos = F.linear(F.normalize(features.float(), dim=1), F.normalize(self.weight.float(), dim=1))  # (N, people)
         own = cos.gather(1, person[:, None]).clamp(-1 + 1e-6, 1 - 1e-6)  # (N, 1)
-        # past pi - margin the angle would wrap round: go on straight down instead
+        # beyond pi - margin the cosine would rise again: continue linearly
         below = own - margin * math.sin(margin)
         turned = torch.where(own > -math.cos(margin), (own.acos() + margin).cos(), below)
         return F.cross_entropy(self.scale * cos.scatter(1, person[:, None], turned), person), own.detach().mean()
 
 
 def perceptual(maps: list[Tensor], wanted: list[Tensor]) -> Tensor:
-    """Distance between feature maps as in LPIPS (Zhang et al. 2018), unweighted: each map (N, C, H, W), in any number.
+    """Distance between feature maps as in LPIPS (Zhang et al. 2018), unweighted. maps: any number of (N, C, H, W).
 
-    Channels are made unit length at every position; squared differences are summed over channels, averaged over the
-    rest.
+    Channels are normalised at every position; squared differences are summed over channels and averaged over the rest.
     """
     pairs = [(F.normalize(a, dim=1), F.normalize(b, dim=1)) for a, b in zip(maps, wanted, strict=True)]
     return torch.stack([(a - b).square().sum(1).mean() for a, b in pairs]).mean()
 
 
 def seen_by(steering: tuple[nn.Module, nn.Module], image: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
-    """What an embedder and a judge, `steering`, see of faces (N, 3, 112, 112).
+    """Outputs of the steering embedder and judge for faces (N, 3, 112, 112).
 
     Returns the face vectors (N, 512), feature maps of both for `perceptual`, and the years (N,).
     """
@@ -47,5 +46,5 @@ def seen_by(steering: tuple[nn.Module, nn.Module], image: Tensor) -> tuple[Tenso
 
 
 def least_squares(scores: Tensor, goal: float) -> Tensor:
-    """Least-squares GAN term (Mao et al. 2017): how far patch scores, any shape, are from `goal`: 1 real, 0 made."""
+    """Least-squares GAN term (Mao et al. 2017): for patch scores of any shape. goal: 1 real, 0 generated."""
     return (scores.float() - goal).square().mean()

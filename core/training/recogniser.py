@@ -1,12 +1,12 @@
-"""The recogniser's recipe: ArcFace and nothing else, on any set of people. It ships nothing; it weighs training data.
+"""Recipe of a recogniser to compare training data: plain ArcFace on any set of people. It is not shipped.
 
 Does a recogniser trained on generated people match one trained on as many drawn ones (Wu et al., *Vec2Face*, ICLR
-2025)? Generate a folder, train one recogniser on it and one on drawn faces, people, pictures and steps alike, and let
-`python -m core score recogniser --weights … --weights …` set the two side by side on test people.
+2025)? Generate a folder, train one recogniser on it and one on drawn faces with equal people, pictures and steps. Then
+`python -m core score recogniser --weights … --weights …` compares both on test people.
 
 Time: the embedder's, 40 minutes to 2 hours on one CPU core. Memory: 1.5 GB, and 38 kB for every picture of a folder.
 Seed: the preset's. Data: `aligned` drawn faces, or a folder with a sub-folder per person; people are classes, and no
-truth is used, for generated people have none. Loss: ArcFace, scale 64, margin growing from 0 to 0.5.
+labels are used, because generated people have none. Loss: ArcFace, scale 64, margin growing from 0 to 0.5.
 """
 
 from dataclasses import dataclass, replace
@@ -22,12 +22,12 @@ from core.training.embedder import AUGMENT, CHECKED, adamw, margin_at, verified
 from core.training.loop import Recipe
 from core.training.losses import ArcFace
 
-DRAWN = "drawn"  # the drawn train set; any other name is that of a folder
+DRAWN = "drawn"  # the drawn training set; other names are folders
 
 
 @dataclass(frozen=True)
 class Preset:
-    """network: preset of `iresnet`. people × looks: of the drawn set; a folder holds what it holds. rate: peak learning
+    """network: preset of `iresnet`. people × looks: only for the drawn set. rate: peak learning
     rate. margin: final, in radians."""
 
     network: str
@@ -44,7 +44,7 @@ PRESETS = {"tiny": Preset("tiny", seed=7)}
 
 
 class RecogniserRecipe(Recipe):
-    """Networks "recogniser" (kept as an average) and "head", one optimiser over both."""
+    """Networks "recogniser" (averaged) and "head", one optimiser over both."""
 
     averaged = ("recogniser",)
 
@@ -71,15 +71,15 @@ class RecogniserRecipe(Recipe):
 
 
 def recipe(preset: str, data: str = DRAWN, **asked: float) -> RecogniserRecipe:
-    """The recipe of a preset on `data`: drawn faces, drawn if they are not yet, or the pictures of a folder.
+    """The recipe of a preset on `data`: drawn faces or the pictures of a folder.
 
-    Raises SettingsError for people or looks asked of a folder, FacetError for a folder without enough pictures.
+    Raises SettingsError for `people` or `looks` with a folder, FacetError for a folder with too few pictures.
     """
     chosen = replace(PRESETS[preset], **asked)
     if data == DRAWN:
         faces = sets.drawn_set("train", chosen.people, chosen.looks)
     elif asked.keys() & {"people", "looks"}:
-        raise SettingsError(f"{data} holds as many people and pictures as it holds.",
+        raise SettingsError("--people and --looks are not available for a folder.",
                             "Leave --people and --looks out; they are for drawn faces.")
     else:
         faces = people_of(data)
@@ -87,21 +87,21 @@ def recipe(preset: str, data: str = DRAWN, **asked: float) -> RecogniserRecipe:
 
 
 def people_of(folder: str | Path) -> sets.DrawnSet:
-    """The pictures of a folder, a sub-folder per person. Raises FacetError unless there is somebody to tell apart."""
+    """The pictures of a folder, a sub-folder per person. Raises FacetError for fewer than two people or pictures."""
     found = sets.folder(folder)
     if found.people < 2 or np.bincount(found.person).max() < 2:
-        raise SettingsError(f"{folder} holds {found.people:,} people in {len(found):,} pictures, which is too little "
-                            "to learn from.", "Give a folder with a sub-folder per person, as  python -m core generate "
-                            "makes it.")
+        raise SettingsError(f"{folder} holds {found.people:,} people in {len(found):,} pictures, which is too few "
+                            "for training.", "Give a folder with a sub-folder per person, as  python -m core generate "
+                            "writes it.")
     return found
 
 
 def finish(recipe: RecogniserRecipe, networks: dict, folder, command: str) -> list:
-    """Write the checkpoint, called after what it was trained on; returns its path."""
+    """Write the checkpoint, named after its training data; returns its path."""
     from core import hub
 
     chosen, seen = recipe.preset, recipe.faces
-    about = (f"IResNet recogniser, to weigh training data by: ArcFace alone on {seen.people:,} people and {len(seen):,}"
+    about = (f"IResNet recogniser to compare training data: plain ArcFace on {seen.people:,} people and {len(seen):,}"
              f" pictures of {recipe.name!r}, seed {chosen.seed}.")
     return [hub.save(networks["recogniser"], f"recogniser-{recipe.name}", network="iresnet", preset=chosen.network,
                      recipe=command, about=about, folder=folder)]

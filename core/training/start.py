@@ -1,9 +1,8 @@
-"""Where a Vec2Face begins: what its encoder learns of small pictures on one token, written into all of them.
+"""Initialisation of a Vec2Face: its encoder is pre-trained on a single token to predict small pictures.
 
-The 49 tokens of one vector are copies of it, told apart by their positions alone; so before anything is drawn the
-encoder need not see them all. On the identity token by itself it learns to tell small pictures, fifty times faster.
-What it found is then written into the decoder as units that open at one position only: a closed form for what gradient
-descent through both would spend its first hours on.
+The 49 tokens of a vector are copies of it that only differ by position. So one token is enough at first, and training
+is fifty times faster. The result is then written into the decoder in closed form, as units that are active at one
+position only. This saves the first hours of gradient descent.
 """
 
 import math
@@ -14,18 +13,18 @@ from torch.nn import functional as F
 
 from core.models.vec2face import TOKENS, Vec2Face
 
-SIDE = 4  # pixels of the patch that a token stands for, in a picture of 28 x 28
+SIDE = 4  # pixels of a token's patch in a picture of 28 x 28
 PATCH = 3 * SIDE * SIDE
-RIDGE = 0.1  # of a vector's numbers, the noise that the first regression is to bear
-NOISE = 0.1  # spread of the noise on a vector's numbers while the encoder learns: few pictures are known by heart else
+RIDGE = 0.1  # standard deviation of noise assumed by the first regression
+NOISE = 0.1  # standard deviation of noise on the vectors during pre-training, against overfitting
 BATCH, RATE = 128, 1e-3
-CONTENT, PLACE = 0.5, 16.0  # length of the content per unit of its spread, and of a position, where the decoder starts
-OPEN = 5.0  # a unit's input where it is open, and minus that where it is shut: GELU is straight there, and flat
-SWING = 0.8  # what one standard deviation of the content adds to it
+CONTENT, PLACE = 0.5, 16.0  # initial norms of content (per standard deviation) and position in the decoder
+OPEN = 5.0  # input of an active unit, and minus that of an inactive one: GELU is linear there, or flat
+SWING = 0.8  # change of that input per standard deviation of the content
 
 
 class Encoded(nn.Module):
-    """The encoder on the identity token alone, and a linear reading of a small picture off it."""
+    """The encoder on the identity token alone, with a linear prediction of a small picture."""
 
     def __init__(self, generator: Vec2Face, components: int) -> None:
         super().__init__()
@@ -34,7 +33,7 @@ class Encoded(nn.Module):
         self.patches = nn.Linear(components, TOKENS * PATCH)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """(N, 512) -> the components that a picture is read off, (N, C)."""
+        """(N, 512) -> components that predict the picture, (N, C)."""
         generator = self.generator
         token = generator.token_emb.LayerNorm(generator.latent_prior_proj_f(vectors))[:, None]        # (N, 1, width)
         for block in generator.blocks:
@@ -43,15 +42,15 @@ class Encoded(nn.Module):
 
 
 def early_start(generator: Vec2Face, vectors: Tensor, pictures: Tensor, steps: int = 4000, seed: int = 0) -> None:
-    """Set the transformer so that its tokens hold small pictures, as well as the encoder can tell them by itself.
+    """Initialise the transformer so that its tokens contain small pictures.
 
     vectors: (N, 512). pictures: (N, 3, 28, 28) in [-1, 1]. The first 48 features of a token's map are its patch of
-    4 x 4 pixels, the others the components it was made from. Equal widths of encoder and decoder are needed. steps: of
-    128 vectors each, 25 ms on one CPU core.
+    4 x 4 pixels, the others the components it was made from. Encoder and decoder need equal widths. steps: of 128
+    vectors each, 25 ms on one CPU core.
     """
     width, decoder = generator.config.width, generator.config.decoder_width
     if width != decoder or width <= 1 + TOKENS + PATCH:
-        raise ValueError(f"widths of {width} and {decoder} leave no room for a start; give equal ones above 98")
+        raise ValueError(f"widths are {width} and {decoder}; they must be equal and above 98")
     place, patch, content = directions(width, seed).split((TOKENS, PATCH, width - 1 - TOKENS - PATCH))
     patches = F.unfold(pictures, SIDE, stride=SIDE).transpose(1, 2)                                   # (N, 49, 48)
     middle, offset = vectors.mean(0), patches.mean(0)
@@ -64,7 +63,7 @@ def early_start(generator: Vec2Face, vectors: Tensor, pictures: Tensor, steps: i
 
 
 def directions(width: int, seed: int) -> Tensor:
-    """Orthonormal rows (width - 1, width), in no order, with a mean of zero each: layer norms leave it alone."""
+    """Orthonormal rows (width - 1, width), random, each with mean zero, so that layer norms do not change them."""
     random = torch.randn(width, width, generator=torch.Generator().manual_seed(seed))
     random[:, 0] = 1.0
     return torch.linalg.qr(random)[0][:, 1:].T
@@ -74,7 +73,7 @@ def directions(width: int, seed: int) -> Tensor:
 def telling(vectors: Tensor, patches: Tensor, count: int) -> Tensor:
     """Reduced-rank ridge regression (Izenman 1975) of centred patches (N, 49, 48) on centred vectors (N, 512).
 
-    Returns the `count` directions of a vector that tell most of a picture, scaled to unit spread: (count, 512).
+    Returns the `count` most predictive directions, scaled to unit standard deviation: (count, 512).
     """
     spreads = vectors.T @ vectors / len(vectors)
     full = torch.linalg.solve(spreads + RIDGE**2 * torch.eye(len(spreads)),
@@ -88,7 +87,7 @@ def telling(vectors: Tensor, patches: Tensor, count: int) -> Tensor:
 
 @torch.no_grad()
 def begin_encoder(generator: Vec2Face, weight: Tensor, middle: Tensor) -> None:
-    """Every token is the whitened vector, and the blocks begin by changing nothing."""
+    """Set every token to the whitened vector, and all blocks to the identity."""
     generator.latent_prior_proj_f.weight.copy_(weight)
     generator.latent_prior_proj_f.bias.copy_(-(weight @ middle))
     generator.feature_token.weight.fill_(1.0)
@@ -101,7 +100,7 @@ def begin_encoder(generator: Vec2Face, weight: Tensor, middle: Tensor) -> None:
 
 
 def learn(encoded: Encoded, vectors: Tensor, patches: Tensor, steps: int, seed: int) -> None:
-    """Least squares of the patches (N, 49 * 48) by AdamW, the rate falling along half a cosine."""
+    """Least squares of the patches (N, 49 * 48) by AdamW with cosine decay."""
     draw = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW([p for p in encoded.parameters() if p.requires_grad], RATE, weight_decay=0.05)
     for step in range(steps):
@@ -119,9 +118,9 @@ def learn(encoded: Encoded, vectors: Tensor, patches: Tensor, steps: int, seed: 
 
 @torch.no_grad()
 def read_off(encoded: Encoded, vectors: Tensor, content: Tensor) -> Tensor:
-    """Let the decoder begin with the components, evened out to unit spread, in its rows `content` (C, width).
+    """Feed whitened components to the decoder, in its rows `content` (C, width).
 
-    Returns the maps from the evened components to the patches, (49, 48, C).
+    Returns the maps from the whitened components to the patches, (49, 48, C).
     """
     generator, layer = encoded.generator, encoded.components
     found = torch.cat([encoded(part) for part in vectors.split(1024)])                                # (N, C)
@@ -137,11 +136,11 @@ def read_off(encoded: Encoded, vectors: Tensor, content: Tensor) -> Tensor:
 @torch.no_grad()
 def begin_decoder(generator: Vec2Face, maps: Tensor, offset: Tensor, place: Tensor, patch: Tensor,
                   content: Tensor) -> None:
-    """Pairs of units that open at one position and add one singular direction of its map to its patch."""
+    """Set pairs of units, active at one position, that add one singular direction of its map to its patch."""
     width = generator.config.decoder_width
     generator.decoder_pos_embed_learned.zero_()
     generator.decoder_pos_embed_learned[0, 1:] = PLACE * place + offset @ patch
-    spread = ((PLACE**2 + CONTENT**2 * len(content)) / width) ** 0.5  # what layer norms divide by
+    spread = ((PLACE**2 + CONTENT**2 * len(content)) / width) ** 0.5  # divisor of layer norms
     left, size, right = torch.linalg.svd(maps, full_matrices=False)  # (49, 48, 48), (49, 48), (49, 48, C)
     pairs = generator.decoder_blocks[0].mlp.fc1.weight.shape[0] // (2 * TOKENS)  # per block and position
     gate = 2 * OPEN * spread / PLACE

@@ -1,8 +1,8 @@
-"""The vectors recipe: a Vec2Face that draws a face back from its own recognition feature (arXiv 2409.02979, section 3).
+"""Recipe of Vec2Face: reconstruct a face from its recognition feature (arXiv 2409.02979, section 3).
 
-Time: 1 hour on two CPU cores for people one recognises, a night to settle; `onward` took 8 minutes of an H200, which
-made 400 pictures a second beside another run. Memory: 2.5 GB. Seed: the preset's.
-Data: `aligned` drawn faces, and what the steering embedder makes of them. Loss: see `VectorsRecipe.updates`.
+Time: 1 hour on two CPU cores for recognisable people, a night to converge; `onward` took 8 minutes on an H200, at 400
+pictures a second beside another run. Memory: 2.5 GB. Seed: the preset's.
+Data: `aligned` drawn faces, and their vectors by the steering embedder. Loss: see `VectorsRecipe.updates`.
 """
 
 import copy
@@ -26,19 +26,19 @@ from core.training.start import early_start
 
 @dataclass(frozen=True)
 class Preset:
-    """network: preset of `vec2face`. people × looks drawn faces. pixel to tokens: what the paper's losses weigh here,
-    found for a small network on drawn faces; in the paper perception weighs 0.2 and structure 0.1.
+    """network: preset of `vec2face`. people × looks drawn faces. pixel to tokens: weights of the losses, tuned
+    for a small network; the paper uses 0.2 for perception and 0.1 for structure.
 
-    adversarial: how strong the discriminator's gradient may get in parts of the others' (its weight is adaptive), from
-    `adversarial_from` on, a part of the run. 0 leaves the discriminator out.
-    steered_from: the part of the run from which pictures are whole, and identity and perception count. Before that they
-    are of half the size and steps take a third of the time; and a generator without a picture of a face yet would learn
-    to please the embedder with patterns instead.
-    early: steps that the encoder takes by itself, before the run.
-    size: pixels at which the faces are drawn; they are made smaller, so that a set can be that of another recipe.
-    start: a checkpoint that is trained on. blend: how far from there to what training found the weights lie that ship
-    (Wortsman et al., *Robust fine-tuning*, CVPR 2022): all the way, pictures please those who steered more than others.
-    tokens: small, for this loss asks 49 tokens to stay copies of one vector, which a small decoder can't draw from.
+    adversarial: gradient of the discriminator term relative to the others (adaptive weight), from the share
+    `adversarial_from` of the run on. 0 disables the discriminator.
+    steered_from: share of the run from which pictures have full size and identity and perception are used. Before, they
+    have half the size, and steps take a third of the time. Too early, the generator would learn adversarial patterns
+    for the embedder instead of faces.
+    early: pre-training steps of the encoder, see core/training/start.py.
+    size: pixels of the drawn faces; they are reduced, so that sets can be shared with other recipes.
+    start: checkpoint to start from. blend: share of the way from there to the trained weights that is shipped
+    (Wortsman et al., *Robust fine-tuning*, CVPR 2022); at 1, pictures overfit to the steering networks.
+    tokens: small, because this loss makes the 49 tokens equal, and a small decoder needs different ones.
     """
 
     network: str
@@ -47,7 +47,7 @@ class Preset:
     looks: int = 12
     batch: int = 16
     rate: float = 8e-4
-    discriminating: float = 8e-3    # the discriminator's rate; where it starts late, at a low one
+    discriminating: float = 8e-3    # learning rate of the discriminator at its peak; it starts when the schedule is low
     pixel: float = 5.0
     identity: float = 2.0
     perceptual: float = 1.0
@@ -72,11 +72,11 @@ PRESETS = {
 }
 AUGMENT = data.Augment(flip=0.5)
 CHECKED = (100, 8)  # validation people × looks
-FITTED = 6000  # pictures whose features say where people lie
+FITTED = 6000  # pictures for the distribution of people
 
 
 class Reconstruction(nn.Module):
-    """The generator as training calls it: one forward that gives the picture and both sides of the token loss."""
+    """Training wrapper of the generator: one forward for the picture and both sides of the token loss."""
 
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Reconstruction(nn.Module):
 
 
 class VectorsRecipe(Recipe):
-    """Networks "generator" (kept as an average) and "discriminator"; embedder and judge steer and are frozen."""
+    """Networks "generator" (averaged) and "discriminator"; the steering embedder and judge are frozen."""
 
     averaged = ("generator",)
 
@@ -109,7 +109,7 @@ class VectorsRecipe(Recipe):
         }
 
     def begin(self):
-        """Begin at what the encoder learns of small pictures by itself, unless at a checkpoint; see `early_start`."""
+        """Pre-train the encoder on small pictures, unless a checkpoint is given; see `early_start`."""
         if self.preset.start is not None:
             return
         vectors, small = [], []
@@ -126,7 +126,7 @@ class VectorsRecipe(Recipe):
             yield batch | {"image": recognisable(batch["image"])}
 
     def updates(self, networks, batch, progress):
-        """Pixels, identity, perception, structure and tokens; for the last part of the run a discriminator as well."""
+        """Losses: pixels, identity, perception, structure, tokens; near the end also a discriminator."""
         image = batch["image"].contiguous(memory_format=torch.channels_last)
         steered = progress >= self.preset.steered_from
         vectors, wanted = self.seen(image) if steered else (self.vectors(image), [])
@@ -153,11 +153,11 @@ class VectorsRecipe(Recipe):
 
     @torch.no_grad()
     def vectors(self, image: Tensor) -> Tensor:
-        """The face vectors (N, 512) that the steering embedder sees."""
+        """Face vectors (N, 512) of the steering embedder."""
         return self.steering[0](image)
 
     def seen(self, image: Tensor, grad: bool = False) -> tuple[Tensor, list[Tensor]]:
-        """What the steering networks see: the face vectors (N, 512), and feature maps of all of them."""
+        """Outputs of the steering networks: face vectors (N, 512) and feature maps."""
         with torch.set_grad_enabled(grad):
             return seen_by(self.steering, image)[:2]
 
@@ -195,7 +195,7 @@ class VectorsRecipe(Recipe):
 
 
 def recipe(preset: str, **asked: float) -> VectorsRecipe:
-    """The recipe of a preset, its faces drawn if they are not yet; needs the checkpoints of `steering`."""
+    """The recipe of a preset; draws missing faces and needs the checkpoints of `steering`."""
     chosen = replace(PRESETS[preset], **asked)
     drawn, held_out = (data.drawn_set(split, *many, size=chosen.size)
                        for split, many in (("train", (chosen.people, chosen.looks)), ("validation", CHECKED)))
@@ -203,7 +203,7 @@ def recipe(preset: str, **asked: float) -> VectorsRecipe:
 
 
 def balance(loss: Tensor, fooled: Tensor, weight: Tensor) -> Tensor:
-    """The adversarial weight at which both terms pull equally at the last layer (Esser et al., CVPR 2021, eq. 7)."""
+    """The adversarial weight with equal gradient norms at the last layer (Esser et al., CVPR 2021, eq. 7)."""
     pull, push = (torch.autograd.grad(term, weight, retain_graph=True)[0].norm() for term in (loss, fooled))
     return (pull / (push + 1e-6)).clamp(0, 1e4).detach()
 
@@ -214,7 +214,7 @@ def range_of(drawn: data.DrawnSet, count: int):
 
 
 def finish(recipe: VectorsRecipe, networks: dict, folder: Path, command: str) -> list[Path]:
-    """Write the generator, and unless it was trained on, where people lie among the vectors; returns the paths."""
+    """Write the generator and, unless `start` is given, the distribution of people; returns the paths."""
     chosen, generator, onward = recipe.preset, networks["generator"].generator, ""
     if chosen.start is not None:
         generator = blended(hub.load(chosen.start, "cpu"), generator, chosen.blend)
@@ -223,7 +223,7 @@ def finish(recipe: VectorsRecipe, networks: dict, folder: Path, command: str) ->
              f"people × {chosen.looks} looks, seed {chosen.seed}.")
     path = hub.save(generator, chosen.name, network="vec2face", preset=chosen.network,
                     recipe=command, about=about, folder=folder)
-    if chosen.start is not None:        # the embedder is the same, and so are they
+    if chosen.start is not None:        # same embedder, same distribution
         return [path]
     rows = range_of(recipe.drawn, FITTED)
     pictures = recognisable(data.rows_of(recipe.drawn, rows)["image"])
@@ -233,7 +233,7 @@ def finish(recipe: VectorsRecipe, networks: dict, folder: Path, command: str) ->
 
 @torch.no_grad()
 def blended(start: nn.Module, end: nn.Module, share: float) -> nn.Module:
-    """A network whose weights lie `share` of the way from one's to another's, on the CPU."""
+    """A network with weights interpolated by `share` from `start` to `end`, on the CPU."""
     found = copy.deepcopy(end).cpu()
     for name, value in found.state_dict().items():
         if value.is_floating_point():
@@ -242,7 +242,7 @@ def blended(start: nn.Module, end: nn.Module, share: float) -> nn.Module:
 
 
 def save_people(people: People, name: str, folder: Path, command: str) -> Path:
-    """Write the people as <folder>/<name>.safetensors, with a manifest row."""
+    """Write the distribution of people as <folder>/<name>.safetensors, with a manifest row."""
     from safetensors.torch import save_file
 
     from core.hub import manifest
@@ -251,5 +251,5 @@ def save_people(people: People, name: str, folder: Path, command: str) -> Path:
     path = Path(folder) / f"{name}.safetensors"
     with replacing(path) as part:
         save_file({key: value.contiguous() for key, value in people.to_dict().items()}, part)
-    about = "Where drawn people lie among the face vectors: mean, components and spread."
+    about = "Distribution of drawn people among face vectors: mean, components, standard deviations."
     return manifest.enter(path, name, command, about)
