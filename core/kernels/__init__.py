@@ -1,1 +1,1 @@
-"""Arithmetic that has a fast form and a plain twin; the plain twin says what is correct."""
+"""Operations with a fast and a plain implementation; the plain one is the reference."""

@@ -1,12 +1,11 @@
-"""Attention by three kernels behind one signature. "plain" is the definition; the others agree with it to rounding.
+"""Attention with three kernels and one signature. "plain" is the reference; the others agree with it to rounding.
 
-Which one is used is decided by what runs: the first time a device, type and head size are seen, each candidate gets
-one tiny call, forward and backward, and its answer is compared with the plain one. Importing proves nothing: under a
-CUDA 13 build of torch xFormers imports, calls itself available, and then refuses every CUDA tensor, because its
-extension needs libcudart.so.12, which such a torch does not bring. The package nvidia-cuda-runtime-cu12 does; where it
-is installed, its library is opened before xFormers is imported, and the extension loads.
+A kernel is chosen by a test: on the first use of a device, type and head size, each candidate makes one tiny call,
+forward and backward, which is compared with "plain". An import is not enough: with a CUDA 13 build of torch, xFormers
+imports and reports itself as available, but rejects every CUDA tensor, because its extension needs libcudart.so.12. The
+package nvidia-cuda-runtime-cu12 has this library; if installed, it is loaded before xFormers.
 
-None but "plain" can be differentiated twice: compute penalties on gradients (R1, WGAN-GP) inside `forced("plain")`.
+Only "plain" can be differentiated twice: compute penalties on gradients (R1, WGAN-GP) inside `forced("plain")`.
 """
 
 import ctypes
@@ -35,12 +34,12 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None, bi
     """softmax(scale * q k^T + bias) v for q (B, H, T, D) and k, v (B, H, S, D); returns (B, H, T, D) in q's type.
 
     scale: multiplies q k^T; D ** -0.5 when None.
-    bias: added to scale * q k^T; broadcast to (B, H, T, S). A bool one says which pairs may look at each other instead;
-    leave every row something to look at.
+    bias: added to scale * q k^T; broadcast to (B, H, T, S). A boolean bias is a mask: true where
+    attention is allowed, at least once per row.
     dropout: the share of attention weights set to zero, in [0, 1); the kernels draw different ones.
-    kernel: "plain" is the truth; "torch" and "xformers" agree with it to rounding; "auto" takes the first that runs.
-    Autocast is ignored: the arithmetic is that of the arguments' type, sums in float32. Raises SettingsError for a
-    kernel that doesn't exist, or that can't run here. While torch.compile traces, "torch" stands for "xformers".
+    kernel: "plain" is the reference, with which "torch" and "xformers" agree to rounding; "auto": the first that runs.
+    Autocast is ignored: computation uses the arguments' type, with sums in float32. Raises SettingsError for an unknown
+    kernel or one that cannot run here. During torch.compile, "torch" replaces "xformers".
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     run = KERNELS[choose(q, kernel, bias is not None)]
@@ -49,7 +48,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None, bi
 
 
 def kernel_for(device: torch.device | str, dtype: torch.dtype, head_size: int, biased: bool = False) -> str:
-    """What "auto" stands for: the forced kernel, else the first that runs for this device, type and head size."""
+    """The kernel for "auto": the forced kernel, else the first that runs for this device, type and head size."""
     forced_kernel, device = _forced.get(), torch.device(device)
     if forced_kernel != "auto":
         return _able(forced_kernel, device, dtype, head_size, biased)
@@ -59,7 +58,7 @@ def kernel_for(device: torch.device | str, dtype: torch.dtype, head_size: int, b
 
 @contextmanager
 def forced(kernel: str) -> Iterator[None]:
-    """Inside, "auto" stands for `kernel`. Only for this thread or task; raises SettingsError for an unknown name."""
+    """Inside, "auto" means `kernel`. Only for this thread or task; raises SettingsError for an unknown name."""
     token = _forced.set(_known(kernel))
     try:
         yield
@@ -95,9 +94,9 @@ def _able(kernel: str, device: torch.device, dtype: torch.dtype, head_size: int,
 
 @cache
 def why_not(kernel: str, device: torch.device, dtype: torch.dtype, head_size: int, biased: bool = False) -> str:
-    """Why the kernel can't be used: the first line of what a tiny call raised; empty when its answer was right."""
+    """Why the kernel cannot be used: the first line of the error of a tiny call; empty if its output is right."""
     try:
-        # hooks of its own: what a checkpointed forward saves must not depend on whether this was asked before
+        # own hooks: a checkpointed forward must save the same tensors whether or not this ran before
         hooks = torch.autograd.graph.saved_tensors_hooks(lambda saved: saved, lambda saved: saved)
         with torch.inference_mode(False), torch.enable_grad(), _without_autocast(device.type), hooks:
             q = torch.linspace(-1, 1, 16 * head_size, device=device).reshape(1, 2, 8, head_size).to(dtype)
@@ -105,7 +104,7 @@ def why_not(kernel: str, device: torch.device, dtype: torch.dtype, head_size: in
             answers = [_answer(KERNELS[name], q.clone(), bias) for name in (kernel, "plain")]
         if not torch.allclose(*answers, atol=0.05, rtol=0.05):      # torch.testing would import half of torch first
             return "its answer is not the plain one"
-    except Exception as error:   # whatever it was, it did not run: xFormers alone raises five different types
+    except Exception as error:   # xFormers alone raises five types of errors
         return str(error).strip().partition("\n")[0] or type(error).__name__
     return ""
 
@@ -135,7 +134,7 @@ def _plain(q: Tensor, k: Tensor, v: Tensor, scale: float, bias: Tensor | None, d
 def _torch(q: Tensor, k: Tensor, v: Tensor, scale: float, bias: Tensor | None, dropout: float) -> Tensor:
     dtype = q.dtype
     if q.device.type == "cpu" and dtype in (torch.bfloat16, torch.float16):
-        q, k, v = q.float(), k.float(), v.float()       # its half-precision backward is 7 times slower there
+        q, k, v = q.float(), k.float(), v.float()       # half-precision backward is 7 times slower there
     if bias is not None and bias.dtype != torch.bool:
         bias = bias.to(q.dtype)
     return F.scaled_dot_product_attention(q, k, v, bias, dropout, scale=scale).to(dtype)
@@ -153,7 +152,7 @@ def _rows(x: Tensor) -> Tensor:
 
 
 def aligned_bias(bias: Tensor, shape: tuple[int, int, int, int], dtype: torch.dtype) -> Tensor:
-    """A bias as xFormers' cutlass kernel takes it: (B, H, T, S) = shape, additive, of the queries' type.
+    """A bias in the layout of xFormers' cutlass kernel: (B, H, T, S) = shape, additive, of the queries' type.
 
     Its rows start at multiples of 8 numbers: it is cut from a wider tensor when S is not one.
     """
@@ -166,7 +165,7 @@ def aligned_bias(bias: Tensor, shape: tuple[int, int, int, int], dtype: torch.dt
 
 @cache
 def xformers_ops() -> ModuleType:
-    """xformers.ops, imported on first use, after what its extension needs was opened."""
+    """xformers.ops, imported on first use, after loading the libraries its extension needs."""
     if _needs_cuda_12():
         for library in cuda_12_runtime():
             ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
@@ -175,7 +174,7 @@ def xformers_ops() -> ModuleType:
 
 
 def quiet_xformers() -> None:
-    """Hold back what xFormers says when it is imported, by diffusers too, without its extension: `why_not` tells it."""
+    """Suppress xFormers' import messages about its missing extension; `why_not` reports it instead."""
     logging.getLogger("xformers").setLevel(logging.ERROR)
 
 
@@ -184,7 +183,7 @@ def _needs_cuda_12() -> bool:
 
 
 def cuda_12_runtime() -> list[str]:
-    """Where the package nvidia-cuda-runtime-cu12 keeps libcudart.so.12; empty when it isn't installed."""
+    """Folders of libcudart.so.12 in the package nvidia-cuda-runtime-cu12; empty if not installed."""
     try:
         files = metadata.files("nvidia-cuda-runtime-cu12") or ()
     except metadata.PackageNotFoundError:
@@ -196,7 +195,7 @@ KERNELS = {"plain": _plain, "torch": _torch, "xformers": _xformers}
 
 
 class AttnProcessor:
-    """Sends the attention of diffusers' UNets and autoencoders through `attention`.
+    """Routes the attention of diffusers' UNets and autoencoders through `attention`.
 
     Hand it over with model.set_attn_processor(AttnProcessor()).
     kernel: as for `attention`. On "torch" the results are those of diffusers' own processor, bit for bit.
@@ -239,6 +238,6 @@ class AttnProcessor:
 
 def attend_for_transformers(module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None,
                             scaling: float | None = None, dropout: float = 0.0, **_) -> tuple[Tensor, None]:
-    """`attention` as transformers' models call it: heads second going in, (B, T, H, D) coming out, no weights."""
+    """`attention` with the interface of transformers: input (B, H, T, D), output (B, T, H, D), no weights."""
     x = attention(query, key, value, scale=scaling, bias=attention_mask, dropout=dropout)
     return x.transpose(1, 2).contiguous(), None

@@ -1,4 +1,4 @@
-"""Networks by name: name -> class and presets. Nothing heavy is imported before a network is asked for."""
+"""Networks by name: name -> class and presets. Modules are imported on first use."""
 
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Network:
-    """Where a network lives. Its file holds the class, PRESETS (name -> frozen config) and, if published, UNUSED."""
+    """Location of a network. Its module has the class, PRESETS (name -> config) and, if published, UNUSED."""
 
     module: str     # below core.models
     name: str       # of the class
-    published: tuple[str, ...] = ()     # the presets whose weights others trained
+    published: tuple[str, ...] = ()     # presets with published weights
 
     @property
     def file(self) -> ModuleType:
@@ -36,7 +36,7 @@ class Network:
 
     @property
     def unused(self) -> frozenset[str]:
-        """Keys of the published file that take no part in the arithmetic, and are left out when loading."""
+        """Keys of the published file that are not used and not loaded."""
         return getattr(self.file, "UNUSED", frozenset())
 
     def rename(self, key: str) -> str:
@@ -62,8 +62,7 @@ NETWORKS = {
 def build(network: str, preset: str, **overrides: Any) -> "nn.Module":
     """A new network with random weights, in training mode; under `torch.device("meta")` it costs no memory.
 
-    overrides: config fields to change, by name. Raises SettingsError for a name that doesn't exist, listing those that
-    do.
+    overrides: config fields to change, by name. Raises SettingsError for an unknown name, listing the known ones.
     """
     row = _pick(NETWORKS, network, "network")
     config = _pick(row.presets, preset, f"preset of {network}")

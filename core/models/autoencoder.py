@@ -15,12 +15,12 @@ from core.kernels.attention import AttnProcessor, quiet_xformers
 class AutoencoderConfig:
     """Sizes of the autoencoder: pictures in, latents of an eighth of their size out."""
 
-    size: int                            # pixels of the pictures it was made for
+    size: int                            # pixels of the pictures it was trained on
     widths: tuple[int, int, int, int]    # channels at the picture's size, a half, a quarter and an eighth of it
-    depth: int                           # residual blocks per size on the way in; one more on the way out
+    depth: int                           # residual blocks per size of the encoder; the decoder has one more
     groups: int                          # of the group norms; each width is a multiple
     channels: int                        # of the latents
-    scale: float                         # what latents are multiplied with before the diffusion sees them
+    scale: float                         # factor of the latents for diffusion
 
 
 PRESETS = {
@@ -33,13 +33,13 @@ OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_o
 
 
 def rename(key: str) -> str:
-    """Our name for a key of a published file, where the attention's layers may still have their first names."""
+    """Our name for a key of a published file, whose attention layers may have their old names."""
     parts = [OLD_NAMES.get(part, part) for part in key.removeprefix("kl.").split(".")]
     return ".".join(("kl", *parts))
 
 
 class Autoencoder(nn.Module):
-    """AutoencoderKL, as `kl`, with its attention through core.kernels. `encode` and `decode` speak scaled latents."""
+    """AutoencoderKL, as `kl`, with its attention through core.kernels. `encode` and `decode` use scaled latents."""
 
     def __init__(self, config: AutoencoderConfig) -> None:
         quiet_xformers()
@@ -69,5 +69,5 @@ class Autoencoder(nn.Module):
         return self.kl.encode(image).latent_dist.mean * self.config.scale
 
     def decode(self, latents: Tensor) -> Tensor:
-        """latents: (N, C, h, w), scaled -> (N, 3, 8 h, 8 w), in [-1, 1] but for some overshoot."""
+        """latents: (N, C, h, w), scaled -> (N, 3, 8 h, 8 w), nominally in [-1, 1]."""
         return self.kl.decode(latents / self.config.scale).sample

@@ -1,4 +1,4 @@
-"""A patch discriminator: is each patch of the picture drawn or made? For training only.
+"""A patch discriminator: real or generated, for each patch. For training only.
 
 Isola et al., *Image-to-Image Translation with Conditional Adversarial Networks*, CVPR 2017, section 2.2.2; its output
 is meant for the least-squares loss of Mao et al., *Least Squares Generative Adversarial Networks*, ICCV 2017.
@@ -36,7 +36,7 @@ class Discriminator(nn.Module):
         self.out = spectral_norm(nn.Conv2d(widths[-1], 1, 3, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (N, 3, H, W) in [-1, 1]. Returns (N, 1, H / 2**n, W / 2**n) for n convolutions: 1 is real, 0 is made."""
+        """x: (N, 3, H, W) in [-1, 1]. Returns (N, 1, H / 2**n, W / 2**n) for n convolutions: 1 is real, 0 generated."""
         for conv in self.convs:
             x = F.leaky_relu(conv(x), 0.2)
         return self.out(x)

@@ -1,7 +1,7 @@
-"""The judge: reads the drawn attributes, the pose, the years and a quality number off a face.
+"""The judge: estimates attributes, pose, age and quality of a face.
 
-A residual network with squeeze-and-excitation gates, and one linear layer for all answers. Two are trained, of
-different widths and from different seeds: one steers training and editing, the other only ever scores.
+A residual network with squeeze-and-excitation gates, and one linear output layer. Two are trained, with different
+widths and seeds: one steers training and editing, the other only scores.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ POSE = ("yaw", "pitch", "roll")
 BINARY = tuple(name for name, attribute in ATTRIBUTES.items() if attribute.kind == "binary")
 CONTINUOUS = tuple(name for name, attribute in ATTRIBUTES.items()
                    if attribute.kind == "continuous" and name not in (*POSE, "age"))
-MEASURES = (*CONTINUOUS, *POSE, "age")   # what is answered in its own unit, in the order of the last layer
+MEASURES = (*CONTINUOUS, *POSE, "age")   # measures in their own units, in the order of the last layer
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class JudgeConfig:
     widths: tuple[int, int, int, int, int]   # channels after the stem (56 pixels) and the stages (28, 14, 7, 4)
     depths: tuple[int, int, int, int]        # residual blocks per stage
     squeeze: int                             # channels per unit of the gates
-    pooled: int                              # numbers that the answers are read from
-    dropout: float                           # before the answers, in training
+    pooled: int                              # features before the output layers
+    dropout: float                           # before the output layers, in training
 
 
 PRESETS = {
@@ -37,7 +37,7 @@ PRESETS = {
 
 
 class Judge(nn.Module):
-    """All answers from one picture. `pool` gives the numbers behind them, `maps` what the stages see on the way."""
+    """All outputs for a picture. `pool` returns the pooled features, `maps` the stage outputs."""
 
     def __init__(self, config: JudgeConfig) -> None:
         super().__init__()
@@ -58,12 +58,12 @@ class Judge(nn.Module):
 
         Returns "binary" (N, 27) logits, above 0 is yes, in the order of BINARY; "continuous" (N, 4) in the attributes'
         own units, in the order of CONTINUOUS; "pose" (N, 3) degrees of yaw, pitch and roll; "age" (N,) years;
-        "quality" (N,) in [0, 1]. Measures may leave the table's range a little: nothing is clipped.
+        "quality" (N,) in [0, 1]. Measures are not clipped to their range.
         """
         return self.answer(self.pool(self.maps(x)[-1]))
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """What the stem and the stages put out: (N, widths[i], S, S) for S = 56, 28, 14, 7, 4."""
+        """Outputs of the stem and the stages: (N, widths[i], S, S) for S = 56, 28, 14, 7, 4."""
         x = F.relu(self.stem_norm(self.stem(x)))           # (N, widths[0], 56, 56)
         maps = [x]
         for stage in self.stages:
@@ -71,12 +71,12 @@ class Judge(nn.Module):
         return maps
 
     def pool(self, x: Tensor) -> Tensor:
-        """x: the last of `maps` -> (N, pooled): the mean of each quarter of the picture, mixed."""
+        """x: the last of `maps` -> (N, pooled): the means of the four quarters, mixed."""
         x = F.adaptive_avg_pool2d(x, 2).flatten(1)         # (N, widths[4] * 4)
         return F.relu(self.mix_norm(self.mix(x)))          # (N, pooled)
 
     def answer(self, pooled: Tensor) -> dict[str, Tensor]:
-        """pooled: (N, pooled), as `pool` gives it -> the answers, as `forward` describes them."""
+        """pooled: (N, pooled), from `pool` -> outputs as in `forward`."""
         logits, measures, quality = self.answers(self.dropout(pooled)).split((len(BINARY), len(MEASURES), 1), 1)
         middle, half = measure_scale(measures)
         measures = middle + half * measures                # (N, 8) in natural units

@@ -1,4 +1,4 @@
-"""Five points of a face, and whether there is one: for drawn faces, which photo detectors miss.
+"""Landmark detector: five points and face presence, for drawn faces, which photo detectors miss.
 
 Heat maps read by their centre of mass (Sun et al., *Integral Human Pose Regression*, ECCV 2018), on a small
 residual encoder with one step back up.
@@ -17,11 +17,11 @@ POINTS = ("left eye", "right eye", "nose", "left mouth corner", "right mouth cor
 
 @dataclass(frozen=True)
 class LandmarksConfig:
-    """Sizes of the point finder."""
+    """Sizes of the landmark detector."""
 
     widths: tuple[int, int, int, int]   # channels after the stem (48 pixels) and the stages (24, 12, 6)
     depths: tuple[int, int, int]        # residual blocks per stage
-    heat: int                           # channels of the map that the points are read from, at 24 pixels
+    heat: int                           # channels of the features before the heat maps, at 24 pixels
 
 
 PRESETS = {
@@ -30,7 +30,7 @@ PRESETS = {
 
 
 class Landmarks(nn.Module):
-    """The point finder."""
+    """The landmark detector."""
 
     def __init__(self, config: LandmarksConfig) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Landmarks(nn.Module):
         """x: (N, 3, 96, 96) RGB in [-1, 1], a square crop or a whole picture resized.
 
         Returns (N, 5, 2) points in the order of POINTS, x right and y down, -1 and 1 the picture's edges; and (N,)
-        logits, above 0 when there is a face. Without a face the points mean nothing.
+        logits, above 0 when there is a face. Without a face the points are meaningless.
         """
         maps = self.maps(x)
         heat = sum(F.interpolate(side(m), size=maps[0].shape[2:], mode="bilinear", align_corners=False)
@@ -59,7 +59,7 @@ class Landmarks(nn.Module):
         return centres(heat), self.presence(maps[-1].mean((2, 3)))[:, 0]
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """What the stages put out: (N, widths[i + 1], S, S) for S = 24, 12, 6."""
+        """Outputs of the stages: (N, widths[i + 1], S, S) for S = 24, 12, 6."""
         x = F.relu(self.stem_norm(self.stem(x)))                             # (N, widths[0], 48, 48)
         maps = []
         for stage in self.stages:
@@ -76,5 +76,5 @@ def centres(heat: Tensor) -> Tensor:
 
 
 def _pixel_centres(size: int, like: Tensor) -> Tensor:
-    """Where pixel centres lie when the edges are -1 and 1: (size,)."""
+    """Pixel centres with edges at -1 and 1: (size,)."""
     return (torch.arange(size, dtype=like.dtype, device=like.device) * 2 + 1) / size - 1

@@ -1,4 +1,4 @@
-"""6DRepNet: a picture of a head -> where it points, as a rotation and as angles.
+"""6DRepNet: a picture of a head -> its pose, as a rotation and as angles.
 
 Hempel et al., *6D Rotation Representation for Unconstrained Head Pose Estimation*, ICIP 2022, on RepVGG-B1g2 (Ding et
 al., *RepVGG: Making VGG-style ConvNets Great Again*, CVPR 2021) in its fused form: plain convolutions with a bias. Keys
@@ -31,7 +31,7 @@ UNUSED: frozenset[str] = frozenset()
 
 
 class Pose(NamedTuple):
-    """Where heads point.
+    """Head poses.
 
     rotation: (N, 3, 3), the head's axes as columns. euler: (N, 3) degrees of pitch, yaw and roll, signed as in 300W-LP.
     """
@@ -41,7 +41,7 @@ class Pose(NamedTuple):
 
 
 class RepVGGBlock(nn.Module):
-    """One convolution and ReLU: what RepVGG's three branches become when they are fused."""
+    """One convolution and ReLU: RepVGG's three branches, fused."""
 
     def __init__(self, channels_in: int, channels: int, stride: int, groups: int = 1) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class RepVGGBlock(nn.Module):
 
 
 class SixDRepNet(nn.Module):
-    """The head pose network. `maps` gives what the stages see on the way."""
+    """The head pose network. `maps` returns the stage outputs."""
 
     def __init__(self, config: SixDRepNetConfig) -> None:
         super().__init__()
@@ -75,14 +75,14 @@ class SixDRepNet(nn.Module):
         return Pose(rotation, euler_of(rotation))
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """What the stem and the stages put out: (N, channels, S, S) for S = 112, 56, 28, 14, 7."""
+        """Outputs of the stem and the stages: (N, channels, S, S) for S = 112, 56, 28, 14, 7."""
         maps = [self.layer0(x)]
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             maps.append(stage(maps[-1]))
         return maps
 
     def six(self, x: Tensor) -> Tensor:
-        """x: the last of `maps` -> (N, 6), two directions that `rotation_of` makes upright."""
+        """x: the last of `maps` -> (N, 6), two directions for `rotation_of`."""
         return self.linear_reg(x.mean((2, 3)))
 
 
@@ -102,9 +102,9 @@ def rotation_of(six: Tensor) -> Tensor:
 
 
 def euler_of(rotation: Tensor) -> Tensor:
-    """(N, 3, 3) -> (N, 3) degrees of pitch, yaw and roll; looking straight up or down yaw's way, roll is 0."""
+    """(N, 3, 3) -> (N, 3) degrees of pitch, yaw and roll; at ±90° of pitch, roll is set to 0."""
     r = rotation
-    level = (r[:, 0, 0] ** 2 + r[:, 1, 0] ** 2).clamp(min=1e-24).sqrt()      # (N,); clamped for its gradient's sake
+    level = (r[:, 0, 0] ** 2 + r[:, 1, 0] ** 2).clamp(min=1e-24).sqrt()      # (N,); clamped for finite gradients
     locked = level < 1e-6
     pitch = torch.atan2(torch.where(locked, -r[:, 1, 2], r[:, 2, 1]), torch.where(locked, r[:, 1, 1], r[:, 2, 2]))
     yaw = torch.atan2(-r[:, 2, 0], level)

@@ -1,4 +1,4 @@
-"""The denoiser: noisy latents, a time and the states of a prompt -> the noise in them.
+"""The denoiser: noisy latents, a timestep and prompt embeddings -> the predicted noise.
 
 diffusers' UNet2DConditionModel, as in Rombach et al., *High-Resolution Image Synthesis with Latent Diffusion Models*,
 CVPR 2022. NOISE is the schedule that it is trained for, as keywords of diffusers' schedulers.
@@ -17,13 +17,13 @@ NOISE = {"num_train_timesteps": 1000, "beta_schedule": "scaled_linear", "beta_st
 class UNetConfig:
     """Sizes of the denoiser: latents in, noise of the same shape out."""
 
-    size: int                    # of the latents it was made for
+    size: int                    # of the latents it was trained on
     channels: int                # of the latents
     widths: tuple[int, ...]      # channels at the latents' size, a half of it, a quarter…
-    attends: tuple[bool, ...]    # whether blocks of this size look at the prompt, and at themselves
-    depth: int                   # residual blocks per size on the way down; one more on the way up
+    attends: tuple[bool, ...]    # whether blocks of this size have cross- and self-attention
+    depth: int                   # residual blocks per size going down; one more going up
     heads: int                   # of the attention; each attending width / heads is a multiple of 8
-    text: int                    # numbers in one state of the prompt
+    text: int                    # width of the prompt embeddings
     groups: int                  # of the group norms; each width is a multiple
 
 
@@ -57,7 +57,7 @@ class UNet(nn.Module):
             sample_size=config.size, in_channels=config.channels, out_channels=config.channels,
             block_out_channels=config.widths, down_block_types=down, up_block_types=up, layers_per_block=config.depth,
             cross_attention_dim=config.text, norm_num_groups=config.groups,
-            attention_head_dim=config.heads)   # diffusers means their number
+            attention_head_dim=config.heads)   # diffusers expects the number of heads
         self.unet.set_attn_processor(AttnProcessor())
 
     def forward(self, latents: Tensor, time: Tensor, states: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ from core.errors import SettingsError, VectorError
 from core.kernels.attention import attention
 
 TOKENS = 49   # 7 x 7, behind the identity token
-PIECE = 4     # pictures a CPU draws at once: what lies between two convolutions then stays in its caches
-PLACE = 0.5   # spread of the positions before training: nothing else tells tokens apart, scaled copies of one vector
+PIECE = 4     # pictures per chunk on a CPU, so that activations stay in its caches
+PLACE = 0.5   # initial standard deviation of the positions, the only difference between tokens
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Vec2FaceConfig:
     channels: tuple[int, ...]      # of the image decoder at 112, 56, 28, 14 and 7 pixels
     groups: int                    # of its group norms
     dropout: float = 0.1           # in the transformer, in training
-    vector: int = 512              # numbers that come in
+    vector: int = 512              # input numbers
 
 
 PRESETS = {
@@ -55,7 +55,7 @@ UNUSED = frozenset({"patch_embed.proj.weight", "patch_embed.proj.bias", "center_
 class Masks(NamedTuple):
     """Which of the 50 positions are hidden: bool (N, 50), column 0 (the identity token) always False."""
 
-    drop: Tensor   # taken out before the encoder; the same number in every row
+    drop: Tensor   # removed before the encoder; equally many per row
     mask: Tensor   # replaced by the identity token; includes the dropped ones
 
 
@@ -63,12 +63,12 @@ class Decoded(NamedTuple):
     """A picture, and the two sides of the feature-map loss."""
 
     image: Tensor    # (N, 3, 112, 112), nominally in [-1, 1]
-    tokens: Tensor   # (N, 49, decoder width), as the decoder filled them in
-    clean: Tensor    # (N, 49, width), as they were before masking; detached
+    tokens: Tensor   # (N, 49, decoder width), from the decoder
+    clean: Tensor    # (N, 49, width), before masking; detached
 
 
 class Vec2Face(nn.Module):
-    """The generator. Call it for pictures; `tokens_and_image` gives the training targets as well."""
+    """The generator. Call it for pictures; `tokens_and_image` also returns the training targets."""
 
     def __init__(self, config: Vec2FaceConfig) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class Vec2Face(nn.Module):
         return self.decoder_norm(x)
 
     def feature_map(self, tokens: Tensor) -> Tensor:
-        """The 49 tokens as a picture's features: (N, 50, decoder width) -> (N, feature, 7, 7)."""
+        """The 49 tokens as a feature map: (N, 50, decoder width) -> (N, feature, 7, 7)."""
         x = self.im_decoder_proj(tokens[:, 1:])                              # (N, 49, feature)
         return x.transpose(1, 2).unflatten(2, (7, 7))
 
@@ -160,7 +160,7 @@ class Vec2Face(nn.Module):
 
 def random_masks(batch: int, generator: torch.Generator, minimum: float = 0.1, mean: float = 0.15, sd: float = 0.25,
                  maximum: float = 1.0) -> Masks:
-    """Masks for a batch (section 3.2): one rate for all from a truncated normal distribution, then places at random.
+    """Masks for a batch (section 3.2): one rate from a truncated normal distribution, then random positions.
 
     minimum, maximum: bounds of the rate, 0 <= minimum <= maximum <= 1; the fraction `minimum` is dropped. The defaults
     are those of the published inference. The masks lie on the generator's device.
@@ -176,7 +176,7 @@ def random_masks(batch: int, generator: torch.Generator, minimum: float = 0.1, m
 
 
 def truncated_normal(uniform: float, minimum: float, mean: float, sd: float, maximum: float) -> float:
-    """The number below which a truncated normal distribution has the share `uniform`, in [0, 1]."""
+    """Quantile function of a truncated normal distribution at `uniform` in [0, 1]."""
     low, high = (math.erf((edge - mean) / (sd * 2 ** 0.5)) for edge in (minimum, maximum))
     middle = torch.tensor(low + (high - low) * uniform, dtype=torch.float64).erfinv().item()
     return min(max(mean + sd * 2 ** 0.5 * middle, minimum), maximum)
@@ -265,7 +265,7 @@ class ImageDecoder(nn.Module):
         self.conv_in = nn.Conv2d(feature, channels[-1], 3, 1, 1)
         self.mid = nn.ModuleDict({name: DecoderBlock(channels[-1], channels[-1], groups)
                                   for name in ("block_1", "block_2")})
-        before = (*channels[1:], channels[-1])                               # what each level is given
+        before = (*channels[1:], channels[-1])                               # input channels of each level
         self.up = nn.ModuleList(Level(before[i], channels[i], groups, double=i > 0) for i in range(len(channels)))
         self.norm_out = Norm(groups, channels[0])
         self.conv_out = nn.Conv2d(channels[0], 3, 3, 1, 1)
@@ -279,7 +279,7 @@ class ImageDecoder(nn.Module):
         return self.draw(x) if len(x) <= PIECE else torch.cat([self.draw(piece) for piece in x.split(PIECE)])
 
     def draw(self, x: Tensor) -> Tensor:
-        """As `forward`, all at once and in the layout that comes in."""
+        """As `forward`, without chunks, in the input's memory layout."""
         x = self.middle(x)
         for level in reversed(self.up):
             x = level(x)
@@ -303,7 +303,7 @@ class ImageDecoder(nn.Module):
 
 
 class Level(nn.Module):
-    """Two residual blocks at one size, then, on all levels but the last, twice the size."""
+    """Two residual blocks, then upsampling by 2, except on the last level."""
 
     def __init__(self, channels_in: int, channels: int, groups: int, double: bool) -> None:
         super().__init__()
@@ -342,7 +342,7 @@ class DecoderBlock(nn.Module):
 
 
 class Norm(nn.GroupNorm):
-    """Group norm in float32 whatever comes in: exact under mixed precision, and there 3 times as fast on a CPU."""
+    """Group norm in float32 for any input type: exact under mixed precision, and 3 times as fast on a CPU."""
 
     def __init__(self, groups: int, channels: int) -> None:
         super().__init__(groups, channels, eps=1e-6)
@@ -355,12 +355,12 @@ class Norm(nn.GroupNorm):
 
 
 def _laid_out(decoder: nn.Module, _: object) -> None:
-    """Loaded weights in the layout that pictures are drawn in; else a convolution lays its own out at every call."""
+    """Convert weights to the memory layout used for generation, which saves a conversion at every call."""
     decoder.to(memory_format=torch.channels_last)
 
 
 def _quick(x: Tensor) -> bool:
-    """Whether pictures are drawn on a CPU, without gradients: the same numbers to rounding can then be had faster."""
+    """Whether generation runs on a CPU without gradients, where a faster equivalent form is used."""
     return x.device.type == "cpu" and not torch.is_grad_enabled()
 
 
