@@ -201,6 +201,8 @@ def merged(unet: UNet, weights: Mapping[str, Tensor]) -> UNet:
         up = weights[key.replace(DOWN, UP)] if target != key else value
         if (*up.shape[:1], *value.shape[1:]) != before.shape:       # checked first: the product could be huge
             raise CheckpointError(f"the adapter's {target[:100]} has another shape than the weight", OTHER)
+        if target in changed:
+            raise CheckpointError(f"The adapter changes {target[:100]} twice, whole and by a LoRA.", OTHER)
         change = (product(value, up) if target != key else value).to(before.device)
         changed[target] = (before.float() + change if target != key else change).to(before.dtype)
     return _with(unet, changed)

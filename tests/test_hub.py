@@ -118,6 +118,13 @@ def test_weights_that_do_not_fit(place, change, said):
         hub.from_published("toy", state, "small")
 
 
+def test_two_keys_with_one_name_are_refused(place):
+    state = seeded().state_dict()
+    state["body.weight"] = state["inner.weight"] + 1
+    with pytest.raises(CheckpointError, match=r"twice, as inner\.weight and as body\.weight"):
+        hub.from_published("toy", state, "small")
+
+
 def test_the_state_dict_is_left_as_it_was(place):
     state = {f"module.{key}": value for key, value in seeded().state_dict().items()}
     before = dict(state)

@@ -174,6 +174,13 @@ def test_a_lora_that_does_not_fit_is_refused(latent):
             subjects.adapted(latent.unet, replace(subject, weights=weights))
 
 
+def test_a_weight_that_is_changed_twice_is_refused(latent):
+    subject = made_up_subject(latent.unet)
+    weights = subject.weights | {f"{LAYERS[0]}.weight": dict(latent.unet.named_parameters())[f"{LAYERS[0]}.weight"]}
+    with pytest.raises(CheckpointError, match="twice"):
+        subjects.adapted(latent.unet, replace(subject, weights=weights))
+
+
 def test_a_small_file_can_not_ask_for_a_huge_product(latent, monkeypatch):
     subject = made_up_subject(latent.unet)
     monkeypatch.setattr(subjects, "product", lambda down, up: pytest.fail("multiplied before it was looked at"))

@@ -6,7 +6,7 @@ import json
 import os
 import pickle
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -121,7 +121,8 @@ def fit(network: str, preset: str, state: "dict[str, Tensor]") -> "nn.Module":
     """Build a network on the meta device and give it its weights, in float32; in eval mode, frozen, on the CPU.
 
     state: a flat table with the keys of our network or of the published file. The network's UNUSED keys are left out,
-    `num_batches_tracked` may be missing; anything else raises CheckpointError with the names that don't fit.
+    `num_batches_tracked` may be missing; anything else raises CheckpointError with the names that don't fit, and so do
+    two keys with one name of ours.
     """
     import torch
 
@@ -130,14 +131,26 @@ def fit(network: str, preset: str, state: "dict[str, Tensor]") -> "nn.Module":
     with torch.device("meta"), _without_chance():
         module = build(network, preset)
     row, own = NETWORKS[network], module.state_dict()
-    given = {row.rename(key): value for key, value in without_prefix(state).items()
-             if key not in row.unused or row.rename(key) in own}
+    used = {key: value for key, value in without_prefix(state).items()
+            if key not in row.unused or row.rename(key) in own}
+    given = _renamed(f"{network} {preset}", used, row.rename)
     given = {key: value for key, value in given.items() if key in own or not key.endswith(COUNTER)}
     given |= {key: torch.zeros((), dtype=torch.int64) for key in own if key.endswith(COUNTER) and key not in given}
     _compare(f"{network} {preset}", own, given)
     module.load_state_dict({key: _full(value) for key, value in given.items()}, strict=True, assign=True)
     _nothing_on_meta(f"{network} {preset}", module)
     return module.eval().requires_grad_(False)
+
+
+def _renamed(what: str, state: "dict[str, Tensor]", rename: Callable[[str], str]) -> "dict[str, Tensor]":
+    """The same table under our names. Raises CheckpointError for two keys that get the same name."""
+    keys: dict[str, str] = {}
+    for key in state:
+        other = keys.setdefault(rename(key), key)
+        if other != key:
+            raise CheckpointError(f"These weights hold {rename(key)} of {what} twice, as {other} and as {key}.",
+                                  "Remove one of the two keys from the file.")
+    return {name: state[key] for name, key in keys.items()}
 
 
 def _without_chance() -> "TorchFunctionMode":
