@@ -1,4 +1,9 @@
-"""Metrics: verification, identification, separability, accuracy, effective dimension, SSIM."""
+"""Metrics: verification, identification, separability, accuracy, effective dimension, SSIM.
+
+A measure that can't be taken, of nothing or of nan, is nan; `core.scoring` reports it as missing.
+"""
+
+import math
 
 import torch
 from torch import Tensor
@@ -31,8 +36,10 @@ def pairs(person: Tensor, count: int, seed: int, allowed: Tensor | None = None) 
 def verification(similarity: Tensor, same: Tensor, folds: int = 10) -> float:
     """Verification accuracy in [0, 1] by the k-fold protocol: the threshold of each fold comes from the other folds.
 
-    similarity: (P,), higher is more similar. same: (P,) bool.
+    similarity: (P,), higher is more similar. same: (P,) bool. nan for fewer than two pairs, or a similarity of nan.
     """
+    if len(same) < 2 or similarity.isnan().any():
+        return math.nan
     fold = torch.arange(len(same)) % folds
     right = 0
     for k in range(folds):
@@ -51,13 +58,23 @@ def best_threshold(similarity: Tensor, same: Tensor) -> float:
 
 
 def fnmr_at_fmr(genuine: Tensor, impostor: Tensor, fmr: float = 0.01) -> float:
-    """False non-match rate of genuine pairs at the threshold with false match rate `fmr`; both (P,) similarities."""
+    """False non-match rate of genuine pairs at the threshold with false match rate `fmr`; both (P,) similarities.
+
+    nan where there are no pairs of a kind, or a similarity is nan.
+    """
+    if not len(genuine) or not len(impostor) or genuine.isnan().any() or impostor.isnan().any():
+        return math.nan
     threshold = torch.quantile(impostor.double(), 1 - fmr)
     return float((genuine.double() < threshold).double().mean())
 
 
 def separability(vectors: Tensor, threshold: float = 0.4, block: int = 4096) -> float:
-    """Share of people whose cosine to every other stays below the threshold. (N, D) -> [0, 1]; memory N × block."""
+    """Share of people whose cosine to every other stays below the threshold. (N, D) -> [0, 1]; memory N × block.
+
+    nan where there are no people, or a number is nan.
+    """
+    if not len(vectors) or vectors.isnan().any():
+        return math.nan
     unit = F.normalize(vectors.float(), dim=1)
     apart = 0
     for start in range(0, len(unit), block):
@@ -69,7 +86,12 @@ def separability(vectors: Tensor, threshold: float = 0.4, block: int = 4096) -> 
 
 
 def rank1(probe: Tensor, gallery: Tensor, person: Tensor) -> float:
-    """Rank-1 identification rate of probes (P, D) in a gallery (G, D); `person` (P,) is the right row of each probe."""
+    """Rank-1 identification rate of probes (P, D) in a gallery (G, D); `person` (P,) is the right row of each probe.
+
+    nan where there are no probes, or a number is nan.
+    """
+    if probe.isnan().any() or gallery.isnan().any():
+        return math.nan
     nearest = (F.normalize(probe.float(), dim=1) @ F.normalize(gallery.float(), dim=1).T).argmax(1)
     return float((nearest == person).double().mean())
 

@@ -1,5 +1,7 @@
 """Counting: pairs, folds, neighbours, errors and likeness, each against a case whose answer is known."""
 
+import math
+
 import pytest
 import torch
 
@@ -50,6 +52,18 @@ def test_best_threshold():
 def test_fnmr_at_fmr():
     impostor = torch.arange(100) / 100
     assert metrics.fnmr_at_fmr(torch.tensor([0.5, 0.97, 0.99, 1.0]), impostor, fmr=0.01) == 0.5
+
+
+def test_what_can_not_be_measured_is_nan():
+    nothing, lost, same = torch.zeros(0), torch.tensor([0.5, torch.nan, 0.1, 0.2]), torch.tensor([True, False] * 2)
+    rows = torch.eye(4) * lost[:, None]
+    found = [metrics.verification(nothing, same[:0]), metrics.verification(lost, same),
+             metrics.fnmr_at_fmr(nothing, lost[2:]), metrics.fnmr_at_fmr(lost[2:], nothing),
+             metrics.fnmr_at_fmr(lost, lost[2:]), metrics.fnmr_at_fmr(lost[2:], lost),
+             metrics.separability(nothing[:, None]), metrics.separability(rows),
+             metrics.rank1(rows[:0], torch.eye(4), nothing), metrics.rank1(rows, torch.eye(4), torch.arange(4)),
+             metrics.within(torch.zeros(6, 6), 1), metrics.mean_error(nothing, nothing)]
+    assert all(map(math.isnan, found)), found
 
 
 def test_separability_counts_the_lonely():

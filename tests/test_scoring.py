@@ -1,6 +1,7 @@
 """The bars: their form, and that the networks which steer never score."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from core import data, scoring
 from core import faces_v3 as faces
 from core.commands import score as command
 from core.errors import SettingsError
+from core.scoring.bars import bar_between
 
 
 def truths(people: int, looks: int) -> data.DrawnSet:
@@ -28,6 +30,29 @@ def test_a_bar_is_met_or_not():
     assert scoring.bar("a", 0.97, ">= 0.97").met and not scoring.bar("a", 0.9699, ">= 0.97").met
     assert scoring.bar("a", 4.0, "<= 4").met and not scoring.bar("a", 4.01, "<= 4").met
     assert not scoring.bar("a", float("nan"), ">= 0.5").met and not scoring.bar("a", float("nan"), "<= 6").met
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_missing_measure_is_reported_and_meets_no_bar(value):
+    bars = [scoring.bar("a", value, ">= 0.5"), scoring.bar("a", value, "<= 6"), bar_between("a", value, 0, 1),
+            scoring.reported("a", value)]
+    assert [bar.value for bar in bars] == [None] * 4 and [bar.met for bar in bars] == [False] * 3 + [True]
+    found = {"system": "a", "bars": [asdict(bar) for bar in bars]}
+    lines = [line.split() for line in command.table(found).splitlines()]
+    assert [line[1] for line in lines] == ["missing"] * 4 and lines[0][-2:] == ["NOT", "MET"]
+    assert "null" in json.dumps(found, allow_nan=False)
+
+
+def test_an_attribute_without_an_example_is_missing(monkeypatch):
+    drawn = truths(3, 2)
+    drawn.truth[:, [faces.NAMES.index(name) for name in faces.BINARY]] = 0.0
+    monkeypatch.setattr(data, "drawn_set", lambda *a, **k: drawn)
+    monkeypatch.setattr(scoring.hub, "load", lambda name: name)
+    monkeypatch.setattr(data, "outputs", lambda network, drawn: {
+        "binary": torch.ones(len(drawn), len(faces.BINARY)), "age": torch.zeros(len(drawn)),
+        "pose": torch.zeros(len(drawn), 3)})
+    mean, worst = scoring.score("judge", quick=True)["bars"][:2]
+    assert mean["value"] is None and worst["value"] is None and not mean["met"] and not worst["met"]
 
 
 def test_rounding_never_lifts_a_value_over_its_bar():
@@ -82,6 +107,7 @@ def test_a_perfect_embedder_scores_one(monkeypatch):
 
 def test_a_perfect_judge_scores_one(monkeypatch):
     sets = {"aligned": truths(*scoring.QUICK), "portrait": truths(scoring.QUICK[0], 2)}
+    sets["portrait"].truth[:2, [faces.NAMES.index(name) for name in faces.BINARY]] = [[0.0], [1.0]]  # both, of each
     monkeypatch.setattr(data, "drawn_set", lambda *a, view="aligned", **k: sets[view])
     monkeypatch.setattr(scoring.hub, "load", lambda name: name)
     columns = {name: faces.NAMES.index(name) for name in faces.NAMES}

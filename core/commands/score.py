@@ -46,8 +46,9 @@ def score(
 def table(found: dict) -> str:
     """The bars as text: name, value, goal, verdict; then the confusion matrix, if any."""
     width = max(len(bar["name"]) for bar in found["bars"])
-    lines = [f"{bar['name']:<{width}}  {bar['value']:8.4f}  {bar['goal']:<8}  {verdict(bar)}".rstrip()
-             for bar in found["bars"]]
+    values = [" missing" if bar["value"] is None else f"{bar['value']:8.4f}" for bar in found["bars"]]
+    lines = [f"{bar['name']:<{width}}  {value}  {bar['goal']:<8}  {verdict(bar)}".rstrip()
+             for bar, value in zip(found["bars"], values, strict=True)]
     if "confusion" in found:
         from core.scoring import confusion
 

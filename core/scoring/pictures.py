@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core import data
-from core.scoring.bars import Bar, bar
+from core.scoring.bars import Bar, bar, bar_between
 
 TEXTURE_MAPS = 2         # first feature maps of the judge that are used as texture
 FINEST = 0.375           # cycles per pixel: lower end of the finest of four radial bands
@@ -124,8 +124,3 @@ def two_sample_accuracy(made: Tensor, real: Tensor) -> float:
         weights = torch.linalg.solve(gram, features[fitted].T @ y[fitted])
         right.append(((features[~fitted] @ weights).sign() == y[~fitted]).double().mean())
     return float(sum(right) / 2)
-
-
-def bar_between(name: str, value: float, low: float, high: float) -> Bar:
-    """A measured value that must lie between two numbers."""
-    return Bar(name, round(value, 4), f"{low} to {high}", low <= value <= high)
