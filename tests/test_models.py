@@ -17,18 +17,21 @@ from core.models.vec2face import DecoderBlock, Norm, random_masks, truncated_nor
 EVERY = [(name, preset) for name, row in NETWORKS.items() for preset in row.presets]
 SMALL = [(name, preset) for name, preset in EVERY if preset not in NETWORKS[name].published]
 SIZES = {"landmarks": 96, "autoencoder": 128}
+VECTORS = {"vec2face": 512, "subject": 512, "stylegan2": 256}     # networks that take vectors, and how long these are
 
 
-def example(network, batch=2):
+def example(network, batch=2, preset="tiny"):
     """A batch that the network takes: its first argument."""
     generator = torch.Generator().manual_seed(1)
-    if network in ("vec2face", "subject"):
-        return torch.randn(batch, 512, generator=generator)
+    if network in VECTORS:
+        return torch.randn(batch, VECTORS[network], generator=generator)
     if network == "unet":
         return torch.randn(batch, 8, 16, 16, generator=generator)
     if network == "text":
         return torch.randint(253, (batch, 32), generator=generator)
     size = SIZES.get(network, 112)
+    if network == "stylegan2-discriminator":
+        size = 128 if preset == "tiny-128" else 64
     return torch.rand(batch, 3, size, size, generator=generator) * 2 - 1
 
 
@@ -51,15 +54,15 @@ def test_every_weight_learns(network, preset):
     """Finite outputs, no weight without a gradient, and the same twice in eval mode."""
     torch.manual_seed(0)
     model = build(network, preset)
-    outputs = answer(model, network, example(network, 4))
+    outputs = answer(model, network, example(network, 4, preset))
     sum((x.float() * torch.linspace(-1, 2, x.numel()).reshape(x.shape)).sum() for x in outputs).backward()
     assert all(x.isfinite().all() for x in outputs)
     idle = [key for key, weight in model.named_parameters() if weight.grad is None or not weight.grad.abs().max() > 0]
     assert not idle
     model.eval()
     with torch.no_grad():
-        first, second = (answer(model, network, example(network)) for _ in range(2))
-        alone = answer(model, network, example(network)[:1])
+        first, second = (answer(model, network, example(network, 2, preset)) for _ in range(2))
+        alone = answer(model, network, example(network, 2, preset)[:1])
     for a, b, c in zip(first, second, alone, strict=True):
         assert torch.equal(a, b)
         assert torch.allclose(a[:1], c, atol=1e-4)      # a face is the same alone and in a batch
@@ -79,7 +82,7 @@ def test_every_preset_builds_without_memory(network, preset):
 def test_mixed_precision_and_channels_last_train_as_well(network, preset):
     torch.manual_seed(0)
     model = build(network, preset).to(memory_format=torch.channels_last).eval()
-    x = example(network)
+    x = example(network, 2, preset)
     with torch.no_grad():
         wide = answer(model, network, x)
         with torch.autocast("cpu", torch.bfloat16):

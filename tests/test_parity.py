@@ -5,11 +5,12 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from parity import Fixture, filled, keys
+from parity import Fixture, fill, filled, keys
 
 from core.kernels.attention import forced
 from core.models import NETWORKS, build
 from core.models.sixdrepnet import euler_of, rotation_of
+from core.models.stylegan2 import mix
 from core.systems.vectors.attrop import Moments, Networks, Targets, adam, feature_norm, looked, losses, see, total
 
 LIBRARYS = {"autoencoder", "unet", "text", "safety"}  # other people's classes
@@ -176,3 +177,67 @@ def test_attrop_step(vec2face, readers, sixdrepnet, case):
         if case == "pose":
             fixture.agrees("out.pose.rotation.0", sixdrepnet[1]((seen.images.flip(1) + 1) / 2).rotation)
     assert torch.equal(see(networks, rep, likeness).images.detach(), seen.images)
+
+
+# StyleGAN2, recorded at 64 pixels with the channels of the published network
+
+
+def recorded_stylegan2(fixture, network, part):
+    """The published preset at 64 pixels, filled by the rule under all of its own keys."""
+    model = build(network, "ffhq-1024", channels=(512,) * 5)
+    namespace = fixture.facts["parts"][part]["namespace"]
+    model.load_state_dict({key: torch.from_numpy(fill(f"{namespace}/{key}", tuple(value.shape)))
+                           for key, value in model.state_dict().items()}, strict=True)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def stylegan2():
+    fixture = Fixture("stylegan2")
+    return fixture, recorded_stylegan2(fixture, "stylegan2", "generator")
+
+
+def relative_error(fixture, name, ours):
+    """The largest difference to the recorded tensor, over its largest value; and the shape is the recorded one."""
+    fixture.agrees(name, ours)
+    recorded = torch.from_numpy(fixture.stored[name])
+    part = eval(f"ours{fixture.facts['tensors'][name].get('slice', '')}", {"ours": ours})
+    return ((part - recorded).abs().max() / recorded.abs().max()).item()
+
+
+def test_stylegan2_step_by_step(stylegan2):
+    fixture, model = stylegan2
+    w = model.map(fixture.input("in.z"))
+    noises = model.noise_maps("constant", 2)
+    fixture.agrees("out.w", w)
+    x = model.conv1(model.input(2), w, noises[0])
+    fixture.agrees("out.conv1", x)
+    rgb = model.to_rgb1(x, w)
+    fixture.agrees("out.to_rgb1", rgb)
+    x = model.convs[0](x, w, noises[1])
+    fixture.agrees("out.convs.0", x)
+    fixture.agrees("out.to_rgbs.0", model.to_rgbs[0](model.convs[1](x, w, noises[2]), w, rgb))
+
+
+@pytest.mark.parametrize("case", ["", ".noise", ".noise_batch", ".truncation", ".mixing", ".w_plus"])
+def test_stylegan2(stylegan2, case):
+    fixture, model = stylegan2
+    w, noise = model.map(fixture.input("in.z")), "constant"
+    if case.startswith(".noise"):
+        noise = [fixture.input(f"in{case}.{i}") for i in range(9)]
+    elif case == ".truncation":
+        w = model.truncate(w, 0.7, fixture.input("in.mean_w"))
+        fixture.agrees("out.w.truncation", w[:, None].expand(-1, 10, -1))
+    elif case == ".mixing":
+        w = mix(w, model.map(fixture.input("in.z2")), 4, 10)
+    elif case == ".w_plus":
+        w = fixture.input("in.w_plus")
+    assert relative_error(fixture, f"out.image{case}", model.synthesize(w, noise)) <= 1e-4
+
+
+def test_stylegan2_discriminator():
+    fixture = Fixture("stylegan2")
+    model = recorded_stylegan2(fixture, "stylegan2-discriminator", "discriminator")
+    features = model.convs(fixture.input("in.image"))
+    for batch in (1, 2, 4, 8):
+        assert relative_error(fixture, f"out.disc.batch{batch}", model.logits(features[:batch])) <= 1e-4

@@ -56,6 +56,8 @@ NETWORKS = {
     "text":          Network("text", "TextEncoder", published=("sd14",)),
     "subject":       Network("subject", "SubjectToken"),
     "safety":        Network("safety", "Safety", published=("sd14",)),
+    "stylegan2":     Network("stylegan2", "StyleGAN2", published=("ffhq-1024",)),
+    "stylegan2-discriminator": Network("stylegan2_discriminator", "StyleGAN2Discriminator", published=("ffhq-1024",)),
 }
 
 
