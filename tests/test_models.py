@@ -16,8 +16,8 @@ from core.models.vec2face import DecoderBlock, Norm, random_masks, truncated_nor
 
 EVERY = [(name, preset) for name, row in NETWORKS.items() for preset in row.presets]
 SMALL = [(name, preset) for name, preset in EVERY if preset not in NETWORKS[name].published]
-SIZES = {"landmarks": 96, "autoencoder": 128}
-VECTORS = {"vec2face": 512, "subject": 512, "stylegan2": 256}     # networks that take vectors, and how long these are
+SIZES = {"landmarks": 96, "autoencoder": 128, "e4e": 128}
+VECTORS = {"vec2face": 512, "subject": 512, "stylegan2": 256}     # networks that take one vector each: its length
 
 
 def example(network, batch=2, preset="tiny"):
@@ -29,6 +29,9 @@ def example(network, batch=2, preset="tiny"):
         return torch.randn(batch, 8, 16, 16, generator=generator)
     if network == "text":
         return torch.randint(253, (batch, 32), generator=generator)
+    if network == "latent-to-latent":
+        rows, style = NETWORKS[network].presets[preset].rows, NETWORKS[network].presets[preset].style
+        return torch.randn(batch, *([rows] if rows > 1 else []), style, generator=generator)
     size = SIZES.get(network, 112)
     if network == "stylegan2-discriminator":
         size = 128 if preset == "tiny-128" else 64
@@ -36,10 +39,12 @@ def example(network, batch=2, preset="tiny"):
 
 
 def answer(model, network, x):
-    """The tensors a network gives for a batch; the denoiser is told times and prompts as well."""
+    """The tensors a network gives for a batch; the denoiser also takes times and prompts, the mapper attributes."""
     generator = torch.Generator().manual_seed(2)
     more = [torch.arange(len(x)) * 300 + 5, torch.randn(9, 32, 128, generator=generator)[: len(x)]]
-    return leaves(model(x, *more) if network == "unet" else model(x))
+    if network == "latent-to-latent":
+        more = torch.rand(2, 9, 35, generator=generator)[:, : len(x)]
+    return leaves(model(x, *more) if network in ("unet", "latent-to-latent") else model(x))
 
 
 def leaves(output):

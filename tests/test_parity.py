@@ -241,3 +241,30 @@ def test_stylegan2_discriminator():
     features = model.convs(fixture.input("in.image"))
     for batch in (1, 2, 4, 8):
         assert relative_error(fixture, f"out.disc.batch{batch}", model.logits(features[:batch])) <= 1e-4
+
+
+# Networks around StyleGAN2
+
+
+def test_e4e():
+    fixture = Fixture("e4e", "e4e", "ffhq")
+    model = fixture.model()
+    with torch.no_grad():
+        maps = model.maps(fixture.input("in.image"))
+        for name, each in zip(("out.c1", "out.c2", "out.c3"), maps, strict=True):
+            fixture.agrees(name, each)
+        pyramid = model.pyramid(maps)
+        assert relative_error(fixture, "out.latents", model.latents(pyramid)) <= 1e-4
+        for rows in (0, 4):
+            assert relative_error(fixture, f"out.latents.stage{rows}", model.latents(pyramid, rows)) <= 1e-4
+
+
+def test_inception_resnet():
+    fixture = Fixture("inception_resnet_v1", "inception-resnet", "vggface2")
+    model = fixture.model()
+    with torch.no_grad():
+        maps = model.maps(fixture.input("in.image"))
+        for name, each in maps.items():
+            fixture.agrees(f"out.{name}", each)
+        fixture.agrees("out.raw", model.embed(maps["block8"]))
+        assert relative_error(fixture, "out.embedding", model(fixture.input("in.image"))) <= 1e-4

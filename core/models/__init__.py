@@ -58,6 +58,9 @@ NETWORKS = {
     "safety":        Network("safety", "Safety", published=("sd14",)),
     "stylegan2":     Network("stylegan2", "StyleGAN2", published=("ffhq-1024",)),
     "stylegan2-discriminator": Network("stylegan2_discriminator", "StyleGAN2Discriminator", published=("ffhq-1024",)),
+    "e4e":           Network("e4e", "E4E", published=("ffhq",)),
+    "inception-resnet": Network("inception_resnet", "InceptionResnet", published=("vggface2",)),
+    "latent-to-latent": Network("latent_to_latent", "LatentToLatent"),
 }
 
 
