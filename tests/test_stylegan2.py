@@ -8,7 +8,7 @@ from core.errors import SettingsError
 from core.kernels.resample import resample, resample_plain
 from core.models import build
 from core.models.stylegan2 import ModulatedConv2d, grow, mix
-from core.models.stylegan2_discriminator import with_deviation
+from core.models.stylegan2_discriminator import append_deviation
 
 SMALL = dict(channels=(16, 16, 8), latent=12, style=8, mapping=2)      # pictures of 16 pixels, w+ of 6 rows
 
@@ -217,11 +217,11 @@ def test_r1_has_a_gradient(filtered):
 
 def test_minibatch_deviation():
     x = torch.randn(8, 3, 4, 4)
-    out = with_deviation(x, 4)
+    out = append_deviation(x, 4)
     assert out.shape == (8, 4, 4, 4) and torch.equal(out[:, :3], x)
     for row in range(8):
         group = x[row % 2::2]
         wanted = (group.var(0, unbiased=False) + 1e-8).sqrt().mean()
         assert torch.allclose(out[row, 3], wanted.expand(4, 4))
     with pytest.raises(SettingsError, match="groups of 4"):
-        with_deviation(x[:6], 4)
+        append_deviation(x[:6], 4)

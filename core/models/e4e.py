@@ -82,8 +82,8 @@ class E4E(nn.Module):
     def pyramid(self, maps: list[Tensor]) -> list[Tensor]:
         """What the heads read, (N, features, S, S), smallest first: each size gets the one before, doubled."""
         fine, middle, coarse = maps
-        middle = _enlarged(coarse, middle) + self.latlayer1(middle)
-        return [coarse, middle, _enlarged(middle, fine) + self.latlayer2(fine)]
+        middle = _enlarge(coarse, middle) + self.latlayer1(middle)
+        return [coarse, middle, _enlarge(middle, fine) + self.latlayer2(fine)]
 
     def latents(self, pyramid: list[Tensor], rows: int | None = None) -> Tensor:
         """The heads: the three maps of `pyramid` -> (N, styles, style). rows: as for `forward`."""
@@ -148,6 +148,6 @@ class StyleHead(nn.Module):
         return self.linear(self.convs(x).flatten(1))
 
 
-def _enlarged(x: Tensor, like: Tensor) -> Tensor:
+def _enlarge(x: Tensor, like: Tensor) -> Tensor:
     """Bilinear, corner pixels on corner pixels, to the height and width of `like`."""
     return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=True)

@@ -41,15 +41,15 @@ class InceptionResnet(nn.Module):
         self.conv2d_3b = BasicConv(64, 80, 1)
         self.conv2d_4a = BasicConv(80, 192, 3)
         self.conv2d_4b = BasicConv(192, 256, 3, 2)
-        self.repeat_1 = _repeated(config.depths[0], block35)
+        self.repeat_1 = _repeat(config.depths[0], block35)
         self.mixed_6a = Mixed(BasicConv(256, 384, 3, 2), nn.Sequential(
             BasicConv(256, 192, 1), BasicConv(192, 192, 3, padding=1), BasicConv(192, 256, 3, 2)))
-        self.repeat_2 = _repeated(config.depths[1], block17)
+        self.repeat_2 = _repeat(config.depths[1], block17)
         self.mixed_7a = Mixed(*(nn.Sequential(*layers) for layers in (
             (BasicConv(896, 256, 1), BasicConv(256, 384, 3, 2)),
             (BasicConv(896, 256, 1), BasicConv(256, 256, 3, 2)),
             (BasicConv(896, 256, 1), BasicConv(256, 256, 3, padding=1), BasicConv(256, 256, 3, 2)))))
-        self.repeat_3 = _repeated(config.depths[2], block8)
+        self.repeat_3 = _repeat(config.depths[2], block8)
         self.block8 = block8(1.0, activated=False)
         self.dropout = nn.Dropout(config.dropout)
         self.last_linear = nn.Linear(1792, config.embedding, bias=False)
@@ -143,5 +143,5 @@ def block8(scale: float = 0.20, activated: bool = True) -> InceptionBlock:
                                         BasicConv(192, 192, (3, 1), padding=(1, 0))), activated=activated)
 
 
-def _repeated(depth: int, block: Callable[[], InceptionBlock]) -> nn.Sequential:
+def _repeat(depth: int, block: Callable[[], InceptionBlock]) -> nn.Sequential:
     return nn.Sequential(*(block() for _ in range(depth)))

@@ -68,7 +68,7 @@ class LatentToLatent(nn.Module):
         if request.ndim != 2 or request.shape[1] != config.attributes or len(request) != len(w):
             raise SettingsError(f"a request can't have the shape {tuple(request.shape)}",
                                 f"give ({len(w)}, {config.attributes})")
-        context = self.latent(self._standardised(w))                         # (N, width)
+        context = self.latent(self._standardise(w))                         # (N, width)
         x = self.request(request)                                            # (N, width)
         for block in self.blocks:
             x = block(x, context)
@@ -86,7 +86,7 @@ class LatentToLatent(nn.Module):
         self.mean.copy_(w.mean(0))
         self.deviation.copy_(w.std(0).clamp(min=1e-6))
 
-    def _standardised(self, w: Tensor) -> Tensor:
+    def _standardise(self, w: Tensor) -> Tensor:
         """(N, rows * style), mean 0 and deviation 1; with one row, the mean over the rows of w+."""
         config = self.config
         rows = w.shape[1:-1]

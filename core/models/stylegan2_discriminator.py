@@ -62,7 +62,7 @@ class StyleGAN2Discriminator(nn.Module):
     def logits(self, x: Tensor) -> Tensor:
         """What follows the blocks: (N, channels[0], 4, 4) -> (N, 1)."""
         if self.config.group:
-            x = with_deviation(x, self.config.group)
+            x = append_deviation(x, self.config.group)
         return self.final_linear(self.final_conv(x).flatten(1))
 
 
@@ -98,7 +98,7 @@ class Filter(nn.Module):
         return resample(x, pad=(self.padding, self.padding))
 
 
-def with_deviation(x: Tensor, group: int) -> Tensor:
+def append_deviation(x: Tensor, group: int) -> Tensor:
     """Minibatch standard deviation (Karras et al. 2018, section 3): (N, C, S, S) -> (N, C + 1, S, S).
 
     Pictures that are N / group apart form a group; the new channel holds their mean deviation.
