@@ -98,7 +98,7 @@ def test_mixed_precision_and_channels_last_train_as_well(network, preset):
 
 
 def test_unknown_names_are_answered_with_the_known_ones():
-    for call, listed in ((lambda: build("resnet", "tiny"), "iresnet, judge, vec2face"),
+    for call, listed in ((lambda: build("resnext", "tiny"), "iresnet, judge, vec2face"),
                          (lambda: build("iresnet", "18"), "tiny, tiny-check, 50, 100"),
                          (lambda: build("vec2face", "tiny", depht=3), "width, depth, heads")):
         with pytest.raises(SettingsError) as error:

@@ -1,6 +1,7 @@
 """The published networks, number by number. See parity.py for how; the fixtures say where each was recorded."""
 
 import hashlib
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -28,7 +29,8 @@ def test_names_and_shapes_are_the_published_files(network, preset):
     assert ours == {row.rename(key): shape for key, shape in published.items() if key not in row.unused}
 
 
-@pytest.mark.parametrize("name", [("iresnet50", "iresnet", "50"), ("sixdrepnet", "sixdrepnet", "b1g2")])
+@pytest.mark.parametrize("name", [("iresnet50", "iresnet", "50"), ("sixdrepnet", "sixdrepnet", "b1g2"),
+                                  ("bagnet17", "bagnet", "17"), ("resnet50", "resnet", "50")])
 def test_the_rule_gives_the_recorded_weights(name):
     """To tell a wrong rule from a wrong network."""
     fixture, digest = Fixture(*name), hashlib.sha256()
@@ -135,6 +137,25 @@ def test_six_numbers_become_angles(sixdrepnet):
     rotation = rotation_of(fixture.input("in.poses"))
     fixture.agrees("out.poses_rotation", rotation)
     fixture.agrees("out.poses_euler", euler_of(rotation).deg2rad())
+
+
+# Feature extractors for clustering
+
+
+@pytest.mark.parametrize("name", [("bagnet17", "bagnet", "17"), ("resnet50", "resnet", "50")])
+def test_feature_extractors(name):
+    fixture = Fixture(*name)
+    model = fixture.model()
+    x = fixture.input("in.image")
+    with torch.no_grad():
+        maps = model.maps(x)
+        for number, stage in enumerate(maps, 1):
+            fixture.agrees(f"out.layer{number}", stage)
+        with patch.object(model, "maps", return_value=maps):    # computed once
+            fixture.agrees("out.features", model.features(x))
+            fixture.agrees("out.logits", model(x))
+            if name[1] == "bagnet":
+                fixture.agrees("out.patch_logits", model.patch_logits(x))
 
 
 # AttrOP

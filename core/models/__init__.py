@@ -61,6 +61,8 @@ NETWORKS = {
     "e4e":           Network("e4e", "E4E", published=("ffhq",)),
     "inception-resnet": Network("inception_resnet", "InceptionResnet", published=("vggface2",)),
     "latent-to-latent": Network("latent_to_latent", "LatentToLatent"),
+    "bagnet":        Network("bagnet", "BagNet", published=("17",)),
+    "resnet":        Network("resnet", "ResNet", published=("50",)),
 }
 
 
