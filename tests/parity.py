@@ -34,6 +34,7 @@ RULES = [
     (r"\.weight:1$", 1.0, 0.1, False),
     (r"^(e4e/styles|sixdrepnet/layer|inception_resnet_v1/.*\.conv\.weight)", 0.0, 2 ** 0.5, True),
     (r"^iresnet.*/layer\d\.\d+\.conv2\.weight:", 0.0, 0.35, True),
+    (r"^l2m_gan\.(style_encoder|discriminator)/(shared|main)\.", 0.0, 1.5, True),
     (r"^(bagnet17|resnet50)/layer\d\.\d+\.conv3\.weight:", 0.0, 0.5, True),
     (r"^(bagnet17|resnet50)/(layer\d\.\d+\.)?conv\d\.weight:", 0.0, 2 ** 0.5, True),
     (r"weight:", 0.0, 1.0, True),

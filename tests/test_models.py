@@ -15,8 +15,10 @@ from core.models.layers import Residual
 from core.models.vec2face import DecoderBlock, Norm, random_masks, truncated_normal
 
 EVERY = [(name, preset) for name, row in NETWORKS.items() for preset in row.presets]
-SMALL = [(name, preset) for name, preset in EVERY if preset not in NETWORKS[name].published]
-SIZES = {"landmarks": 96, "autoencoder": 128, "e4e": 128}
+OUTGROWN = {("l2m_gan", "tiny-128"), ("l2m_discriminator", "tiny-128")}    # the networks of "tiny", one level larger
+SMALL = [(name, preset) for name, preset in EVERY
+         if preset not in NETWORKS[name].published and (name, preset) not in OUTGROWN]
+SIZES = {"landmarks": 96, "autoencoder": 128, "e4e": 128, "l2m_gan": 64, "l2m_discriminator": 64}
 VECTORS = {"vec2face": 512, "subject": 512, "stylegan2": 256}     # networks that take one vector each: its length
 
 
@@ -39,7 +41,15 @@ def example(network, batch=2, preset="tiny"):
 
 
 def answer(model, network, x):
-    """The tensors a network gives for a batch; the denoiser also takes times and prompts, the mapper attributes."""
+    """The tensors a network gives for a batch; the denoiser also takes times and prompts, the mapper attributes.
+
+    Of L2M-GAN: pictures edited to the first domain, then what the heads of all domains say.
+    """
+    if network == "l2m_gan":
+        edited = model(x, *torch.zeros(2, len(x), dtype=torch.int64))
+        encoder, seen = model.style_encoder, model.style_encoder.shared(x).flatten(1)
+        codes = [head(seen) for head in encoder.unshared]
+        return [edited, *codes, *(change(codes[0]) for change in encoder.transform2)]
     generator = torch.Generator().manual_seed(2)
     more = [torch.arange(len(x)) * 300 + 5, torch.randn(9, 32, 128, generator=generator)[: len(x)]]
     if network == "latent-to-latent":

@@ -1,6 +1,7 @@
 """The published networks, number by number. See parity.py for how; the fixtures say where each was recorded."""
 
 import hashlib
+from dataclasses import replace
 from unittest.mock import patch
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 import torch
 from parity import Fixture, fill, filled, keys
 
+from core import hub
 from core.kernels.attention import forced
 from core.models import NETWORKS, build
+from core.models.l2m_gan import PRESETS, FaceMasks, Generator
 from core.models.sixdrepnet import euler_of, rotation_of
 from core.models.stylegan2 import mix
 from core.systems.vectors.attrop import Moments, Networks, Targets, adam, feature_norm, looked, losses, see, total
@@ -156,6 +159,60 @@ def test_feature_extractors(name):
             fixture.agrees("out.logits", model(x))
             if name[1] == "bagnet":
                 fixture.agrees("out.patch_logits", model.patch_logits(x))
+
+
+# L2M-GAN
+
+
+@pytest.fixture(scope="module")
+def l2m_gan():
+    """The recording, the editing network, and the style code, its parts and the edited part."""
+    fixture = Fixture("l2m_gan")
+    spaces = {"generator": "l2m_gan.generator_hpf1", "style_encoder": "l2m_gan.style_encoder"}
+    state = {}
+    for key, (_, *shape) in keys("l2m_gan", "published").items():
+        part, _, rest = key.partition(".")
+        state[key] = torch.from_numpy(fill(f"{spaces[part]}/{rest}", tuple(shape)))
+    model = hub.from_published("l2m_gan", state, "published")
+    x, source, target = (fixture.input(f"in.{name}") for name in ("image", "y_src", "y_trg"))
+    with torch.no_grad():
+        return fixture, model, x, model.codes(x, source, target)
+
+
+def test_l2m_gan_style_codes(l2m_gan):
+    fixture, _, _, codes = l2m_gan
+    for name, ours in zip(("s", "s1", "s2", "s3"), codes, strict=True):
+        fixture.agrees(f"out.{name}", ours)
+
+
+@pytest.mark.parametrize(("name", "strength", "masked"), [("image", 1.0, False), ("image_masked", 1.5, True),
+                                                          ("image_degree0", 0.0, True)])
+def test_l2m_gan_with_a_high_pass(l2m_gan, name, strength, masked):
+    fixture, model, x, codes = l2m_gan
+    masks = FaceMasks(fixture.input("in.mask1"), fixture.input("in.mask2")) if masked else None
+    with torch.no_grad():
+        fixture.agrees(f"out.hpf1.{name}", model.generator(x, codes.style(strength), masks))
+
+
+def test_l2m_gan_without_a_high_pass(l2m_gan):
+    fixture, _, x, codes = l2m_gan
+    with torch.device("meta"):
+        model = Generator(replace(PRESETS["published"], high_pass=0.0))
+    shapes = {key: value.shape for key, value in model.state_dict().items()}
+    model.load_state_dict({key: torch.from_numpy(fill(f"l2m_gan.generator_hpf0/{key}", tuple(shape)))
+                           for key, shape in shapes.items()}, assign=True)
+    with torch.no_grad():
+        fixture.agrees("out.hpf0.image", model(x, codes.style()))
+
+
+def test_l2m_gan_discriminator(l2m_gan):
+    fixture, _, x, _ = l2m_gan
+    model = filled("l2m_discriminator", "published", "l2m_gan.discriminator")
+    with torch.no_grad():
+        logits = model(x)
+        fixture.agrees("out.disc_all", logits)
+        with patch.object(model.main, "forward", return_value=logits):
+            fixture.agrees("out.disc", model(x, fixture.input("in.y_src")))
 
 
 # AttrOP

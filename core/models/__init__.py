@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Network:
-    """Location of a network. Its module has the class, PRESETS (name -> config) and, if published, UNUSED."""
+    """Location of a network. Its module has the class, PRESETS (name -> config) and, if published, UNUSED.
+
+    Where several classes share a module, UNUSED belongs to the class.
+    """
 
     module: str     # below core.models
     name: str       # of the class
@@ -37,7 +40,7 @@ class Network:
     @property
     def unused(self) -> frozenset[str]:
         """Keys of the published file that are not used and not loaded."""
-        return getattr(self.file, "UNUSED", frozenset())
+        return getattr(self.cls if hasattr(self.cls, "UNUSED") else self.file, "UNUSED", frozenset())
 
     def rename(self, key: str) -> str:
         """Our name for a key of the published file: the same, unless the network's file has a `rename`."""
@@ -61,6 +64,8 @@ NETWORKS = {
     "e4e":           Network("e4e", "E4E", published=("ffhq",)),
     "inception-resnet": Network("inception_resnet", "InceptionResnet", published=("vggface2",)),
     "latent-to-latent": Network("latent_to_latent", "LatentToLatent"),
+    "l2m_gan":       Network("l2m_gan", "L2MGAN", published=("published",)),
+    "l2m_discriminator": Network("l2m_gan", "DomainDiscriminator", published=("published",)),
     "bagnet":        Network("bagnet", "BagNet", published=("17",)),
     "resnet":        Network("resnet", "ResNet", published=("50",)),
 }

@@ -1,0 +1,176 @@
+"""L2M-GAN: what the style codes, the generator and the discriminator promise, at a small size."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from core.errors import SettingsError
+from core.models import build, l2m_gan
+from core.models.l2m_gan import PRESETS, FaceMasks, StyleCodes, blend, high_pass, load_smaller, published_weights
+
+SMALL = dict(width=16, max_width=32, domains=3)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    torch.manual_seed(0)
+    return build("l2m_gan", "tiny").eval().requires_grad_(False)
+
+
+def batch(n=8, size=64):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(n, 3, size, size, generator=generator) * 2 - 1
+    return x, torch.arange(n) % 8, (torch.arange(n) + 3) % 8
+
+
+def test_the_two_parts_add_up_to_the_style_code(tiny):
+    x, source, target = batch()
+    codes = tiny.codes(x, source, target)
+    assert all(part.shape == (8, 64) for part in codes)
+    assert torch.allclose(codes.unrelated + codes.related, codes.code, atol=1e-6)
+    assert torch.equal(codes.code, tiny.style_encoder.code(x, source))
+    assert torch.equal(codes.unrelated, tiny.style_encoder.transform1(codes.code))
+
+
+def test_strength_goes_from_the_code_to_the_edit_and_beyond(tiny):
+    codes = tiny.codes(*batch())
+    assert torch.allclose(codes.style(0.0), codes.code, atol=1e-6)
+    assert torch.allclose(codes.style(), codes.unrelated + codes.edited, atol=1e-5)
+    assert torch.allclose(codes.style(1.5) - codes.style(), (codes.edited - codes.related) / 2, atol=1e-5)
+    each = torch.linspace(-0.5, 1.5, 8)
+    assert torch.allclose(codes.style(each)[3], codes.style(each[3].item())[3], atol=1e-6)
+
+
+def test_the_angle_is_in_degrees():
+    zero = torch.zeros(3, 2)
+    unrelated, related = torch.tensor([[1.0, 0.0]]).expand(3, 2), torch.tensor([[0.0, 5.0], [2.0, 2.0], [-3.0, 0.0]])
+    assert StyleCodes(zero, unrelated, related, zero).angle.tolist() == pytest.approx([90, 45, 180], abs=1e-3)
+
+
+def test_every_domain_has_its_own_head_and_transformer(tiny):
+    x, source, target = batch(2)
+    codes = tiny.codes(x, source, target)
+    assert not torch.allclose(tiny.codes(x, target, target).code, codes.code, atol=1e-3)
+    assert not torch.allclose(tiny.codes(x, source, source).edited, codes.edited, atol=1e-3)
+    assert torch.allclose(tiny.style_encoder.transform2[3](codes.related[:1]), codes.edited[:1], atol=1e-5)
+
+
+def test_one_picture_is_the_same_alone_and_in_a_batch(tiny):
+    x, source, target = batch()
+    together, alone = tiny(x, source, target), tiny(x[:1], source[:1], target[:1])
+    assert together.shape == x.shape
+    assert torch.allclose(together[:1], alone, atol=1e-4)
+
+
+def test_a_strength_of_zero_asks_for_nothing(tiny):
+    """The target has no say, and the picture is drawn from its own style code."""
+    x, source, target = batch(2)
+    assert torch.equal(tiny(x, source, target, 0.0), tiny(x, source, source, 0.0))
+    own = tiny.generator(x, tiny.style_encoder.code(x, source))
+    assert torch.allclose(tiny(x, source, target, 0.0), own, atol=1e-4)
+
+
+def test_a_reference_gives_its_attribute_part(tiny):
+    """Of itself it changes nothing; of another picture it gives s_re, and the source keeps s_un."""
+    x, source, _ = batch(2)
+    own = tiny.generator(x, tiny.style_encoder.code(x, source))
+    assert torch.allclose(tiny.by_reference(x, source, x, source), own, atol=1e-4)
+    reference, domain = x.flip(0), source.flip(0)
+    unrelated, _ = tiny.style_encoder.split(tiny.style_encoder.code(x, source))
+    _, related = tiny.style_encoder.split(tiny.style_encoder.code(reference, domain))
+    asked = tiny.generator(x, unrelated + related)
+    assert torch.allclose(tiny.by_reference(x, source, reference, domain), asked, atol=1e-4)
+
+
+@pytest.mark.parametrize("high", [0.0, 1.0])
+def test_gradients_reach_every_parameter(high):
+    """Of the editing network, in one batch that visits every domain."""
+    torch.manual_seed(0)
+    model = build("l2m_gan", "tiny", **SMALL, high_pass=high)
+    x, domain = batch(3)[0], torch.arange(3)
+    masks = FaceMasks(*torch.rand(2, 3, 1, 64, 64)) if high else None
+    (model(x, domain, domain.roll(1), masks=masks) * torch.randn(3, 3, 64, 64)).sum().backward()
+    assert [key for key, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()] == []
+
+
+def test_the_discriminator_answers_for_every_domain():
+    torch.manual_seed(0)
+    model = build("l2m_discriminator", "tiny", **SMALL)
+    x, domain = batch(3)[0], torch.tensor([2, 0, 1])
+    logits = model(x)
+    assert logits.shape == (3, 3)
+    assert torch.allclose(model(x, domain), logits[torch.arange(3), domain])
+    model(x, domain).sum().backward()
+    assert all(weight.grad.any() for weight in model.parameters())
+    assert torch.allclose(model(x[:1]), logits[:1], atol=1e-4)
+
+
+# Masks
+
+
+def test_the_high_pass_filter():
+    """8 in the middle, -1 around it, zeros outside, over the divisor."""
+    kernel = torch.full((1, 1, 3, 3), -1.0)
+    kernel[0, 0, 1, 1] = 8
+    x = torch.randn(2, 1, 7, 7)
+    assert torch.allclose(high_pass(x, 2.0), F.conv2d(x, kernel, padding=1) / 2, atol=1e-5)
+
+
+def test_masks_add_details_where_they_are():
+    torch.manual_seed(0)
+    model = build("l2m_gan", "tiny", **SMALL, high_pass=1.0).eval().requires_grad_(False)
+    x, domain = batch(2)[0], torch.zeros(2, dtype=torch.int64)
+    nothing, everything = torch.zeros(2, 1, 64, 64), torch.ones(2, 1, 64, 64)
+    plain = model(x, domain, domain)
+    assert torch.equal(model(x, domain, domain, masks=FaceMasks(nothing, nothing)), plain)
+    assert not torch.allclose(model(x, domain, domain, masks=FaceMasks(nothing, everything)), plain, atol=1e-3)
+
+
+def test_masks_without_a_high_pass_are_refused(tiny):
+    x, source, target = batch(1)
+    mask = torch.ones(1, 1, 64, 64)
+    with pytest.raises(SettingsError, match="masks"):
+        tiny(x, source, target, masks=FaceMasks(mask, mask))
+
+
+# Sizes and files
+
+
+def test_other_sizes_are_refused(tiny):
+    x, source, target = batch(1, 96)
+    with pytest.raises(SettingsError) as error:
+        tiny(x, source, target)
+    assert "(N, 3, 64, 64)" in error.value.next_step
+
+
+@pytest.mark.parametrize("network", ["l2m_gan", "l2m_discriminator"])
+def test_a_network_for_twice_the_size_takes_over_the_weights(network):
+    torch.manual_seed(0)
+    small, large = build(network, "tiny"), build(network, "tiny-128")
+    fresh = load_smaller(large, small.state_dict())
+    assert {key.split(".")[0] for key in fresh} <= {"generator", "style_encoder", "main"}
+    assert len(fresh) < len(small.state_dict()) / 3
+    inner = "generator.decode.1.conv1.weight" if network == "l2m_gan" else "main.3.conv1.weight"
+    outer = inner if network == "l2m_gan" else "main.4.conv1.weight"
+    assert torch.equal(large.state_dict()[outer], small.state_dict()[inner])
+    levels = sum(weight.numel() for key, weight in large.state_dict().items() if key in fresh)
+    kept = sum(weight.numel() for weight in large.state_dict().values()) - levels
+    assert levels < 0.1 * kept                          # the outermost level is the smallest
+    with pytest.raises(SettingsError, match="does not fit"):
+        load_smaller(small, large.state_dict())
+
+
+def test_the_published_file_becomes_one_table():
+    """A table per network, two of which are not ours."""
+    config = replace(PRESETS["tiny"], high_pass=1.0)
+    model = l2m_gan.L2MGAN(config)
+    file = {"generator": model.generator.state_dict(), "style_encoder": model.style_encoder.state_dict(),
+            "fan": {"conv1.weight": torch.zeros(1)}, "vgg": {"0.weight": torch.zeros(1)}}
+    assert published_weights(file).keys() == model.state_dict().keys()
+
+
+def test_blend_takes_one_strength_or_one_each():
+    parts = torch.randn(3, 4, 6)
+    assert torch.allclose(blend(*parts, torch.full((4,), 0.3)), blend(*parts, 0.3))
