@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from core.errors import SettingsError
+from core import hub
+from core.errors import CheckpointError, SettingsError
 from core.models import build, l2m_gan
 from core.models.l2m_gan import PRESETS, FaceMasks, StyleCodes, blend, high_pass, load_smaller, published_weights
 
@@ -174,3 +175,16 @@ def test_the_published_file_becomes_one_table():
 def test_blend_takes_one_strength_or_one_each():
     parts = torch.randn(3, 4, 6)
     assert torch.allclose(blend(*parts, torch.full((4,), 0.3)), blend(*parts, 0.3))
+
+
+@pytest.mark.parametrize("network", ["l2m_gan", "l2m_discriminator"])
+def test_weights_are_loaded_strictly(network):
+    """All keys or none, and the same numbers come back."""
+    state = build(network, "tiny").state_dict()
+    loaded = hub.from_published(network, state, "tiny").state_dict()
+    assert loaded.keys() == state.keys() and all(torch.equal(loaded[key], state[key]) for key in state)
+    first = next(iter(state))
+    with pytest.raises(CheckpointError, match="missing"):
+        hub.from_published(network, {key: value for key, value in state.items() if key != first}, "tiny")
+    with pytest.raises(CheckpointError, match="unexpected"):
+        hub.from_published(network, state | {"other.weight": torch.zeros(1)}, "tiny")

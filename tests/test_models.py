@@ -15,10 +15,12 @@ from core.models.layers import Residual
 from core.models.vec2face import DecoderBlock, Norm, random_masks, truncated_normal
 
 EVERY = [(name, preset) for name, row in NETWORKS.items() for preset in row.presets]
-OUTGROWN = {("l2m_gan", "tiny-128"), ("l2m_discriminator", "tiny-128")}    # the networks of "tiny", one level larger
+LARGE = {(name, preset) for name, preset in EVERY      # too slow here, and the same code as a small one
+         if preset == "tiny-128" or preset.startswith("paper-")}
 SMALL = [(name, preset) for name, preset in EVERY
-         if preset not in NETWORKS[name].published and (name, preset) not in OUTGROWN]
-SIZES = {"landmarks": 96, "autoencoder": 128, "e4e": 128, "l2m_gan": 64, "l2m_discriminator": 64}
+         if preset not in NETWORKS[name].published and (name, preset) not in LARGE]
+SIZES = {"landmarks": 96, "autoencoder": 128, "e4e": 128, "l2m_gan": 64, "l2m_discriminator": 64, "xploregan": 64,
+         "xploregan_critic": 64}
 VECTORS = {"vec2face": 512, "subject": 512, "stylegan2": 256}     # networks that take one vector each: its length
 
 
@@ -51,6 +53,8 @@ def answer(model, network, x):
         codes = [head(seen) for head in encoder.unshared]
         return [edited, *codes, *(change(codes[0]) for change in encoder.transform2)]
     generator = torch.Generator().manual_seed(2)
+    if network == "xploregan":
+        return [model(x, torch.randn(9, model.config.condition_size, generator=generator)[: len(x)].abs())]
     more = [torch.arange(len(x)) * 300 + 5, torch.randn(9, 32, 128, generator=generator)[: len(x)]]
     if network == "latent-to-latent":
         more = torch.rand(2, 9, 35, generator=generator)[:, : len(x)]

@@ -66,6 +66,8 @@ NETWORKS = {
     "latent-to-latent": Network("latent_to_latent", "LatentToLatent"),
     "l2m_gan":       Network("l2m_gan", "L2MGAN", published=("published",)),
     "l2m_discriminator": Network("l2m_gan", "DomainDiscriminator", published=("published",)),
+    "xploregan":     Network("xploregan", "XploreGAN"),
+    "xploregan_critic": Network("xploregan", "Critic"),
     "bagnet":        Network("bagnet", "BagNet", published=("17",)),
     "resnet":        Network("resnet", "ResNet", published=("50",)),
 }

@@ -2,7 +2,7 @@
 
 Brendel and Bethge, *Approximating CNNs with Bag-of-local-Features Models Works Surprisingly Well on ImageNet*, ICLR
 2019, section 2: a ResNet-50 most of whose 3x3 convolutions are 1x1, without padding, so that the last map sees 17x17
-pixels at a time. XploreGAN (Bahng et al., CVPR 2020, section 3.1) clusters faces by these features: they follow skin,
+pixels at a time. XploreGAN (Bahng et al., CVPR 2020, section 3) clusters faces by these features: they follow skin,
 hair, age and light. Keys and arithmetic are those of the published file.
 """
 

@@ -55,7 +55,7 @@ PRESETS = {
 
 
 class StyleCodes(NamedTuple):
-    """A style code, its two parts, and the second as another domain has it: (N, style) each (section 3.2)."""
+    """A style code, its two parts, and the second as another domain has it: (N, style) each."""
 
     code: Tensor        # s, the sum of the next two
     unrelated: Tensor   # s_un: what does not depend on the attributes
@@ -152,7 +152,7 @@ def load_smaller(model: nn.Module, state: Mapping[str, Tensor]) -> set[str]:
 
 
 class StyleEncoder(nn.Module):
-    """A picture -> its style code, split and transformed (section 3.2)."""
+    """A picture -> its style code, split and transformed."""
 
     def __init__(self, config: L2MGANConfig) -> None:
         super().__init__()
@@ -175,17 +175,17 @@ class StyleEncoder(nn.Module):
         return _of_domain(self.unshared, _sized(x, self.size, self.shared), domain)
 
     def split(self, code: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, style) -> the attribute-unrelated part and the related one, which add up to the code (eq. 1 and 2)."""
+        """(N, style) -> the attribute-unrelated part and the related one, which add up to the code."""
         unrelated = self.transform1(code)
         return unrelated, code - unrelated
 
     def transform(self, related: Tensor, domain: Tensor) -> Tensor:
-        """The attribute-related part as another domain has it: (N, style) -> (N, style) (eq. 3)."""
+        """The attribute-related part as another domain has it: (N, style) -> (N, style)."""
         return _of_domain(self.transform2, related, domain)
 
 
 class Generator(nn.Module):
-    """A picture and a style code -> the picture in that style (section 3.3)."""
+    """A picture and a style code -> the picture in that style."""
 
     def __init__(self, config: L2MGANConfig) -> None:
         super().__init__()
@@ -220,7 +220,7 @@ class Generator(nn.Module):
 
 
 class DomainDiscriminator(nn.Module):
-    """Real or made, one logit for every domain (section 3.4). For training only."""
+    """Real or made, one logit for every domain. For training only."""
 
     UNUSED: frozenset[str] = frozenset()
 

@@ -1,7 +1,7 @@
 """ResNet-50: a picture -> 2048 features; trained on Stylized-ImageNet they tell shapes apart.
 
 He et al., *Deep Residual Learning for Image Recognition*, CVPR 2016; Geirhos et al., *ImageNet-trained CNNs are Biased
-towards Texture*, ICLR 2019. XploreGAN (Bahng et al., CVPR 2020, section 3.1) clusters faces by these features: they
+towards Texture*, ICLR 2019. XploreGAN (Bahng et al., CVPR 2020, section 3) clusters faces by these features: they
 follow expression and pose. Keys and arithmetic are those of the published files.
 """
 
