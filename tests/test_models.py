@@ -39,7 +39,8 @@ def example(network, batch=2, preset="tiny"):
     size = SIZES.get(network, 112)
     if network == "stylegan2-discriminator":
         size = 128 if preset == "tiny-128" else 64
-    return torch.rand(batch, 3, size, size, generator=generator) * 2 - 1
+    channels = getattr(NETWORKS[network].presets.get(preset), "inputs", 3)
+    return torch.rand(batch, channels, size, size, generator=generator) * 2 - 1
 
 
 def answer(model, network, x):

@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from core.errors import SettingsError
 
-Recipe = Literal["embedder", "judge", "vectors", "landmarks", "recogniser", "aging"]
+Recipe = Literal["embedder", "judge", "vectors", "landmarks", "recogniser", "aging", "stylegan2"]
 PEOPLE = ("aging", "people")    # the stage that trains the shipped people
 WITH_DATA = ("recogniser",)  # recipes for any set of people; the others need labels
 
@@ -20,7 +20,7 @@ def train(
     recipe: Annotated[Recipe, Argument(help="What to train.")],
     preset: Annotated[str, Option(help="Size and seed: tiny, or tiny-check for scoring only. aging: the stages "
                                        "autoencoder, unet, decoder and people; with --images tiny, paper or sd-lora. "
-                                       "vectors: also onward, from the shipped weights.")] = "tiny",
+                                       "vectors: also onward, from the shipped weights. stylegan2: tiny-128.")] = "tiny",
     out: Annotated[Path | None, Option(help="Folder for log, samples and state; default "
                                             "runs/<recipe>-<preset>[-<data>].", show_default=False)] = None,
     data: Annotated[str | None, Option(help="recogniser: drawn (default), or a folder with a sub-folder per "

@@ -48,3 +48,15 @@ def seen_by(steering: tuple[nn.Module, nn.Module], image: Tensor) -> tuple[Tenso
 def least_squares(scores: Tensor, goal: float) -> Tensor:
     """Least-squares GAN term (Mao et al. 2017): for patch scores of any shape. goal: 1 real, 0 generated."""
     return (scores.float() - goal).square().mean()
+
+
+def encoder_maps(autoencoder: nn.Module, image: Tensor) -> list[Tensor]:
+    """Feature maps of an autoencoder's encoder, for `perceptual`: one after each halving of the picture but the last.
+
+    This network neither identifies nor judges, so no score is trained for. image: (N, 3, H, W) in [-1, 1].
+    """
+    x, maps = autoencoder.kl.encoder.conv_in(image), []
+    for block in autoencoder.kl.encoder.down_blocks[:-1]:
+        x = block(x)
+        maps.append(x)
+    return maps
