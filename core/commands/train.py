@@ -20,7 +20,7 @@ def train(
     recipe: Annotated[Recipe, Argument(help="What to train.")],
     preset: Annotated[str, Option(help="Size and seed: tiny, or tiny-check for scoring only. aging: the stages "
                                        "autoencoder, unet, decoder and people; with --images tiny, paper or sd-lora. "
-                                       "vectors: also onward, from the shipped weights. stylegan2: tiny-128.")] = "tiny",
+                                       "vectors: also onward, from shipped weights. stylegan2: tiny-128.")] = "tiny",
     out: Annotated[Path | None, Option(help="Folder for log, samples and state; default "
                                             "runs/<recipe>-<preset>[-<data>].", show_default=False)] = None,
     data: Annotated[str | None, Option(help="recogniser: drawn (default), or a folder with a sub-folder per "
