@@ -1,8 +1,10 @@
 """Facet in the browser: `python app.py`, then http://127.0.0.1:7860. The page answers before networks are loaded."""
 
 import argparse
+import errno
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -72,11 +74,25 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def is_taken(host: str, port: int) -> bool:
+    """Whether another program listens on a port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Build the page, start loading, and serve until interrupted."""
     asked = options(arguments)
     if asked.offline and asked.share:
         sys.exit("--share opens an address on the network, which --offline never touches. Leave one of them out.")
+    if asked.port is not None and is_taken(asked.host or "127.0.0.1", asked.port):
+        sys.exit(f"Port {asked.port} is taken. Choose another one, or leave --port out:  python app.py --port "
+                 f"{asked.port + 1}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))   # as Ctrl-C: what visitors left is deleted on the way out
     systems.configure(asked.device, asked.offline)
     demo = page()

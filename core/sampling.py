@@ -24,6 +24,7 @@ BLOCK = 2048      # people drawn and compared at once; bounds the memory
 PATIENCE = 2048   # draws without a new person after which sampling stops
 MAX_SIGMA = 10.0
 MAX_OFFSET = 1000.0
+MAX_NUMBER = 1e4  # of a face vector; what embedders give is below 100
 GUIDANCE = 7.5    # default guidance scale; 1 disables guidance
 
 
@@ -91,7 +92,7 @@ def _within(value: object, name: str, low: float, high: float) -> float:
 def check_vector(vector: "np.ndarray | Tensor | Sequence[float]") -> "Tensor":
     """Validate numbers as a face vector, (512,) float32 on the CPU; (1, 512) is accepted.
 
-    Raises VectorError for another length, values that are not finite numbers, and zero norm.
+    Raises VectorError for another length, values that are not finite or above MAX_NUMBER, and zero norm.
     """
     import numpy as np
     import torch
@@ -106,6 +107,9 @@ def check_vector(vector: "np.ndarray | Tensor | Sequence[float]") -> "Tensor":
                           "Give one vector, as the tab or `python -m core run vectors` exports it.")
     if not np.isfinite(values).all():
         raise VectorError("The face vector has values that are not finite.", "Export the vector again.")
+    if (largest := np.abs(values).max()) > MAX_NUMBER:
+        raise VectorError(f"The face vector has a number of {largest:g}; a face has numbers up to about 10.",
+                          f"Use numbers from {-MAX_NUMBER:g} to {MAX_NUMBER:g}, or export the vector again.")
     if not np.isfinite(length := np.linalg.norm(values.astype(np.float64))) or length < 1e-6:
         raise VectorError("The face vector has zero norm.", "Use a vector made from a face.")
     return torch.from_numpy(values.reshape(WIDTH))

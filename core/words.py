@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import SettingsError
-from core.faces import NAMES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,6 +111,8 @@ def caption(truth: np.ndarray, rng: np.random.Generator, most: int = MOST, token
 
     Their number, choice and order are drawn from `rng`. token: a rare token that names the person.
     """
+    from core.faces import NAMES
+
     by_name = dict(zip(NAMES, truth.tolist(), strict=True))
     seen = [phrase.text for phrase in PHRASES if phrase.fits(by_name)]
     count = rng.integers(min(most, len(seen)) + 1)

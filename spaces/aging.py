@@ -13,7 +13,7 @@ from core.errors import FacetError
 from core.systems.aging.request import Wish
 from spaces import GPU, aging_api, api, charts, widgets
 from spaces.aging_people import Own, People, picked, portrait
-from spaces.aging_restore import RESTORED, Restoring
+from spaces.aging_restore import Restoring
 from spaces.aging_teach import Teaching
 from spaces.aging_wish import ALL, NAMES, SPANS, Asking, asked
 from spaces.line import LINE, Waiting, any_left, who
@@ -172,7 +172,7 @@ class Tab:
              turn: str, request: gr.Request) -> Iterator[Change]:
         """Show pictures as they come out of the noise; a notice instead when something is wrong."""
         began, shown, clicked, age = time.monotonic(), None, age, self.asking.reread(age, prompt)
-        said = turn.endswith(RESTORED)
+        said = turn.endswith(widgets.NOTICE)
         yield {self.asking.age: gr.skip() if age == clicked else age,       # a click on another may be on its way
                **self.waiting.over(request), **self.busy(True), **({} if said else {self.notice: ""}),
                self.status: widgets.progress(0, 1, "Beginning …")}

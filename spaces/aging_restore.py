@@ -14,8 +14,6 @@ from spaces.aging_people import Own, People, everybody
 from spaces.aging_wish import SETTINGS, Asking
 from spaces.widgets import Change, told
 
-RESTORED = " restored"      # at the end of a turn whose drawing leaves what was said of it on the page
-
 
 class Restoring:
     """The panel by name."""
@@ -46,7 +44,7 @@ class Restoring:
         again = {getattr(asking, name): getattr(wish, name) for name in SETTINGS if able or name != "solver"}
         return {**again, asking.age: prompts.age_in(wish.prompt), asking.mode: widgets.SAME,
                 **(self.people.shown(active, mine, found) if found is not None else {}),
-                asking.turn: widgets.turned() + RESTORED, self.notice: widgets.remark(
+                asking.turn: widgets.turned_with_notice(), self.notice: widgets.remark(
                     said(kept, found, active, able, bool(everybody(active, mine))))}
 
 

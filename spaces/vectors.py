@@ -131,6 +131,7 @@ class Tab:
             wanted = asked(kind, count, sigma, seed, chosen, action, other, offsets, turn_on, yaw, clear_on, quality,
                            limit, similarity, threshold).checked()
             yield {**self.waiting.over(request), self.alike: gr.update(visible=False),
+                   **({} if turn.endswith(widgets.NOTICE) else {self.notice: ""}),
                    self.generate: gr.update(visible=False), self.stop: gr.update(visible=True),
                    self.status: widgets.progress(0, count, "Beginning …")}
             if LINE.stopped(job(mine, turn)):

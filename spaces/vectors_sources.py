@@ -191,7 +191,7 @@ class Sources:
     def found(self, faces: tuple[Source, ...], path: str, chosen: Chosen) -> Change:
         """The faces of a photo, the largest picked."""
         several = widgets.remark(f"{len(faces)} faces found; the largest is used. Click another to change.")
-        return {self.notice: several if faces[1:] else "", self.turn: turned(),
+        return {self.notice: several if faces[1:] else "", self.turn: widgets.turned_with_notice(),
                 self.chosen: replace(chosen, photo=faces[0], faces=faces, upload=path),
                 self.faces: tiles(faces, visible=True), self.by_hand: gr.update(visible=True, open=False),
                 self.preview: chosen.system.preview(path)}
@@ -250,7 +250,8 @@ class Sources:
         """Every widget as it was for the request of a picture; the picture comes first in what is drawn."""
         request, moves = kept.request, self.moves
         said = f"The settings of this picture are back.{another(kept, chosen)}"
-        settings = {self.count: request.count, self.seed: request.seed, self.mode: widgets.SAME, self.turn: turned(),
+        settings = {self.count: request.count, self.seed: request.seed, self.mode: widgets.SAME,
+                    self.turn: widgets.turned_with_notice(),
                     moves.action: request.action, self.notice: widgets.remark(said)}
         return {**settings, **self.source_of(request, chosen), **restored_moves(moves, request),
                 **({self.sigma: request.sigma} if isinstance(request, Draw | Steer) and request.faces else {})}

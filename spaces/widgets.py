@@ -24,6 +24,7 @@ HEAD = f'<link rel="icon" href="data:image/svg+xml,{quote(MARK)}"><meta name="co
 GPU_TURN = {"concurrency_id": "gpu", "concurrency_limit": 1}     # of all that computes: one at a time, in every tab
 Change = dict[Any, Any]     # widget: its new value
 SURPRISE, SAME = "Surprise me", "Same again"
+NOTICE = " with notice"     # at the end of a turn: the notice that is shown belongs to it
 TEAL = ("#eef7f7", "#d5ebec", "#addadc", "#7cc1c5", "#4aa3aa", "#2b8690", "#1a6d78", "#165862", "#14474f", "#123b42",
         "#08262b")
 PAPER = ("#fbfaf7", "#f4f2ed", "#e7e3db", "#d3cdc2", "#a8a196", "#7b756b", "#5c5850", "#43403b", "#2a2a28", "#1d1e1e",
@@ -81,6 +82,11 @@ def next_seed(mode: str, seed: float | None) -> float:
 def turned() -> str:
     """A value that nothing had before: put into a state, its change starts what listens to it."""
     return secrets.token_hex(8)
+
+
+def turned_with_notice() -> str:
+    """The same for a drawing that leaves on the page what was said when it was asked for."""
+    return f"{turned()}{NOTICE}"
 
 
 def run_row(tab: str = "", words: str = "Generate", name: str = "generate") -> tuple[gr.Button, gr.Button]:

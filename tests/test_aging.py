@@ -21,10 +21,10 @@ from core.engine.result import last
 from core.errors import CheckpointError, SettingsError
 from core.systems.aging import prompts, wording
 from core.systems.aging.pipeline import Aging, fingerprint, subject_file
-from core.systems.aging.request import Wish
+from core.systems.aging.request import Draw
 
 system = aging_toys.system      # the fixture
-OLD = Wish("photo of a person as old", seed=3, steps=3)
+OLD = Draw("photo of a person as old", seed=3, steps=3)
 
 
 @pytest.fixture
@@ -61,14 +61,14 @@ def apart(a: str, b: str) -> int:
     dict(solver="lcm", steps=51)])
 def test_what_can_not_be_is_refused_in_a_sentence(wrong):
     with pytest.raises(SettingsError) as error:
-        Wish(**{"prompt": "photo of a person as old", **wrong})
+        Draw(**{"prompt": "photo of a person as old", **wrong})
     assert len(error.value.message) < 100 and error.value.next_step
 
 
 def test_whole_floats_are_whole_and_a_seed_is_settled():
-    wish = Wish("a person", steps=20.0, count=2.0, seed=7.0).settled()
+    wish = Draw("a person", steps=20.0, count=2.0, seed=7.0).checked()
     assert [type(value) for value in (wish.steps, wish.count, wish.seed)] == [int] * 3
-    assert 0 <= Wish("a person", seed=-1).settled().seed < 2**32
+    assert 0 <= Draw("a person", seed=-1).checked().seed < 2**32
 
 
 @pytest.mark.parametrize(("prompt", "token", "wanted", "said"), [

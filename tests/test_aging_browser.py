@@ -24,7 +24,7 @@ AGES = ["Child", "Teenager", "Young adult", "Middle-aged", "Elderly", "Old"]
 @pytest.fixture(scope="module")
 def address(shared_app) -> str:
     """The app with the networks of aging loaded."""
-    Client(shared_app, verbose=False).predict(api_name="/about_aging")
+    Client(shared_app, verbose=False).predict(api_name="/aging_about")
     return shared_app
 
 

@@ -23,7 +23,7 @@ browser = browsing.browser      # the fixture
 @pytest.fixture(scope="module")
 def address(shared_app) -> str:
     """The app with its networks loaded."""
-    Client(shared_app, verbose=False).predict(api_name="/about")
+    Client(shared_app, verbose=False).predict(api_name="/vectors_about")
     return shared_app
 
 

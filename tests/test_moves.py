@@ -1,5 +1,6 @@
 """Walks, edits, and what is looked at all together; by the networks that ship."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +92,20 @@ def test_offsets_are_read_as_people_write_them(text, found):
 def test_other_words_are_refused(text):
     with pytest.raises(SettingsError, match="not a dimension and an offset"):
         numbers.offsets(text)
+
+
+@pytest.mark.parametrize("offset", ["1e400", "nan", "-inf", "1001"])
+def test_an_impossible_offset_is_named_as_it_was_written(offset):
+    with pytest.raises(SettingsError, match=re.escape(f"'{offset}' is no offset for dimension 7")):
+        numbers.offsets(f"3: 1, 7: {offset}")
+
+
+@pytest.mark.parametrize("largest", [1e30, -2e4])
+def test_a_number_that_no_face_has_is_named(largest):
+    values = np.ones(512, np.float32)
+    values[5] = largest
+    with pytest.raises(VectorError, match=re.escape(f"a number of {abs(np.float32(largest)):g}")):
+        numbers.checked(values)
 
 
 def test_a_click_on_the_strip_sets_the_number_under_it(system):

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from core.errors import SettingsError, VectorError
+from core.sampling import MAX_OFFSET
 from core.systems.vectors.request import MAX_COUNT
 
 LENGTH = 512
@@ -86,10 +87,14 @@ def offsets(text: str) -> dict[int, float]:
     for part in filter(None, (part.strip() for part in re.split(r"[,;\n]", text or ""))):
         place, _, offset = part.partition(":")
         try:
-            found[int(place)] = float(offset)
+            dimension, value = int(place), float(offset)
         except ValueError as error:
             raise SettingsError(f"{part[:30]!r} is not a dimension and an offset.",
                                 "Write them like this:  7: 2.0, 300: -1.5") from error
+        if not abs(value) <= MAX_OFFSET:
+            raise SettingsError(f"{offset.strip()[:30]!r} is no offset for dimension {dimension}.",
+                                f"Choose a number from {-MAX_OFFSET:g} to {MAX_OFFSET:g}.")
+        found[dimension] = value
     return found
 
 

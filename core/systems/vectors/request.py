@@ -85,7 +85,7 @@ def source_in(stored: Mapping[str, Any], name: str, kind: str | None = None) -> 
     from core.engine.checks import whole as checked_whole
     from core.systems.vectors import numbers
 
-    kind = kind or (stored.get("source") if stored.get("source") in SOURCES else "vector")
+    kind = kind or next((known for known in SOURCES if known == stored.get("source")), "vector")
     person = checked_whole(stored.get("person"), "person", 0, PEOPLE - 1) if kind == "drawn" else None
     return Source(kind, numbers.unpacked(stored.get(name)), None, person, str(stored.get("label", ""))[:80])
 
