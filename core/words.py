@@ -17,11 +17,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from core.errors import SettingsError
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 FOLDER = Path(__file__).parents[1] / "checkpoints" / "aging-words"
@@ -106,7 +105,7 @@ def group_of(years: float) -> str:
     return next(name for name, below in GROUPS.items() if years < below)
 
 
-def caption(truth: np.ndarray, rng: np.random.Generator, most: int = MOST, token: str | None = None) -> str:
+def caption(truth: "np.ndarray", rng: "np.random.Generator", most: int = MOST, token: str | None = None) -> str:
     """A caption for a picture with this truth (35,): the age group and up to `most` visible attributes.
 
     Their number, choice and order are drawn from `rng`. token: a rare token that names the person.

@@ -326,7 +326,7 @@ def test_bad_adapters_are_refused(system, ann, tmp_path):
         with pytest.raises(CheckpointError):
             system.subject_file(bad)
     for other in (replace(ann, base="sd14"), replace(ann, base_sha256="0" * 64)):
-        with pytest.raises(SettingsError, match="taught"):
+        with pytest.raises(SettingsError, match="trained on"):
             system.subject_file(system.adapter(other))
     with pytest.raises(SettingsError, match="taught on sd14"):
         system.draw(replace(OLD, subject=replace(ann, base="sd14")))

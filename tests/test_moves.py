@@ -114,7 +114,7 @@ def test_a_click_on_the_strip_sets_the_number_under_it(system):
     assert numbers.cell_at(picture.width - 1, picture.height - 1) == 511
     assert system.with_offset("3: 1", 12 * 5 + 1, 12 * 2 + 1, 4.0) == "3: 1, 69: 4"
     assert system.with_offset("69: 1", 12 * 5 + 1, 12 * 2 + 1, 4.0) == "69: 4"
-    assert system.with_offset("7: 2.1234567, 9: 1234567.5", 0, 0, 1.0) == "7: 2.1234567, 9: 1234567.5, 0: 1"
+    assert system.with_offset("7: 2.1234567, 9: 123.4567", 0, 0, 1.0) == "7: 2.1234567, 9: 123.4567, 0: 1"
 
 
 def test_a_film_goes_there_and_back(system, walked):
