@@ -24,11 +24,11 @@ from core.models.unet import NOISE
 from core.systems.aging import teaching
 from core.systems.aging.lora import with_lora
 from core.systems.aging.pipeline import Aging, precision
-from core.systems.aging.request import PAPER, QUICK, Wish
+from core.systems.aging.request import PAPER, QUICK, Draw
 from core.training import dreambooth
 
 the_server, server, place = hub_place.the_server, hub_place.server, hub_place.place     # the fixtures
-OLD = Wish("photo of a person as old", seed=3, steps=3)
+OLD = Draw("photo of a person as old", seed=3, steps=3)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_words_that_a_large_network_knows_are_left_in(system):
 
 
 def test_a_prompt_that_is_too_long_is_refused(system):
-    with pytest.raises(SettingsError, match="fit"):
+    with pytest.raises(SettingsError, match="at most 75"):
         system.draw(replace(OLD, prompt="of " * 90))
 
 
@@ -145,7 +145,7 @@ def test_the_papers_preset(system, monkeypatch):
     """DDIM without noise of its own, 100 steps, guidance 10, 8 pictures."""
     called, denoise = [], latent.denoise
     monkeypatch.setattr(latent, "denoise", lambda *args: called.append(args[4:]) or denoise(*args[:5], 1, args[6]))
-    wish = Wish("photo of a person as old", seed=1, **PAPER)
+    wish = Draw("photo of a person as old", seed=1, **PAPER)
     result = last(system.draw(wish))
     assert called == [("ddim", 100, 10.0)] and len(result.images) == 8 and result.steps == 100
     assert latent.scheduler("ddim", 100).timesteps.tolist()[:2] == [991, 981]
@@ -322,5 +322,5 @@ def test_previews_are_looked_at_too(system):
 
 def test_a_refused_prompt_is_refused_here_too(system):
     with pytest.raises(SettingsError, match="draws nothing sexual"):
-        system.draw(Wish("a nude person"))
+        system.draw(Draw("a nude person"))
     assert hub.row("sd14-safety").network == "safety"
