@@ -12,7 +12,7 @@ from core.systems.aging.request import Teach
 from spaces import GPU, widgets
 from spaces.aging_teach import left
 from spaces.fields import parameter
-from spaces.line import LINE
+from spaces.queue import LESSONS
 
 TAUGHT = "A program is having a person taught"
 
@@ -27,7 +27,8 @@ def endpoints() -> None:
         (aging_people, [], (gallery("Portraits"), table("Who they are"))),
         (aging_adapter, [file("An adapter")], [table("What is in it")]),
     ):
-        widgets.endpoint(task, inputs, outputs, **widgets.GPU_TURN)
+        turn = widgets.LESSON_TURN if task is aging_teach else widgets.GPU_TURN
+        widgets.endpoint(task, inputs, outputs, **turn)
 
 
 def file(label: str) -> Any:
@@ -65,7 +66,7 @@ def aging_teach(pictures: list[str], name: str = "", token: str = "", steps: flo
     """
     asked = Teach(pictures or (), name, token, steps, seed).checked()
     lessons = systems.load("aging").teach(asked.pictures, asked.name, asked.token or None, asked.steps, asked.seed)
-    for taught in LINE.turn("a program", TAUGHT, Teach.expected, lessons, left):
+    for taught in LESSONS.run("a program", TAUGHT, Teach.expected, lessons, left):
         far = {"step": taught.step, "steps": taught.steps, "seconds": round(taught.seconds, 1),
                "losses": {term: values[-1] for term, values in taught.losses.items() if values},
                "token": taught.subject.token if taught.subject else "", "looked": taught.looked,

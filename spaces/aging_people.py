@@ -13,7 +13,7 @@ from core import systems
 from core.errors import SettingsError
 from core.systems.aging import prompts
 from spaces import widgets
-from spaces.widgets import Change, told, turned
+from spaces.widgets import Change, new_run_id, safely
 
 KEPT = 6 * 3600         # seconds that what is a visitor's stays in memory; an hour when the page was closed
 NOBODY = "Nobody has been taught on this checkpoint yet, so anybody is drawn. Teach somebody, or bring an adapter."
@@ -35,7 +35,7 @@ def forget(mine: Sequence[Own]) -> None:
             Path(own.adapter).unlink(missing_ok=True)
 
 
-def everybody(checkpoint: str, mine: Sequence[Own]) -> tuple[Any, ...]:
+def all_people(checkpoint: str, mine: Sequence[Own]) -> tuple[Any, ...]:
     """The subjects that can be drawn with a checkpoint: those that ship, then the visitor's own."""
     own = (own.subject for own in mine if own.subject.base == checkpoint)
     return (*systems.load("aging", checkpoint).subjects, *own)
@@ -43,7 +43,7 @@ def everybody(checkpoint: str, mine: Sequence[Own]) -> tuple[Any, ...]:
 
 def picked(checkpoint: str, mine: Sequence[Own], at: int) -> Any:
     """The subject that is picked; None, which is anybody, where there are none. Raises SettingsError for one gone."""
-    people = everybody(checkpoint, mine)
+    people = all_people(checkpoint, mine)
     if not people:
         return None
     if at >= len(people):
@@ -55,8 +55,9 @@ def picked(checkpoint: str, mine: Sequence[Own], at: int) -> Any:
 class People:
     """The picker by name. `mine` are the visitor's own, `at` is the number of the one picked."""
 
-    def __init__(self, notice: gr.HTML) -> None:
-        self.notice, self.at = notice, gr.State(0)
+    def __init__(self, notice: gr.HTML, run: gr.State) -> None:
+        """run: its change starts a run."""
+        self.notice, self.run, self.at = notice, run, gr.State(0)
         self.mine = gr.State((), time_to_live=KEPT, delete_callback=forget)
         self.gallery = widgets.small_gallery("Who", "aging-people", "named")
         self.whose = gr.HTML(elem_id="aging-whose", elem_classes="plain whose")
@@ -71,11 +72,11 @@ class People:
         """The widgets that `drawn` and `joined` change."""
         return [self.mine, self.at, self.gallery, self.whose, self.adapter, self.remove]
 
-    def listen(self, active: gr.State, prompt: gr.Textbox, turn: gr.State) -> None:
-        """Pick somebody, bring somebody, forget somebody."""
-        self.prompt, self.turn, on = prompt, turn, widgets.private
+    def listen(self, active: gr.State, prompt: gr.Textbox) -> None:
+        """Pick a person, upload one, remove one."""
+        self.prompt, on = prompt, widgets.private
         mine = {"mine": self.mine, "at": self.at, "active": active, "prompt": prompt}
-        after = [self.notice, *self.changed, prompt, turn]
+        after = [self.notice, *self.changed, prompt, self.run]
         on(self.gallery.select, self.pick, mine, after)
         on(self.bring.upload, self.receive, {"path": self.bring, "mine": self.mine, "active": active, "prompt": prompt},
            after)
@@ -83,7 +84,7 @@ class People:
 
     def shown(self, checkpoint: str, mine: tuple[Own, ...], at: int) -> Change:
         """Everybody, and what is known of the one picked; an adapter file that has grown old is written anew."""
-        people = everybody(checkpoint, mine)
+        people = all_people(checkpoint, mine)
         at = min(at, max(0, len(people) - 1))
         own = {id(own.subject): own for own in mine}
         chosen = own.get(id(people[at])) if people else None
@@ -101,14 +102,14 @@ class People:
         shown = self.shown(checkpoint, mine, at)
         subject = picked(checkpoint, mine, shown[self.at])
         named = prompts.about_anybody(prompt) if subject is None else prompts.about(prompt, subject.token)
-        return {**shown, self.prompt: named, self.turn: turned()}
+        return {**shown, self.prompt: named, self.run: new_run_id()}
 
-    @told
+    @safely
     def pick(self, mine: tuple[Own, ...], at: int, active: str, prompt: str, event: gr.SelectData) -> Change:
         """Draw whoever was clicked; the page also says so when it marks somebody itself."""
         return {} if event.index == at else self.drawn(active, mine, event.index, prompt)
 
-    @told
+    @safely
     def receive(self, path: str, mine: tuple[Own, ...], active: str, prompt: str) -> Change:
         """Somebody out of an adapter file."""
         system = systems.load("aging", active)
@@ -118,9 +119,9 @@ class People:
     def joined(self, own: Own, mine: tuple[Own, ...], active: str, prompt: str) -> Change:
         """Somebody more, who is drawn at once."""
         mine = (*mine, own)
-        return {self.mine: mine, **self.drawn(active, mine, len(everybody(active, mine)) - 1, prompt)}
+        return {self.mine: mine, **self.drawn(active, mine, len(all_people(active, mine)) - 1, prompt)}
 
-    @told
+    @safely
     def let_go(self, mine: tuple[Own, ...], at: int, active: str, prompt: str) -> Change:
         """Forget the visitor's person who is picked, and delete the file."""
         subject = picked(active, mine, at)

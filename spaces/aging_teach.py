@@ -17,11 +17,12 @@ from core.systems.aging.request import MAX_LESSONS, MAX_TAUGHT, MIN_TAUGHT, Teac
 from core.systems.aging.results import Checked, Taught
 from spaces import GPU, charts, widgets
 from spaces.aging_people import Own, People
-from spaces.line import LINE, Waiting, lasting, who
-from spaces.widgets import Change, told, turned, unchanged
+from spaces.queue import DRAWING, LESSONS, WaitingStatus, duration, page_id
+from spaces.widgets import Change, new_run_id, safely, unchanged
 
 LOOK = 5.0              # the same of looking at pictures
 CHOSEN = "chosen for you"
+TRAINING = "The person of another visitor is being trained"
 HOW = (f"{MIN_TAUGHT} to {MAX_TAUGHT} pictures of one person, in different light and poses, and best at one age. "
        "They are used for this alone, and deleted within three hours.")
 TODO = "Drop some pictures, look at what is wrong with any, and teach."
@@ -49,11 +50,12 @@ def teach(checkpoint: str, paths: Sequence[str], **wish: Any) -> Iterator[Taught
     yield from systems.load("aging", checkpoint).teach(paths, **wish)
 
 
-class Teaching:
+class Training:
     """The panel by name, and the lesson: what is seen while somebody is taught."""
 
-    def __init__(self, notice: gr.HTML, people: People) -> None:
-        self.notice, self.people, self.job = notice, people, gr.State("")      # job: the latest teaching
+    def __init__(self, notice: gr.HTML, people: People, run: gr.State) -> None:
+        """run: its change draws the new person."""
+        self.notice, self.people, self.run, self.job = notice, people, run, gr.State("")    # job: the latest lesson
         self.pictures = gr.State((), time_to_live=int(files.KEPT), delete_callback=discard)
         self.learnt = gr.State(None)      # who was taught last, until they are among the visitor's people
         with gr.Column(visible=False, elem_classes="panel") as self.panel:
@@ -79,9 +81,9 @@ class Teaching:
                                         elem_id="aging-preview")
                 self.curve = gr.HTML(elem_id="aging-curve", elem_classes="plain")
                 self.adapter = gr.DownloadButton("Adapter file", size="sm", visible=False, elem_id="aging-taught")
-        self.waiting = Waiting(self.status, "teach", Teach.expected, (self.go, self.stop))
+        self.waiting = WaitingStatus(LESSONS, self.status, "teach", Teach.expected, (self.go, self.stop))
 
-    def listen(self, active: gr.State, prompt: gr.Textbox, turn: gr.State) -> None:
+    def listen(self, active: gr.State, prompt: gr.Textbox) -> None:
         """Check what is dropped; teach, one person at a time; stop."""
         on, people, mine = widgets.private, self.people, {"mine": self.people.mine}
         seen = [self.notice, self.pictures, self.crops, self.problems, self.clear]
@@ -93,11 +95,11 @@ class Teaching:
                  "active": active, "job": self.job, **mine}
         taught = [self.notice, self.status, self.board, self.preview, self.curve, self.adapter, self.go, self.stop,
                   self.waiting.clock, self.learnt]
-        begun = self.waiting.listen([self.go.click]).then(turned, outputs=self.job, **widgets.QUIET)
-        lesson = begun.then(widgets.repeating(self.teach), inputs_kwargs=asked, outputs=taught, **widgets.GPU_TURN,
+        begun = self.waiting.listen([self.go.click]).then(new_run_id, outputs=self.job, **widgets.QUIET)
+        lesson = begun.then(widgets.repeating(self.teach), inputs_kwargs=asked, outputs=taught, **widgets.LESSON_TURN,
                             **widgets.QUIET)
         lesson.then(self.join, inputs_kwargs={"learnt": self.learnt, "active": active, "prompt": prompt, **mine},
-                    outputs=[self.learnt, *people.changed, prompt, turn], **widgets.QUIET)
+                    outputs=[self.learnt, *people.changed, prompt, self.run], **widgets.QUIET)
         on(self.stop.click, self.halt, {"job": self.job}, [self.status, self.go, self.stop, self.waiting.clock],
            queue=False)
         self.go.click(None, js=widgets.show("#aging-lesson-status"), **widgets.QUIET)
@@ -110,14 +112,14 @@ class Teaching:
 
     def awaited(self, request: gr.Request) -> Change:
         """Pictures are looked at once nothing else is under way."""
-        wait = LINE.wait(who(request, "look"), LOOK)
+        wait = DRAWING.message(page_id(request, "look"), LOOK)
         return {self.notice: widgets.remark(wait or "Looking at the pictures …")}
 
-    @told
+    @safely
     def receive(self, paths: list[str] | None, pictures: tuple[Checked, ...], active: str,
                 request: gr.Request) -> Change:
         """More pictures: all of them are looked at together, for they must show one person."""
-        LINE.leave(who(request, "look"))
+        DRAWING.leave(page_id(request, "look"))
         known = [picture.path for picture in pictures]
         copies = systems.load("aging", active).received(paths or ())
         seen = self.seen(checked(active, [*known, *copies]))
@@ -140,20 +142,20 @@ class Teaching:
     def teach(self, pictures: tuple[Checked, ...], name: str, token: str, steps: int, active: str,
               job: str, mine: tuple[Own, ...], request: gr.Request) -> Iterator[Change]:
         """Teach, saying how it goes; at the end, or when stopped, there is somebody to `join` the visitor's own."""
-        me, last = who(request, "teach"), None
+        me, last = page_id(request, "teach"), None
         yield {**self.waiting.over(request), self.notice: "", self.go: gr.update(visible=False),
                self.stop: gr.update(visible=True), self.adapter: gr.update(visible=False),
                self.status: widgets.progress(0, 1, "Beginning …")}
         try:
-            if LINE.stopped(job):
+            if LESSONS.is_stopped(job):
                 yield self.ready("Stopped")
                 return
             paths = [picture.picture if picture.good else picture.path for picture in pictures]
             lessons = teach(active, paths, name=name.strip(), steps=steps,
                             token=None if token == CHOSEN else token, taken=[own.subject.token for own in mine])
-            for last in LINE.turn(me, "Somebody is being taught", Teach.expected, lessons, left, job):
+            for last in LESSONS.run(me, TRAINING, Teach.expected, lessons, left, job):
                 yield self.learning(last)
-                if LINE.stopped(job):
+                if LESSONS.is_stopped(job):
                     break
             yield self.learned(last, active)
         except Exception as error:
@@ -164,7 +166,7 @@ class Teaching:
         """How far it is: the curve, the preview, the time that is left."""
         if not taught.losses:       # waiting, or getting ready
             return {self.status: widgets.progress(0, 1, " ".join(taught.notes))}
-        words = f"Step {taught.step} of {taught.steps}, {lasting(left(taught))} to go"
+        words = f"Step {taught.step} of {taught.steps}, {duration(left(taught))} to go"
         if taught.looked is not None:
             return {self.status: widgets.progress(taught.looked, 1, "Looking where the six ages lie for this person")}
         losses = {LINES.get(name, name): values for name, values in taught.losses.items()}
@@ -198,13 +200,13 @@ class Teaching:
 
     def halt(self, job: str, request: gr.Request) -> Change:
         """End with what there is at the next step, or don't begin."""
-        if LINE.halt(who(request, "teach"), job):
+        if LESSONS.stop_page(page_id(request, "teach"), job):
             return unchanged(self.status)
         return {**self.waiting.over(request), **self.ready("Stopped")}
 
 
 def left(taught: Taught) -> float:
-    """What `LINE.turn` takes as `left`: the seconds that teaching still takes."""
+    """What `Queue.run` takes as `remaining`: the seconds that teaching still takes."""
     return Teach.expected if taught.left is None else taught.left
 
 

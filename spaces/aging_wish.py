@@ -8,7 +8,7 @@ from core.systems.aging import prompts
 from core.systems.aging.request import OPENING, PAPER, QUICK, SOLVERS, Draw, Strip, Wish
 from spaces import widgets
 from spaces.fields import field
-from spaces.widgets import Change, turned
+from spaces.widgets import Change, new_run_id
 
 NAMES = {"child": "Child", "teenager": "Teenager", "youngadults": "Young adult", "middleaged": "Middle-aged",
          "elderly": "Elderly", "old": "Old"}
@@ -22,10 +22,11 @@ TRY = "Add words to the prompt: smiling, with glasses, bearded, with long hair, 
 
 
 class Asking:
-    """The widgets by name. A change of `turn` begins to draw."""
+    """The widgets by name."""
 
-    def __init__(self, token: str = prompts.RARE[0]) -> None:
-        self.turn = gr.State("")
+    def __init__(self, run: gr.State, token: str = prompts.RARE[0]) -> None:
+        """run: its change starts a run. token: the rare token in the first prompt."""
+        self.run = run
         self.age = gr.Radio(CHOICES, value=ALL, label="Age", elem_id="aging-age", elem_classes="tiles three")
         with gr.Group(elem_classes="settings"):
             self.prompt = field(Draw, "prompt", value=prompts.plain(token), lines=1, max_lines=1, info=TRY,
@@ -51,17 +52,17 @@ class Asking:
 
     @property
     def widgets(self) -> dict[str, Any]:
-        """The widgets that `asked` reads, by its parameters."""
+        """The widgets that `request_of` reads, by its parameters."""
         return {name: getattr(self, name) for name in ("age", *SETTINGS)}
 
     def listen(self) -> None:
         """Settle the seed and begin when asked; a click on an age asks at once."""
         on, words = widgets.private, {"prompt": self.prompt}
-        on(self.generate.click, self.ask, {"mode": self.mode, "seed": self.seed}, [self.seed, self.turn])
-        on(self.age.input, self.at_age, {"age": self.age, **words}, [self.prompt, self.turn])
+        on(self.generate.click, self.ask, {"mode": self.mode, "seed": self.seed}, [self.seed, self.run])
+        on(self.age.input, self.at_age, {"age": self.age, **words}, [self.prompt, self.run])
         on(self.prompt.input, self.reread, {"age": self.age, **words}, [self.age], queue=False,
            trigger_mode="always_last")
-        on([self.prompt.submit, self.negative.submit, self.seed.submit], turned, {}, [self.turn])
+        on([self.prompt.submit, self.negative.submit, self.seed.submit], new_run_id, {}, [self.run])
         on(self.age.change, lambda age: gr.update(visible=age != ALL), {"age": self.age}, [self.count], queue=False)
         on(self.paper.click, lambda: self.preset(PAPER), {}, self.how, queue=False)
         on(self.quick.click, lambda: self.preset(QUICK), {}, self.how, queue=False)
@@ -85,12 +86,12 @@ class Asking:
 
     def ask(self, mode: str, seed: float | None) -> Change:
         """Settle the seed and begin."""
-        return {self.seed: widgets.next_seed(mode, seed), self.turn: turned()}
+        return {self.seed: widgets.next_seed(mode, seed), self.run: new_run_id()}
 
     def at_age(self, age: str, prompt: str) -> Change:
         """The prompt for an age, or for all of them, and begin."""
         prompt = prompts.without_age(prompt) if age == ALL else prompts.at_age(prompt, age)
-        return {self.prompt: prompt, self.turn: turned()}
+        return {self.prompt: prompt, self.run: new_run_id()}
 
     def reread(self, age: str | None, prompt: str) -> Any:
         """The age that a prompt names; all six where it names none and they were asked for."""
@@ -102,9 +103,9 @@ def solvers(quick: bool) -> list[tuple[str, str]]:
     return [(label, name) for name, label in SOLVERS.items() if quick or name != QUICK["solver"]]
 
 
-def asked(subject: Any, age: str | None, prompt: str, negative: str, steps: int, solver: str, guidance: float,
-          emphasis: float, seed: int | None, count: int, floor: float) -> Wish:
-    """What the widgets say, as one request. Raises SettingsError."""
+def request_of(subject: Any, age: str | None, prompt: str, negative: str, steps: int, solver: str, guidance: float,
+               emphasis: float, seed: int | None, count: int, floor: float) -> Wish:
+    """The request that the widgets describe. Raises SettingsError."""
     said = {"prompt": prompt, "negative": negative, "subject": subject, "steps": steps, "solver": solver,
             "guidance": guidance, "emphasis": emphasis, "seed": seed, "floor": floor}
     return Strip(**said) if age == ALL else Draw(**said, count=count)

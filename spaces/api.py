@@ -19,7 +19,7 @@ from core.engine.result import Result
 from core.engine.system import System
 from spaces import GPU, widgets
 from spaces.fields import parameter
-from spaces.line import LINE, any_left
+from spaces.queue import DRAWING, remaining_from
 
 Answer = tuple[list[tuple[str, str]], list[dict[str, Any]], dict[str, Any], list[str] | None]
 RETURNS = ("Returns the pictures (finished ones, then those under way), the settings stored in each, the progress with "
@@ -101,7 +101,7 @@ def named(task: Callable, name: str, text: str, parameters: dict[str, Any]) -> C
 def answers(pipeline: Any, results: Iterator[Result], expected: float) -> Iterator[Answer]:
     """Results as an endpoint gives them; the files come with the last. Visitors who wait meanwhile read why."""
     result = None
-    for result in LINE.turn("a program", BUSY, expected, results, any_left(monotonic())):
+    for result in DRAWING.run("a program", BUSY, expected, results, remaining_from(monotonic())):
         yield answer(result, None)
     if result is not None and result.images:
         yield answer(result, [*pipeline.files(result).values()])

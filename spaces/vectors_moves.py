@@ -1,40 +1,27 @@
 """What the tab `vectors` does with a face: vary it, walk to another, edit its numbers, turn it and clear it up."""
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
 
 from core import systems
-from core.engine.result import Result
 from core.systems import choose
 from core.systems.vectors.request import REQUESTS, Draw, Edit, FaceRequest, Source, Steer, Walk
-from spaces import GPU, widgets
+from spaces import widgets
 from spaces.fields import field
-from spaces.line import step_time
 from spaces.vectors_sources import Chosen
-from spaces.widgets import Change, told
+from spaces.widgets import Change, safely
 
 ACTIONS = {"Draw": "draw", "Walk": "walk", "Edit": "edit", "Turn": "steer"}
 BY_ACTION = {request.action: request for request in REQUESTS}
 COUNTED = {"draw": "How many", "walk": "How many steps", "edit": "How many steps", "steer": "How many"}
 
 
-@GPU
-def make(checkpoint: str, request: FaceRequest) -> Iterator[Result]:
-    """The pictures of a request, a few more each time, or each a little better."""
-    yield from systems.load("vectors", checkpoint).run(request)
-
-
-def left_from(began: float) -> Callable[[Result], float]:
-    """What `LINE.turn` takes as `left`: the seconds that a drawing still takes, by what it took so far."""
-    return lambda result: step_time(began, result.step, result.steps)
-
-
-def asked(kind: str, count: int, sigma: float, seed: int | None, chosen: Chosen, action: str, other: Source | None,
-          offsets: str, turn_on: bool, yaw: float, clear_on: bool, quality: float, limit: int, similarity: float,
-          threshold: float) -> FaceRequest:
-    """What the widgets say, as one request. Raises SettingsError while there is no face to begin with."""
+def request_of(kind: str, count: int, sigma: float, seed: int | None, chosen: Chosen, action: str,
+               other: Source | None,
+               offsets: str, turn_on: bool, yaw: float, clear_on: bool, quality: float, limit: int,
+               similarity: float, threshold: float) -> FaceRequest:
+    """The request that the widgets describe. Raises SettingsError while there is no face to begin with."""
     faces = chosen.sources(kind)
     least = BY_ACTION[action].settings()["count"].low
     start = {"source": kind, "faces": faces, "count": max(count, least) if isinstance(count, int | float) else count,
@@ -81,7 +68,7 @@ class Moves:
 
     @property
     def widgets(self) -> dict[str, Any]:
-        """The widgets that `asked` reads, by its parameters."""
+        """The widgets that `request_of` reads, by its parameters."""
         return {name: getattr(self, name) for name in
                 ("action", "other", "offsets", "turn_on", "yaw", "clear_on", "quality", "limit", "similarity",
                  "threshold")}
@@ -114,12 +101,25 @@ class Moves:
         return panels | {self.count: gr.update(label=COUNTED[action]),
                          self.sigma: gr.update(visible=kind != "people" and action in ("draw", "steer"))}
 
-    @told
+    @safely
     def add_offset(self, action: str, offsets: str, by: float, event: gr.SelectData) -> Change:
         """The offsets with that of the clicked cell set; outside of editing nothing changes."""
         if action != "edit":
             return {}
         return {self.offsets: systems.load("vectors").with_offset(offsets, event.index[0], event.index[1], by)}
+
+    def restore(self, request: FaceRequest) -> Change:
+        """The widgets as a request set them."""
+        shared = {self.action: request.action}
+        if isinstance(request, Draw):
+            return {**shared, self.threshold: request.threshold}
+        if isinstance(request, Walk):
+            return {**shared, self.other: request.goal, self.goal: self.towards(request.goal)}
+        if isinstance(request, Edit):
+            return {**shared, self.offsets: request.offsets}
+        quality = {} if request.quality is None else {self.quality: request.quality}
+        return {**shared, self.turn_on: request.pose, self.yaw: request.yaw, self.clear_on: request.improve, **quality,
+                self.limit: request.limit, self.similarity: request.similarity}
 
     @staticmethod
     def towards(other: Source | None) -> str:

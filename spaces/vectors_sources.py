@@ -1,6 +1,6 @@
 """Where the faces of the tab `vectors` come from: panels, uploads, and what one visitor has chosen."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,11 +8,10 @@ import gradio as gr
 from PIL import Image
 
 from core import systems
-from core.engine.result import Restored
-from core.errors import FacetError, PhotoError, PictureError, SettingsError
-from core.systems.vectors.request import Draw, Edit, FaceRequest, Source, Steer, Walk
+from core.errors import FacetError, PhotoError, SettingsError
+from core.systems.vectors.request import FaceRequest, Source
 from spaces import GPU, widgets
-from spaces.widgets import Change, small_gallery, told, turned
+from spaces.widgets import Change, new_run_id, safely, small_gallery
 
 KINDS = {"Random people": "people", "Drawn examples": "drawn", "Your photo": "photo", "Vector file": "vector"}
 EXAMPLES = 12       # drawn people shown at once
@@ -75,10 +74,13 @@ def cropped(checkpoint: str, photo: str, x: float, y: float, size: float) -> Sou
 
 
 class Sources:
-    """The panels by name, and what happens in them. `chosen` is what was picked, `turn` changes when to draw."""
+    """The panels by name, and what happens in them. `chosen` is what was picked."""
 
-    def __init__(self, notice: gr.HTML) -> None:
-        self.notice, self.chosen, self.turn = notice, gr.State(Chosen()), gr.State("")
+    def __init__(self, notice: gr.HTML, run: gr.State, bring_back: Callable[..., Change],
+                 cleared: Callable[[], Change]) -> None:
+        """run: its change starts a run. bring_back: the tab's answer to a picture made here. cleared: no results."""
+        self.notice, self.run, self.bring_back, self.cleared = notice, run, bring_back, cleared
+        self.chosen = gr.State(Chosen())
         self.drawn = gr.State(())       # the drawn people on show
         self.kind = gr.Radio(list(KINDS.items()), value="people", label="Start from", elem_id="source",
                              elem_classes="tiles two")
@@ -103,42 +105,45 @@ class Sources:
             self.y = gr.Slider(0, 1, 0.4, step=0.01, label="Top to bottom")
             self.size = gr.Slider(0.05, 1, 0.5, step=0.01, label="Size")
 
-    def listen(self, count: gr.Slider, sigma: gr.Slider, seed: gr.Number, mode: gr.Radio, picture: gr.File,
-               moves: Any) -> None:
-        """Connect the panels; a picture made here sets count, sigma, seed, mode and what is done as well.
+    @property
+    def restored_outputs(self) -> list:
+        """The widgets that a restored picture changes."""
+        return [self.chosen, self.kind, self.loaded, self.drawn, self.examples]
 
-        moves: the `Moves` of the tab.
+    def listen(self, restored: list, results: list) -> None:
+        """Connect the panels. restored: the widgets that a picture made here changes, wherever it was dropped.
+
+        results: those that `cleared` changes.
         """
-        self.count, self.sigma, self.seed, self.mode, self.moves = count, sigma, seed, mode, moves
-        on, mine, after = widgets.private, {"chosen": self.chosen}, [self.notice, self.chosen, self.turn]
+        on, mine, after = widgets.private, {"chosen": self.chosen}, [self.notice, self.chosen, self.run]
         drawn, photo = [self.drawn, self.examples], [self.faces, self.by_hand, self.preview]
-        restored = [*after, self.kind, count, sigma, seed, mode, self.loaded, *moves.restored, *drawn]
         on(self.kind.change, self.open_panel, {"kind": self.kind},
            [self.drawn_panel, self.photo_panel, self.vector_panel], queue=False)
-        on(self.kind.input, self.enter, {"kind": self.kind, "drawn": self.drawn, **mine}, [*after, *drawn])
-        on(self.others.click, self.turn_page, {"drawn": self.drawn, **mine}, [*after, *drawn])
+        on(self.kind.input, self.enter, {"kind": self.kind, "drawn": self.drawn, **mine}, [*after, *drawn],
+           **widgets.GPU_TURN)
+        on(self.others.click, self.turn_page, {"drawn": self.drawn, **mine}, [*after, *drawn], **widgets.GPU_TURN)
         on(self.examples.select, self.pick_example, {"drawn": self.drawn, **mine}, after)
-        on(self.photo.upload, self.receive_photo, {"path": self.photo, **mine}, [*restored, *photo, self.photo])
+        on(self.photo.upload, self.receive_photo, {"path": self.photo, **mine},
+           [*dict.fromkeys((*restored, *photo, self.photo, *results))], **widgets.GPU_TURN)
         on(self.faces.select, self.pick_face, mine, after)
+        marked = {"x": self.x, "y": self.y, "size": self.size, **mine}
         on(self.preview.select, self.point, {"shown": self.preview}, [self.x, self.y]).then(
-            self.mark, inputs=None, inputs_kwargs={"x": self.x, "y": self.y, "size": self.size, **mine},
-            outputs=[*after, self.faces], **widgets.QUIET)
-        on([self.x.release, self.y.release, self.size.release], self.mark,
-           {"x": self.x, "y": self.y, "size": self.size, **mine}, [*after, self.faces])
+            self.mark, inputs=None, inputs_kwargs=marked, outputs=[*after, self.faces], **widgets.GPU_TURN,
+            **widgets.QUIET)
+        on([self.x.release, self.y.release, self.size.release], self.mark, marked, [*after, self.faces],
+           **widgets.GPU_TURN)
         on(self.npy.upload, self.receive_vectors, {"path": self.npy, **mine}, restored).then(
             lambda: None, outputs=self.npy, **widgets.QUIET)        # ready for the next file
-        on(picture.upload, self.receive_picture, {"path": picture, **mine}, restored).then(
-            lambda: None, outputs=picture, **widgets.QUIET)
 
     @property
     def picked(self) -> list:
         """The widgets that `emptied` changes."""
-        return [self.chosen, self.kind, self.drawn, self.examples, self.faces, self.turn]
+        return [self.chosen, self.kind, self.drawn, self.examples, self.faces, self.run]
 
     def emptied(self, checkpoint: str) -> Change:
         """Nothing chosen, and this checkpoint in use."""
         return {self.chosen: Chosen(checkpoint=checkpoint), self.kind: "people", self.drawn: (), self.examples: None,
-                self.faces: gr.update(value=None, visible=False), self.turn: turned()}
+                self.faces: gr.update(value=None, visible=False), self.run: new_run_id()}
 
     def open_panel(self, kind: str) -> Change:
         """Show what belongs to a kind of source."""
@@ -152,7 +157,7 @@ class Sources:
         if kind == "drawn" and not drawn:
             yield from self.turn_page(drawn, chosen)
         else:
-            yield {self.notice: "", **({self.turn: turned()} if chosen.ready(kind) else {})}
+            yield {self.notice: "", **({self.run: new_run_id()} if chosen.ready(kind) else {})}
 
     def turn_page(self, drawn: tuple[Source, ...], chosen: Chosen) -> Iterator[Change]:
         """The next drawn people, one after the other; the first is picked at once."""
@@ -161,15 +166,15 @@ class Sources:
         try:
             for source in drawn_people(chosen.checkpoint, first, EXAMPLES):
                 drawn = (*drawn, source)
-                picked = {} if drawn[1:] else {self.chosen: replace(chosen, drawn=source), self.turn: turned()}
+                picked = {} if drawn[1:] else {self.chosen: replace(chosen, drawn=source), self.run: new_run_id()}
                 yield {self.notice: "", self.drawn: drawn, self.examples: tiles(drawn, first=not drawn[1:]), **picked}
         except FacetError as error:
             yield {self.notice: widgets.sentence(error)}
 
-    @told
+    @safely
     def pick_example(self, drawn: tuple[Source, ...], chosen: Chosen, event: gr.SelectData) -> Change:
         """Draw from the drawn person that was clicked."""
-        return {self.chosen: replace(chosen, drawn=drawn[event.index]), self.turn: turned()}
+        return {self.chosen: replace(chosen, drawn=drawn[event.index]), self.run: new_run_id()}
 
     # -------------------------------------------------------------------------------------------------- photos
 
@@ -180,8 +185,9 @@ class Sources:
             return {**self.receive_vectors(path, chosen), self.photo: None}
         try:
             kept = system.restored(path)
-            found = self.restored(kept, chosen) if kept else self.found(faces_in(chosen.checkpoint, path), path, chosen)
-            return {**found, self.photo: None}
+            if kept:
+                return {**self.bring_back(kept, chosen.checkpoint, chosen=chosen), self.photo: None}
+            return {**self.found(faces_in(chosen.checkpoint, path), path, chosen), self.photo: None}
         except PhotoError as error:
             return {**self.without_face(error, chosen, path), self.preview: system.preview(path),
                     self.by_hand: gr.update(visible=True, open=True)}
@@ -191,70 +197,53 @@ class Sources:
     def found(self, faces: tuple[Source, ...], path: str, chosen: Chosen) -> Change:
         """The faces of a photo, the largest picked."""
         several = widgets.remark(f"{len(faces)} faces found; the largest is used. Click another to change.")
-        return {self.notice: several if faces[1:] else "", self.turn: widgets.turned_with_notice(),
+        return {self.notice: several if faces[1:] else "", self.run: widgets.new_run_id_with_notice(),
                 self.chosen: replace(chosen, photo=faces[0], faces=faces, upload=path),
                 self.faces: tiles(faces, visible=True), self.by_hand: gr.update(visible=True, open=False),
                 self.preview: chosen.system.preview(path)}
 
     def without_face(self, error: FacetError, chosen: Chosen, upload: str | None = None) -> Change:
-        """Say why there is no face to draw from; one can still be marked in an `upload` that is a picture."""
-        return {self.notice: widgets.sentence(error), self.photo: None, self.preview: None,
+        """Say why there is no face, with no other person's pictures below; it can still be marked in an `upload`."""
+        return {**self.cleared(), self.notice: widgets.sentence(error), self.photo: None, self.preview: None,
                 self.chosen: replace(chosen, photo=None, faces=(), upload=upload),
                 self.faces: gr.update(value=None, visible=False), self.by_hand: gr.update(visible=False)}
 
-    @told
+    @safely
     def pick_face(self, chosen: Chosen, event: gr.SelectData) -> Change:
         """Draw from the face that was clicked."""
-        return {self.chosen: replace(chosen, photo=chosen.faces[event.index]), self.turn: turned()}
+        return {self.chosen: replace(chosen, photo=chosen.faces[event.index]), self.run: new_run_id()}
 
     def point(self, shown: str, event: gr.SelectData) -> Change:
         """The middle of the face is where the photo was clicked."""
         width, height = Image.open(shown).size
         return {self.x: round(event.index[0] / width, 2), self.y: round(event.index[1] / height, 2)}
 
-    @told
+    @safely
     def mark(self, x: float, y: float, size: float, chosen: Chosen) -> Change:
         """Draw from the face that was marked."""
         if not chosen.upload:
             raise SettingsError(MISSING["photo"])
         face = cropped(chosen.checkpoint, chosen.upload, x, y, size)
         faces = (face, *(other for other in chosen.faces if other.label != face.label))
-        return {self.chosen: replace(chosen, photo=face, faces=faces), self.turn: turned(),
+        return {self.chosen: replace(chosen, photo=face, faces=faces), self.run: new_run_id(),
                 self.faces: tiles(faces, visible=True)}
 
     # ------------------------------------------------------------------------------ vectors, pictures made here
 
-    @told
+    @safely
     def receive_vectors(self, path: str, chosen: Chosen) -> Change:
         """A `.npy` file, or a picture made here."""
         system = chosen.system
         kept = system.restored(path)
-        return self.restored(kept, chosen) if kept else self.take(system.vector(path), chosen)
+        if kept:
+            return self.bring_back(kept, chosen.checkpoint, chosen=chosen)
+        return self.take(system.vector(path), chosen)
 
     def take(self, vectors: list[Source], chosen: Chosen) -> Change:
         """Draw from exact vectors."""
         words = "One face loaded." if len(vectors) == 1 else f"{len(vectors)} faces loaded: a picture of each."
         return {self.kind: "vector", self.chosen: chosen.with_vectors(tuple(vectors)), self.loaded: words,
-                self.turn: turned()}
-
-    @told
-    def receive_picture(self, path: str, chosen: Chosen) -> Change:
-        """A picture made here: everything as it was then."""
-        kept = chosen.system.restored(path)
-        if kept is None:
-            raise PictureError("This file does not hold the settings of a picture made here.",
-                               "Use a PNG as it was downloaded; editors and messengers strip them.")
-        return self.restored(kept, chosen)
-
-    def restored(self, kept: Restored, chosen: Chosen) -> Change:
-        """Every widget as it was for the request of a picture; the picture comes first in what is drawn."""
-        request, moves = kept.request, self.moves
-        said = f"The settings of this picture are back.{another(kept, chosen)}"
-        settings = {self.count: request.count, self.seed: request.seed, self.mode: widgets.SAME,
-                    self.turn: widgets.turned_with_notice(),
-                    moves.action: request.action, self.notice: widgets.remark(said)}
-        return {**settings, **self.source_of(request, chosen), **restored_moves(moves, request),
-                **({self.sigma: request.sigma} if isinstance(request, Draw | Steer) and request.faces else {})}
+                self.run: new_run_id()}
 
     def source_of(self, request: FaceRequest, chosen: Chosen) -> Change:
         """Where the faces of a request come from."""
@@ -267,26 +256,6 @@ class Sources:
                     self.examples: tiles(drawn)}
         return {self.kind: "vector", self.chosen: chosen.with_vectors((source,)),
                 self.loaded: "The face of that picture; a photo itself is never kept in it."}
-
-
-def restored_moves(moves: Any, request: FaceRequest) -> Change:
-    """The widgets of the request's action."""
-    if isinstance(request, Draw):
-        return {moves.threshold: request.threshold}
-    if isinstance(request, Walk):
-        return {moves.other: request.goal, moves.goal: moves.towards(request.goal)}
-    if isinstance(request, Edit):
-        return {moves.offsets: request.offsets}
-    quality = {} if request.quality is None else {moves.quality: request.quality}
-    return {moves.turn_on: request.pose, moves.yaw: request.yaw, moves.clear_on: request.improve, **quality,
-            moves.limit: request.limit, moves.similarity: request.similarity}
-
-
-def another(kept: Restored, chosen: Chosen) -> str:
-    """A warning, where a picture was made with another checkpoint than the one in use; else nothing."""
-    if kept.checkpoint in (None, chosen.checkpoint):
-        return ""
-    return f" It was made with the checkpoint {kept.checkpoint}: choose that under Network to have the same again."
 
 
 def tiles(sources: tuple[Source, ...], first: bool = True, **changes: Any) -> Any:

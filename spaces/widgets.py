@@ -20,11 +20,14 @@ MARK = """<svg width="40" height="40" viewBox="0 0 32 32" aria-hidden="true" xml
 <path fill="#12606b" d="M16 2 29 11 24 28H8L3 11z"/><path fill="#2f8f9a" d="M16 2 29 11 16 17z"/>
 <path fill="#e9d8c3" d="M16 2 3 11l13 6z"/><path fill="#cf6a3f" d="M3 11l13 6-8 11z"/>
 <path fill="#1c7480" d="M29 11 16 17l8 11z"/></svg>"""
-HEAD = f'<link rel="icon" href="data:image/svg+xml,{quote(MARK)}"><meta name="color-scheme" content="light dark">'
-GPU_TURN = {"concurrency_id": "gpu", "concurrency_limit": 1}     # of all that computes: one at a time, in every tab
+SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
+HEAD = (f'<link rel="icon" href="data:image/svg+xml,{quote(MARK)}"><meta name="color-scheme" content="light dark">'
+        f"<script>{SCRIPT}</script>")
+GPU_TURN = {"concurrency_id": "gpu", "concurrency_limit": 1}     # whatever computes pictures, one at a time in all tabs
+LESSON_TURN = {"concurrency_id": "lesson", "concurrency_limit": 1}      # the training of a person, which takes minutes
 Change = dict[Any, Any]     # widget: its new value
 SURPRISE, SAME = "Surprise me", "Same again"
-NOTICE = " with notice"     # at the end of a turn: the notice that is shown belongs to it
+NOTICE = " with notice"     # at the end of a run id: the notice on the page belongs to this run
 TEAL = ("#eef7f7", "#d5ebec", "#addadc", "#7cc1c5", "#4aa3aa", "#2b8690", "#1a6d78", "#165862", "#14474f", "#123b42",
         "#08262b")
 PAPER = ("#fbfaf7", "#f4f2ed", "#e7e3db", "#d3cdc2", "#a8a196", "#7b756b", "#5c5850", "#43403b", "#2a2a28", "#1d1e1e",
@@ -79,14 +82,14 @@ def next_seed(mode: str, seed: float | None) -> float:
     return secrets.randbelow(1_000_000) if mode == SURPRISE or seed is None else seed
 
 
-def turned() -> str:
-    """A value that nothing had before: put into a state, its change starts what listens to it."""
+def new_run_id() -> str:
+    """Random token; writing it to a state triggers what listens to its change."""
     return secrets.token_hex(8)
 
 
-def turned_with_notice() -> str:
-    """The same for a drawing that leaves on the page what was said when it was asked for."""
-    return f"{turned()}{NOTICE}"
+def new_run_id_with_notice() -> str:
+    """The same for a run that keeps the notice that is on the page."""
+    return f"{new_run_id()}{NOTICE}"
 
 
 def run_row(tab: str = "", words: str = "Generate", name: str = "generate") -> tuple[gr.Button, gr.Button]:
@@ -131,7 +134,7 @@ def unchanged(widget: Any) -> Change:
     return {widget: gr.skip()}
 
 
-def told(handler: Callable[..., Change]) -> Callable[..., Change]:
+def safely(handler: Callable[..., Change]) -> Callable[..., Change]:
     """A handler whose errors become the notice of its tab, and nothing else changes."""
     @functools.wraps(handler)
     def safe(self: Any, *args: Any, **kwargs: Any) -> Change:

@@ -188,13 +188,13 @@ def test_downloads_remember_and_come_back(page, tmp_path):
     seed = pick(page, 4)
     png = downloaded(page, "#download-png", tmp_path)
     assert images.settings_of(png)["seed"] == int(seed)
-    with zipfile.ZipFile(downloaded(page, "#download-zip", tmp_path)) as archive:
+    with zipfile.ZipFile(downloaded(page, "#zip", tmp_path)) as archive:
         assert sum(name.endswith(".png") for name in archive.namelist()) == 12
     npy = downloaded(page, "#download-npy", tmp_path)
     assert np.load(npy).shape == (512,)
 
     page.locator("#restore button").first.click()
-    page.locator("#png input[type=file]").set_input_files(png)
+    page.locator("#made-here input[type=file]").set_input_files(png)
     expect(page.locator("#seed input")).to_have_value(seed)
     first_says(page, f"seed {seed}")
     done(page, faces=12)
@@ -231,6 +231,62 @@ def test_the_keyboard_is_enough(page):
     page.locator("#gallery .thumbnail-item").nth(1).focus()
     page.keyboard.press("Enter")
     expect(page.locator("#picked")).to_contain_text(re.compile(seeds(page)[1].replace(" ", r"\s*")))
+
+
+def test_a_radio_group_is_one_tab_stop_with_arrow_keys_and_a_name(page):
+    group = page.get_by_role("radiogroup", name="What to do")
+    group.get_by_role("radio", name="Draw").focus()
+    page.keyboard.press("ArrowRight")
+    expect(group.get_by_role("radio", name="Walk")).to_be_checked()
+    expect(page.locator("#goal")).to_be_visible()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('#action')") is None
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate("document.activeElement.value") == "walk"
+
+
+def test_the_focus_stays_at_generate(page):
+    page.locator("#generate").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#stop")).to_be_focused()
+    done(page)
+    expect(page.locator("#generate")).to_be_focused()
+
+
+@both
+def test_selected_tabs_can_be_read(page):
+    colours = page.get_by_role("tab", name="Vectors").evaluate(
+        "e => [getComputedStyle(e).color, getComputedStyle(document.body).backgroundColor]")
+    assert contrast(*colours) >= 4.5
+    expect(page.get_by_role("button", name="The 512 numbers of this face")).to_be_visible()
+
+
+def contrast(*colours: str) -> float:
+    """The WCAG contrast of two CSS colours."""
+    darker, lighter = sorted(luminance(*map(int, re.findall(r"\d+", colour)[:3])) for colour in colours)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(*channels: int) -> float:
+    linear = [(v / 255 / 12.92 if v <= 10 else ((v / 255 + 0.055) / 1.055) ** 2.4) for v in channels]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+@pytest.mark.parametrize("page", ["phone"], indirect=True)
+def test_a_phone_shows_pictures_before_controls(page):
+    tops = [page.locator(place).bounding_box()["y"] for place in ("#gallery img >> nth=0", "#source", "#strip")]
+    assert tops == sorted(tops) and tops[0] < 300
+
+
+def test_tabs_change_without_an_error(page):
+    for name in ("Aging", "Vectors", "Aging", "Vectors"):       # also while pictures are drawn
+        page.get_by_role("tab", name=name).click()
+        page.wait_for_timeout(300)
+    page.locator("#generate").click()
+    page.get_by_role("tab", name="Aging").click()
+    expect(page.locator("#aging-status .done")).to_have_count(1)
+    page.get_by_role("tab", name="Vectors").click()
+    done(page)
 
 
 def test_new_people_are_compared(page):

@@ -64,7 +64,7 @@ def test_what_was_left_early_is_drawn_anew_when_its_files_are_gone(tmp_path):
         drawings.append(folder)
         for name in ("preview", "a"):
             (folder / name).write_text("x")
-        yield SimpleNamespace(images=(), preview=(str(folder / "preview"),))
+        yield SimpleNamespace(images=(), previews=(str(folder / "preview"),))
         yield SimpleNamespace(images=(str(folder / "a"),))
 
     opening = Opening(draw)

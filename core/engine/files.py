@@ -30,6 +30,11 @@ class Files:
     def warm_more(self) -> None:
         """Do once what is slow the first time and asked for later than what `warm` does; nothing, in most systems."""
 
+    @property
+    def opening_result(self) -> Any:
+        """The pictures that a page opens with, if they are drawn already; else None."""
+        return self._opening.ready
+
     def tidy(self) -> None:
         """Delete the files of requests older than KEPT seconds; a folder that the caller chose stays as it is."""
         for old in self.folder.iterdir() if self._temporary else ():

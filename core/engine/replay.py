@@ -69,11 +69,22 @@ class Opening:
 
     def __iter__(self) -> Iterator[Any]:
         """The results, or the last of them; a generator, which can be closed."""
-        told = self._shared.items[-1:] if self._shared.over else [*self._shared.items]
-        paths = [Path(path) for result in told for path in (*result.images, *getattr(result, "preview", ()))]
-        if not all(path.exists() for path in paths):
+        shared = self._shared
+        if (ready := self.ready) is not None:
+            return (result for result in (ready,))
+        if not _exist([*shared.items]):
             self._shared = Shared(self.start)
-        elif self._shared.over:
-            os.utime(paths[0].parent)       # they stay as long as if they had been drawn now
-            return (result for result in told)
         return iter(self._shared)
+
+    @property
+    def ready(self) -> Any:
+        """The last result if all pictures are drawn and their files are there, else None; their age begins anew."""
+        shared = self._shared
+        if not shared.over or not _exist(shared.items[-1:]):
+            return None
+        os.utime(Path(shared.items[-1].images[0]).parent)
+        return shared.items[-1]
+
+
+def _exist(results: list[Any]) -> bool:
+    return all(Path(path).exists() for result in results for path in (*result.images, *result.previews))

@@ -78,10 +78,10 @@ class Aging(Files, Teaching):
         if self.subjects:
             last(self.strip(self.opening()))
 
-    def opening(self) -> Wish:
+    def opening(self) -> Strip:
         """The strip that the page opens with, of somebody who ships; without anybody there is none."""
         person = self.subjects[0]
-        return Wish(prompts.plain(person.token), subject=person, seed=OPENING)
+        return Strip(prompts.plain(person.token), subject=person, seed=OPENING)
 
     # ------------------------------------------------------------------------------------------------ people
 
@@ -157,7 +157,8 @@ class Aging(Files, Teaching):
         if not self.subjects or wish.subject is not self.subjects[0] or getattr(wish, "ages", "all") != "all":
             return False
         opening = self.opening().values()
-        return all(getattr(wish, name) == value for name, value in opening.items() if name not in ("count", "person"))
+        return all(getattr(wish, name) == value for name, value in opening.items()
+                   if name not in ("count", "person", "ages"))
 
     def _strip(self, wish: Wish) -> Iterator[Result]:
         """`strip`, drawn now."""

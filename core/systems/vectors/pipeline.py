@@ -65,6 +65,11 @@ class Vectors(Files, Steering, Moves):
         super().__init__(folder)
         self._opening = Opening(lambda: self._drawn_people(*OPENING))
 
+    def opening(self) -> Draw:
+        """The request of the people that a page opens with."""
+        seed, count, threshold = OPENING
+        return Draw(seed=seed, count=count, threshold=threshold)
+
     def warm(self) -> None:
         """Do once what the first visitor would wait for: kernels are chosen, and everybody's first faces drawn."""
         last(self.people(*OPENING))

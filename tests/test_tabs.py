@@ -1,4 +1,4 @@
-"""What the tab `aging` says and draws without a browser: plots, the line of those who wait, whose a person is."""
+"""The tabs without a browser: opening, running, the queues, plots, whose a person is."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,13 +11,14 @@ from core import systems
 from core.engine.result import Dropped, Restored, Result
 from core.errors import CheckpointError, SettingsError
 from core.systems.aging import prompts
-from core.systems.aging.request import Wish
+from core.systems.aging.request import Draw
 from core.systems.aging.results import Checked, Taught
 from core.systems.aging.teaching import UNSEEN
-from spaces import aging, aging_people, aging_restore, aging_teach, charts, line
+from spaces import aging, aging_people, aging_restore, aging_teach, charts, queue, vectors, widgets
 from spaces.aging_people import Own
 from spaces.aging_wish import ALL, NAMES, Asking
-from spaces.line import Line
+from spaces.queue import FORGET_S, Queue
+from spaces.tab import Shown
 
 
 def subject(name: str = "Anna", base: str = "tiny") -> SimpleNamespace:
@@ -56,34 +57,47 @@ def test_a_running_mean_is_not_pulled_to_zero():
 
 # ---------------------------------------------------------------------------------------------------- who waits
 
-def test_who_waits_is_told_for_what_and_how_long():
-    waiting = Line()
-    assert waiting.wait("me", 90) == ""
-    work = waiting.turn("you", "Somebody is being taught", 60.0, iter_of(3), left=lambda value: 100.0)
+def test_a_waiting_page_reads_its_position_and_an_estimate():
+    waiting = Queue()
+    assert waiting.message("me", 90) == ""
+    work = waiting.run("you", "Work", 60.0, iter_of(3), remaining=lambda value: 100.0)
     next(work)
-    assert waiting.wait("me", 90) == "Somebody is being taught. Your turn comes in about 2 minutes."
-    assert "and 1 more waits before you. Your turn comes in about 3 minutes" in waiting.wait("third", 5)
-    assert waiting.wait("you", 5) == ""         # their own
-    assert waiting.wait("stranger") == ""       # never asked for a turn
+    assert waiting.message("me", 90) == "Work. You are number 1 in the queue: about 2 minutes."
+    assert "number 2 in the queue: about 3 minutes" in waiting.message("third", 5)
+    assert waiting.message("you", 5) == ""         # its own
+    assert waiting.message("stranger") == ""       # holds no ticket
     work.close()
-    assert waiting.wait("me") == ""
+    assert waiting.message("me") == ""
 
 
-def test_a_turn_that_ends_in_an_error_is_over():
-    waiting = Line()
+def test_the_queue_forgets_pages_that_do_not_come_back(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(queue, "monotonic", lambda: now[0])
+    waiting = Queue()
+    next(work := waiting.run("you", "Work", 1e5, iter_of(3)))
+    for number in range(50):
+        waiting.message(f"page {number}", 10)
+    now[0] = FORGET_S + 1
+    assert "number 1 " in waiting.message("me", 5)
+    assert list(waiting._tickets) == ["me"]
+    work.close()
+
+
+def test_a_job_that_ends_in_an_error_is_over():
+    waiting = Queue()
 
     def broken():
         yield 1
         raise SettingsError("It broke.")
 
     with pytest.raises(SettingsError, match="It broke"):
-        list(waiting.turn("you", "Work", 60.0, broken()))
-    assert waiting.wait("me", 5) == ""
+        list(waiting.run("you", "Work", 60.0, broken()))
+    assert waiting.message("me", 5) == ""
 
 
 def test_lengths_of_time_are_about_right():
-    said = [line.lasting(seconds) for seconds in (3, 42, 100)]
-    assert said == ["a few seconds", "about 40 seconds", "about 2 minutes"]
+    said = [queue.duration(seconds) for seconds in (3, 42, 100, 9999)]
+    assert said == ["a few seconds", "about 40 seconds", "about 2 minutes", "more than 20 minutes"]
 
 
 def iter_of(count: int):
@@ -98,7 +112,7 @@ def test_the_ages_have_names_for_people():
 
 def test_a_prompt_that_names_an_age_is_not_drawn_at_all_six():
     with gr.Blocks():
-        asking = Asking()
+        asking = Asking(gr.State(""))
     assert asking.reread(ALL, "photo of a wzx person") == ALL
     assert asking.reread(ALL, "photo of a wzx person as old") == "old"
     assert asking.reread("child", "photo of a wzx person, smiling") is None
@@ -109,7 +123,7 @@ def test_a_prompt_that_names_an_age_is_not_drawn_at_all_six():
 
 def test_only_people_of_the_checkpoint_can_be_picked(shipped):
     mine = (Own(subject("Anna"), "a"), Own(subject("Ben", "sd14"), "b"))
-    assert [each.name for each in aging_people.everybody("tiny", mine)] == ["One", "Two", "Anna"]
+    assert [each.name for each in aging_people.all_people("tiny", mine)] == ["One", "Two", "Anna"]
     with pytest.raises(SettingsError, match="no longer here"):
         aging_people.picked("tiny", (), 2)
     shipped.subjects = ()
@@ -139,8 +153,8 @@ def test_who_was_taught_joins_those_who_are_there_by_then(shipped):
     with gr.Blocks():
         tab = aging.Tab()
     anna, ben = Own(subject("Anna"), "a"), Own(subject("Ben"), "b")
-    people, teaching = tab.people, tab.teaching
-    people.prompt, people.turn = tab.asking.prompt, tab.asking.turn
+    people, teaching = tab.people, tab.training
+    people.prompt = tab.asking.prompt
     assert teaching.join(None, (ben,), "tiny", "") == {teaching.learnt: gr.skip()}
     changed = teaching.join(anna, (ben,), "tiny", "photo of a sks person")
     assert changed[people.mine] == (ben, anna) and changed[people.at] == 3 and changed[teaching.learnt] is None
@@ -150,7 +164,7 @@ def test_who_was_taught_joins_those_who_are_there_by_then(shipped):
 
 def test_it_is_said_when_it_is_looked_where_the_ages_lie_and_when_it_was_not(shipped):
     with gr.Blocks():
-        teaching = aging.Tab().teaching
+        teaching = aging.Tab().training
     taught = Taught(8, 8, {"noise": [1.0] * 8}, "old.png", subject("Anna"), "a", looked=0.4)
     shown = teaching.learning(taught)
     assert "where the six ages lie" in shown[teaching.status] and "--share:40.0%" in shown[teaching.status]
@@ -176,34 +190,34 @@ def test_finished_pictures_stay_while_others_come(shipped):
     there = Result(("a.png",), ("next.png",), (5,), ({"seed": 5},), scores)
     with gr.Blocks():
         tab = aging.Tab()
-    shown = aging.Shown(there, None, strip=False)
+    shown = Shown(there, Draw("photo of a person"), "tiny")
     assert [path for path, _ in aging.tiles(shown)["value"]] == ["a.png", "next.png"]
-    halted = tab.halted("Stopped", shown, "tiny")
+    halted = tab.ended(shown, "Stopped", stopped=True)
     assert (halted[tab.zip]["value"], halted[tab.zip]["interactive"]) == ("1.zip", True)
     shown = replace(shown, result=Result(previews=("next.png",)))
-    assert tab.halted("Stopped", shown, "tiny")[tab.zip]["value"] is None
+    assert tab.ended(shown, "Stopped", stopped=True)[tab.zip]["value"] is None
 
 
 def test_a_picture_of_nobody_does_not_come_back_as_somebody():
-    kept = Restored(Wish("photo of a person"), "tiny")
-    assert "nobody in particular" in aging_restore.said(kept, None, "tiny", able=True, somebody=True)
-    assert "nobody" not in aging_restore.said(kept, None, "sd14", able=True, somebody=False)
-    assert "nobody" not in aging_restore.said(replace(kept, adapter="ab"), 0, "tiny", able=True, somebody=True)
+    kept = Restored(Draw("photo of a person"), "tiny")
+    assert "no particular person" in aging_restore.limits(kept, None, able=True, has_people=True)
+    assert aging_restore.limits(kept, None, able=True, has_people=False) == ""
+    assert aging_restore.limits(replace(kept, adapter="ab"), 0, able=True, has_people=True) == ""
 
 
 def test_stop_ends_what_is_under_way_though_something_newer_waits():
-    waiting = Line()
-    work = waiting.turn("you", "Work", 60.0, iter_of(3), job="first")
+    waiting = Queue()
+    work = waiting.run("you", "Work", 60.0, iter_of(3), job="first")
     next(work)
-    assert waiting.halt("you", "second") and waiting.stopped("first") and waiting.stopped("second")
+    assert waiting.stop_page("you", "second") and waiting.is_stopped("first") and waiting.is_stopped("second")
     work.close()
-    assert not waiting.halt("you", "third")
+    assert not waiting.stop_page("you", "third")
 
 
 def test_states_of_visitors_are_private_and_end():
     with gr.Blocks():
         tab = aging.Tab()
-    for state in (tab.people.mine, tab.teaching.pictures):
+    for state in (tab.people.mine, tab.training.pictures):
         assert state.time_to_live < 24 * 3600
         assert state.delete_callback is not None
 
@@ -231,14 +245,80 @@ def test_networks_that_are_missing_are_said_on_the_page(monkeypatch):
     with gr.Blocks():
         tab = aging.Tab()
     monkeypatch.setattr(systems, "load", missing)
-    assert "aging-unet-tiny is missing." in tab.open(None, (), 0, "tiny")[tab.notice]
-    asked = ("old", "photo of a wzx person as old", "", 20, "dpm", 5.0, 0.0, 1, 1, 0.0)
-    drawn = list(tab.draw((), 0, "tiny", *asked, "turn", request=None))
+    values = {name: widget.value for name, widget in tab.inputs.items()} | {"checkpoint": "tiny"}
+    assert "aging-unet-tiny is missing." in tab.open(None, **values)[tab.notice]
+    drawn = list(tab.draw("run", request=None, **values))
     assert "aging-unet-tiny is missing." in drawn[-1][tab.notice]
-    assert drawn[-1][tab.asking.stop]["visible"] is False
+    assert drawn[-1][tab.stop]["visible"] is False
 
 
 def test_teaching_offers_as_many_steps_as_the_preset_takes():
     from core.training.dreambooth import PRESETS
 
     assert PRESETS["tiny"].steps == aging_teach.USUAL
+
+
+# ------------------------------------------------------------------------------------------------- opening, errors
+
+@pytest.mark.parametrize("module", [vectors, aging])
+def test_ready_pictures_are_shown_without_a_turn(module, monkeypatch):
+    """They need no place in the queue; only where they are not ready a run is started."""
+    ready = [opening(module)]
+    system = SimpleNamespace(opening=opening_request(module), opening_result=ready[0], subjects=(subject(),),
+                             about=dict.fromkeys(("checkpoint", "sha256", "kernel", "device", "version", "torch",
+                                                  "judge", "embedder"), "x"),
+                             zip=lambda result: "a.zip", npy=lambda vectors: "a.npy", strip=lambda vector: "s.png",
+                             strip_of=lambda result: "r.png", solvers=("dpm",))
+    monkeypatch.setattr(systems, "load", lambda name, checkpoint=None: system)
+    with gr.Blocks():
+        tab = module.Tab()
+    values = {name: widget.value for name, widget in tab.inputs.items()} | {"checkpoint": "tiny"}
+    changed = tab.open(None, **values)
+    assert tab.run not in changed and changed[tab.shown].result is ready[0]
+    assert changed[tab.gallery]["value"][0][0] == "a.png"
+    assert tab.open(changed[tab.shown], **values) == {tab.footer: gr.skip()}
+    system.opening_result = None
+    assert tab.gallery not in (later := tab.open(None, **values)) and later[tab.run]
+
+
+def opening(module) -> Result:
+    kept = {"similarity": 0.5, "seed": 1, "sigma": 0.0, "source": "photo", "label": "", "steps": 20, "guidance": 7.5,
+            "solver": "dpm"}
+    return Result(("a.png",), seeds=(1,), settings=(kept,), total=1, vectors=np.zeros((1, 512)),
+                  scores={"similarity": (0.5,), "years": (40.0,), "quality": (0.9,)})
+
+
+def opening_request(module):
+    from core.systems.vectors import request
+
+    return lambda: Draw("photo of a person") if module is aging else request.Draw()
+
+
+def test_lessons_have_a_queue_of_their_own():
+    """The opening and the pictures of a page never wait for the training of a person."""
+    import app
+
+    page = app.page()
+    groups = {function.name: function.concurrency_id for function in page.fns.values()}
+    assert groups["draw"] == "gpu" and groups["aging_teach"] == groups["teach"] == "lesson"
+    assert groups["open"] not in ("gpu", "lesson")
+
+
+def test_a_photo_without_a_face_leaves_no_other_persons_pictures():
+    with gr.Blocks():
+        tab = vectors.Tab()
+    changed = tab.sources.without_face(SettingsError("No face was found."), tab.sources.chosen.value)
+    assert changed[tab.gallery]["value"] is None and changed[tab.shown] is None
+    assert changed[tab.detail]["visible"] is False and changed[tab.zip]["interactive"] is False
+    assert "No face was found." in changed[tab.notice]
+
+
+@pytest.mark.parametrize("module", [vectors, aging])
+def test_a_run_removes_the_error_before_it(module, monkeypatch):
+    with gr.Blocks():
+        tab = module.Tab()
+    values = {name: widget.value for name, widget in tab.inputs.items()} | {"checkpoint": "tiny"}
+    monkeypatch.setattr(tab, "wanted", lambda **values: (_ for _ in ()).throw(SettingsError("Wrong.")))
+    first, last = tab.draw("run", request=None, **values)
+    assert first[tab.notice] == "" and "Wrong." in last[tab.notice]
+    assert tab.notice not in next(tab.draw(widgets.new_run_id_with_notice(), request=None, **values))
