@@ -41,6 +41,23 @@ def curves(losses: Mapping[str, Sequence[float]], steps: int) -> str:
             f'<figcaption class="legend">{"".join(names)}</figcaption></figure>')
 
 
+def histogram(title: str, edges: Sequence[float], counts: Sequence[int], unit: str) -> str:
+    """A histogram as bars. edges: one more than `counts`, equally spaced. unit: what is counted."""
+    top = max(1, *counts)
+    bars = "".join(f'<i style="height:{100 * count / top:.1f}%" title="{low:.2f} to {high:.2f}: {count} {unit}"></i>'
+                   for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True))
+    label = f"{title}: {sum(counts)} {unit}, most between {_fullest(edges, counts)}"
+    return (f'<figure class="histogram" role="img" aria-label="{html.escape(label)}"><figcaption>{html.escape(title)}'
+            f'</figcaption><div class="bars">{bars}</div><div class="axis"><span>{edges[0]:g}</span>'
+            f"<span>{(edges[0] + edges[-1]) / 2:g}</span><span>{edges[-1]:g}</span></div></figure>")
+
+
+def _fullest(edges: Sequence[float], counts: Sequence[int]) -> str:
+    """The interval of the highest bar."""
+    at = max(range(len(counts)), key=lambda number: counts[number])
+    return f"{edges[at]:.2f} and {edges[at + 1]:.2f}"
+
+
 def smooth(values: Sequence[float], keep: float = 0.85) -> list[float]:
     """A running mean, without the pull towards 0 at its beginning."""
     mean, weight, found = 0.0, 0.0, []

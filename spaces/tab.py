@@ -199,18 +199,15 @@ class SystemTab:
         if shown is not None:
             return unchanged(self.footer)
         try:
-            prepared, ready = self.prepared(checkpoint=checkpoint, **values), None
+            described = {**self.prepared(checkpoint=checkpoint, **values), **self.describe(checkpoint)}
             pipeline = systems.load(self.system, checkpoint)
-            if (result := pipeline.opening_result) is not None:
-                ready = Shown(result, pipeline.opening(), checkpoint)
-        except FacetError as error:
-            return {self.notice: widgets.sentence(error), self.status: widgets.progress(1, 1, ""),
-                    **self.describe(checkpoint)}
-        described = {**prepared, **self.describe(checkpoint)}
-        if ready is None:
-            return {**described, self.run: new_run_id()}
-        return {**described, self.shown: ready, **self.showing(ready, first=True),
-                **self.ended(ready, self.count_text(ready))}
+            if (result := pipeline.opening_result) is None:
+                return {**described, self.run: new_run_id()}
+            ready = Shown(result, pipeline.opening(), checkpoint)
+            return {**described, self.shown: ready, **self.showing(ready, first=True),
+                    **self.ended(ready, self.count_text(ready))}
+        except Exception as error:
+            return {**self.failed(error), **self.describe(checkpoint)}
 
     def draw(self, run: str, checkpoint: str, request: gr.Request, **values: Any) -> Iterator[Change]:
         """Run what the widgets describe and show it as it comes; a notice instead when something is wrong."""
@@ -238,8 +235,7 @@ class SystemTab:
             yield {**self.ended(shown, f"{self.count_text(shown)} in {monotonic() - began:.1f} s"),
                    **({self.notice: notes} if notes else {})}
         except Exception as error:
-            known = error if isinstance(error, FacetError) else widgets.unforeseen(error)
-            yield {**self.ended(None, ""), self.notice: widgets.sentence(known)}
+            yield self.failed(error)
 
     def ended(self, shown: Shown | None, text: str, stopped: bool = False) -> Change:
         """Ready for the next run; what was made can be downloaded. shown: None when nothing was made."""
@@ -250,6 +246,11 @@ class SystemTab:
         made = bool(shown.result.images)
         return {**ready, self.zip: gr.update(value=shown.pipeline.zip(shown.result) if made else None,
                                              interactive=made), **self.finished(shown, stopped)}
+
+    def failed(self, error: Exception) -> Change:
+        """Ready for the next run, with what went wrong."""
+        known = error if isinstance(error, FacetError) else widgets.unforeseen(error)
+        return {**self.ended(None, ""), self.notice: widgets.sentence(known)}
 
     def cleared(self) -> Change:
         """No results: what was shown does not belong to what was asked for last."""

@@ -4,12 +4,11 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-import pandas
 
 from core.engine.result import Restored, Result
 from core.systems.vectors.choices import Choice
 from core.systems.vectors.request import Draw, FaceRequest, Source
-from spaces import vectors_api, widgets
+from spaces import charts, vectors_api, widgets
 from spaces.fields import field
 from spaces.tab import Shown, SystemTab
 from spaces.vectors_moves import Moves, request_of
@@ -71,9 +70,7 @@ class Tab(SystemTab):
 
     def build_charts(self) -> None:
         """How similar new people are to one another."""
-        with gr.Row(visible=False, elem_id="alike") as self.alike:
-            self.numbers, self.pictures = (bars(title) for title in
-                                           ("Pairs of people, by their vectors", "and by their pictures"))
+        self.alike = gr.HTML(visible=False, elem_id="alike", elem_classes="plain")
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -84,7 +81,7 @@ class Tab(SystemTab):
     @property
     def outputs(self) -> list:
         """What a run changes."""
-        return [self.seed, self.all, self.row, self.film, self.alike, self.numbers, self.pictures, *self.detailed]
+        return [self.seed, self.all, self.row, self.film, self.alike, *self.detailed]
 
     @property
     def detailed(self) -> list:
@@ -161,10 +158,10 @@ class Tab(SystemTab):
         if len(result.images) < 2 or any(kept["source"] != "people" for kept in result.settings):
             return {}
         alike = shown.pipeline.alike(result)
-        middles = (alike.edges[1:] + alike.edges[:-1]) / 2
-        plots = {plot: pandas.DataFrame({"cosine": middles.round(3), "pairs": pairs}) for plot, pairs in
-                 ((self.numbers, alike.numbers), (self.pictures, alike.pictures))}
-        return {self.alike: gr.update(visible=True), **plots}
+        plots = [charts.histogram(title, alike.edges.tolist(), counts.tolist(), "pairs") for title, counts in
+                 (("Similarity of pairs of people, by their vectors", alike.numbers),
+                  ("and by their pictures", alike.pictures))]
+        return {self.alike: gr.update(value=f'<div class="pair">{"".join(plots)}</div>', visible=True)}
 
     # ----------------------------------------------------------------------------------------------- the picked face
 
@@ -211,12 +208,6 @@ class Tab(SystemTab):
         return {**self.sources.emptied(choice.name), self.moves.similarity: choice.similarity, self.moves.other: None,
                 self.moves.goal: self.moves.towards(None),
                 self.moves.quality: gr.update(maximum=quality.most, value=quality.usual, step=quality.most / 20)}
-
-
-def bars(title: str) -> gr.BarPlot:
-    """A histogram of cosines."""
-    return gr.BarPlot(x="cosine", y="pairs", title=title, x_lim=[-1, 1], height=200, min_width=260, show_label=False,
-                      x_title="cosine", y_title="pairs", buttons=[])
 
 
 def tiles(result: Result) -> list[tuple[str, str]]:
