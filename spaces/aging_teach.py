@@ -180,7 +180,7 @@ class Training:
             raise SettingsError("It was stopped before anything was learned.", "Teach again, and wait a few steps.")
         adapter = taught.adapter or systems.load("aging", active).adapter(taught.subject)
         notes = "".join(map(widgets.remark, taught.notes))
-        words = f"{taught.subject.name} is taught: {taught.step} of {taught.steps} steps in {taught.seconds:.0f} s"
+        words = f"{taught.subject.name} is trained: {taught.step} of {taught.steps} steps in {taught.seconds:.0f} s"
         return {**self.ready(words), self.adapter: gr.update(value=adapter, visible=True), self.notice: notes,
                 self.preview: gr.update(value=taught.preview, visible=bool(taught.preview)),
                 self.learnt: Own(taught.subject, adapter)}
