@@ -27,7 +27,7 @@ from spaces import aging, api, vectors, widgets  # noqa: E402
 TABS = {"Vectors": vectors.tab, "Aging": aging.tab}     # a tab: its name, and the function that fills it
 
 KEEP = (1800, 7200)     # every half hour, uploads and pictures older than two hours are deleted
-BREATH = 3      # seconds that visitors have the machine to themselves before the next thing is loaded
+WARMUP_PAUSE_S = 3      # visitors have the machine to themselves before the next system is loaded
 
 
 def page() -> gr.Blocks:
@@ -47,9 +47,9 @@ def warm() -> None:
     for system in map(str.lower, TABS):
         try:
             systems.load(system).warm()
-        except FacetError as error:     # the page says it to whoever asks for a picture
+        except FacetError as error:     # the page shows it with the next request
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        time.sleep(BREATH)
+        time.sleep(WARMUP_PAUSE_S)
     systems.warm_more()
 
 

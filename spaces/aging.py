@@ -47,7 +47,7 @@ class Tab(SystemTab):
 
     def build_controls(self) -> None:
         """What to do; the person, the age, the prompt; or the pictures of a new person."""
-        self.action = gr.Radio(list(ACTIONS.items()), value="draw", label="What to do", elem_id="aging-action",
+        self.action = gr.Radio(list(ACTIONS.items()), value="draw", label="Action", elem_id="aging-action",
                                elem_classes="tiles two")
         with gr.Column(elem_classes="panel") as self.draw_panel:
             self.people = People(self.notice, self.run)
@@ -217,7 +217,7 @@ class Tab(SystemTab):
         people, wish, asking = all_people(checkpoint, mine), kept.request, self.asking
         found, able = index_of(kept, people), wish.solver in systems.load(self.system, checkpoint).solvers
         again = {getattr(asking, name): getattr(wish, name) for name in SETTINGS if able or name != "solver"}
-        return {**again, asking.age: prompts.age_in(wish.prompt), asking.mode: widgets.SAME,
+        return {**again, asking.age: prompts.age_in(wish.prompt), asking.mode: widgets.FIXED_SEED,
                 **(self.people.shown(checkpoint, mine, found) if found is not None else {}),
                 self.notice: limits(kept, found, able, bool(people))}
 

@@ -1,4 +1,4 @@
-"""What programs can do with `aging` besides drawing: teach a person, look at who is there."""
+"""Endpoints of `aging` besides drawing: train a person, check pictures, list people."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +14,11 @@ from spaces.aging_teach import left
 from spaces.fields import parameter
 from spaces.queue import LESSONS
 
-TAUGHT = "A program is having a person taught"
+TRAINING = "A person is being trained for a program"
 
 
 def endpoints() -> None:
-    """Those beside drawing; each gets components of its own, as an API takes its types from components."""
+    """Register them; each gets components of its own, because an API takes its types from components."""
     teaching = [parameter(setting) for setting in Teach.settings().values()]
     for task, inputs, outputs in (
         (aging_check_pictures, [files("Pictures of one person")], (gallery("The crops that are used"),
@@ -49,7 +49,7 @@ def table(label: str) -> Any:
 
 @GPU
 def aging_check_pictures(pictures: list[str]) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
-    """Pictures to teach somebody from, looked at one by one: the crops, and what is wrong with which."""
+    """Check pictures for training one by one: the crops, and what is wrong with which."""
     looked = systems.load("aging").checked(pictures or [])
     return ([(each.picture, Path(each.path).name) for each in looked if each.picture],
             [{"file": Path(each.path).name, "good": each.good, "problem": each.problem, "note": each.note}
@@ -59,14 +59,14 @@ def aging_check_pictures(pictures: list[str]) -> tuple[list[tuple[str, str]], li
 @GPU(duration=180)
 def aging_teach(pictures: list[str], name: str = "", token: str = "", steps: float | None = None,
                 seed: float | None = -1) -> Iterator[tuple[dict[str, Any], str | None, str | None]]:
-    """Teach a new person from 5 to 20 pictures: an adapter file, to be drawn from.
+    """Train a new person from 5 to 20 pictures; returns an adapter file.
 
     name: what the person is called. token: wzx, sks, ams or ukj. steps: left out, the usual number.
     Returns the progress with the losses so far, a preview, and with the last the adapter.
     """
     asked = Teach(pictures or (), name, token, steps, seed).checked()
     lessons = systems.load("aging").teach(asked.pictures, asked.name, asked.token or None, asked.steps, asked.seed)
-    for taught in LESSONS.run("a program", TAUGHT, Teach.expected, lessons, left):
+    for taught in LESSONS.run("a program", TRAINING, Teach.expected, lessons, left):
         far = {"step": taught.step, "steps": taught.steps, "seconds": round(taught.seconds, 1),
                "losses": {term: values[-1] for term, values in taught.losses.items() if values},
                "token": taught.subject.token if taught.subject else "", "looked": taught.looked,
@@ -75,7 +75,7 @@ def aging_teach(pictures: list[str], name: str = "", token: str = "", steps: flo
 
 
 def aging_people() -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
-    """The people who ship, taught already: portraits, names and tokens."""
+    """The trained people who ship: portraits, names and tokens."""
     system = systems.load("aging")
     return ([(system.portrait(subject), subject.name) for subject in system.subjects],
             [facts_of(subject) | {"person": number} for number, subject in enumerate(system.subjects, 1)])

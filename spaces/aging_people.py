@@ -1,4 +1,4 @@
-"""Whom the tab `aging` shows: the people who ship, and those a visitor has taught or brought, who are nobody else's."""
+"""The people of the tab `aging`: those who ship, and those whom one visitor has trained or uploaded."""
 
 import html
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ from core.systems.aging import prompts
 from spaces import widgets
 from spaces.widgets import Change, new_run_id, safely
 
-KEPT = 6 * 3600         # seconds that what is a visitor's stays in memory; an hour when the page was closed
-NOBODY = "Nobody has been taught on this checkpoint yet, so anybody is drawn. Teach somebody, or bring an adapter."
+SESSION_S = 6 * 3600    # a visitor's people stay in memory for so long; an hour once the page is closed
+NO_SUBJECT = "No person is trained for this checkpoint; a generic person is generated. Train one, or upload an adapter."
 
 
 @dataclass(frozen=True)
 class Own:
-    """A person of one visitor's, and the path of the adapter file."""
+    """A person of one visitor and the path of the adapter file."""
 
     subject: Any
     adapter: str
 
 
 def forget(mine: Sequence[Own]) -> None:
-    """Keep nothing of a visitor's people; their page was closed, or has been idle for KEPT seconds."""
+    """Keep nothing of a visitor's people; their page was closed, or has been idle for SESSION_S."""
     for own in mine or ():
         systems.load("aging", own.subject.base).forget(own.subject)
         with suppress(OSError):
@@ -42,13 +42,13 @@ def all_people(checkpoint: str, mine: Sequence[Own]) -> tuple[Any, ...]:
 
 
 def picked(checkpoint: str, mine: Sequence[Own], at: int) -> Any:
-    """The subject that is picked; None, which is anybody, where there are none. Raises SettingsError for one gone."""
+    """The picked subject; None, a generic person, where there are none. Raises SettingsError for a removed one."""
     people = all_people(checkpoint, mine)
     if not people:
         return None
     if at >= len(people):
-        raise SettingsError("This person is no longer here: what visitors bring is deleted after some hours.",
-                            "Pick another one, or bring the adapter file again.")
+        raise SettingsError("This person is no longer here: uploads are deleted after some hours.",
+                            "Pick another one, or upload the adapter file again.")
     return people[at]
 
 
@@ -58,14 +58,14 @@ class People:
     def __init__(self, notice: gr.HTML, run: gr.State) -> None:
         """run: its change starts a run."""
         self.notice, self.run, self.at = notice, run, gr.State(0)
-        self.mine = gr.State((), time_to_live=KEPT, delete_callback=forget)
-        self.gallery = widgets.small_gallery("Who", "aging-people", "named")
+        self.mine = gr.State((), time_to_live=SESSION_S, delete_callback=forget)
+        self.gallery = widgets.small_gallery("Person", "aging-people", "named")
         self.whose = gr.HTML(elem_id="aging-whose", elem_classes="plain whose")
         with gr.Row(elem_classes="buttons"):
-            self.bring = gr.UploadButton("Bring an adapter", size="sm", min_width=130, elem_id="aging-bring")
+            self.bring = gr.UploadButton("Upload adapter", size="sm", min_width=130, elem_id="aging-bring")
             self.adapter = gr.DownloadButton("Adapter file", size="sm", min_width=110, visible=False,
                                              elem_id="aging-adapter")
-            self.remove = gr.Button("Forget", size="sm", min_width=80, visible=False, elem_id="aging-forget")
+            self.remove = gr.Button("Remove", size="sm", min_width=80, visible=False, elem_id="aging-forget")
 
     @property
     def changed(self) -> list:
@@ -93,7 +93,7 @@ class People:
         return {self.at: at,
                 self.gallery: gr.update(value=[(portrait(subject), subject.name) for subject in people],
                                         selected_index=at if people else None),
-                self.whose: described(people[at], chosen is not None) if people else NOBODY,
+                self.whose: described(people[at], chosen is not None) if people else NO_SUBJECT,
                 self.adapter: gr.update(visible=chosen is not None, value=file),
                 self.remove: gr.update(visible=chosen is not None)}
 
@@ -106,18 +106,18 @@ class People:
 
     @safely
     def pick(self, mine: tuple[Own, ...], at: int, active: str, prompt: str, event: gr.SelectData) -> Change:
-        """Draw whoever was clicked; the page also says so when it marks somebody itself."""
+        """Draw the person that was clicked; the page also sends a click when it marks one itself."""
         return {} if event.index == at else self.drawn(active, mine, event.index, prompt)
 
     @safely
     def receive(self, path: str, mine: tuple[Own, ...], active: str, prompt: str) -> Change:
-        """Somebody out of an adapter file."""
+        """The person of an adapter file."""
         system = systems.load("aging", active)
         subject = system.subject_file(path)
         return self.joined(Own(subject, system.adapter(subject)), mine, active, prompt)     # a file of their own
 
     def joined(self, own: Own, mine: tuple[Own, ...], active: str, prompt: str) -> Change:
-        """Somebody more, who is drawn at once."""
+        """One more person, who is drawn at once."""
         mine = (*mine, own)
         return {self.mine: mine, **self.drawn(active, mine, len(all_people(active, mine)) - 1, prompt)}
 
@@ -138,9 +138,10 @@ def portrait(subject: Any) -> Any:
 
 
 def described(subject: Any, own: bool) -> str:
-    """Who somebody is, for the page."""
+    """A person in words, as HTML."""
     pictures = subject.settings.get("pictures")
-    taught = f", taught with {pictures} pictures" if isinstance(pictures, int) and pictures > 0 else ""    # a file says
-    whose = "yours alone, gone three hours after you leave" if own else "a drawn test person, ships with Facet"
-    return (f"<b>{html.escape(subject.name)}</b>, <code>{html.escape(subject.token)}</code> in prompts{taught}: "
+    counted = isinstance(pictures, int) and pictures > 0        # the file may hold anything
+    trained = f", trained with {pictures} pictures" if counted else ""
+    whose = "private to you, deleted three hours after you leave" if own else "a drawn test person, ships with Facet"
+    return (f"<b>{html.escape(subject.name)}</b>, <code>{html.escape(subject.token)}</code> in prompts{trained}: "
             f"{whose}.")

@@ -1,4 +1,4 @@
-"""Teaching somebody new in the tab `aging`: pictures checked one by one, a curve, a preview, an adapter to keep."""
+"""Training a new person in the tab `aging`: checked pictures, loss curves, a preview, an adapter to keep."""
 
 import html
 from collections.abc import Iterator, Sequence
@@ -20,12 +20,12 @@ from spaces.aging_people import Own, People
 from spaces.queue import DRAWING, LESSONS, WaitingStatus, duration, page_id
 from spaces.widgets import Change, new_run_id, safely, unchanged
 
-LOOK = 5.0              # the same of looking at pictures
+CHECK_S = 5.0           # the same of checking pictures
 CHOSEN = "chosen for you"
 TRAINING = "The person of another visitor is being trained"
 HOW = (f"{MIN_TAUGHT} to {MAX_TAUGHT} pictures of one person, in different light and poses, and best at one age. "
        "They are used for this alone, and deleted within three hours.")
-TODO = "Drop some pictures, look at what is wrong with any, and teach."
+TODO = "Upload pictures, read the remarks, then train."
 STEPS, USUAL = (20, MAX_LESSONS, 10), 200      # of the slider: from, to, by; what the preset takes
 LINES = {"noise": "the person", "prior": "other people", "biometric": "likeness", "contrastive": "contrast"}
 
@@ -51,7 +51,7 @@ def teach(checkpoint: str, paths: Sequence[str], **wish: Any) -> Iterator[Taught
 
 
 class Training:
-    """The panel by name, and the lesson: what is seen while somebody is taught."""
+    """The panel, and the lesson: what is shown while a person is trained."""
 
     def __init__(self, notice: gr.HTML, people: People, run: gr.State) -> None:
         """run: its change draws the new person."""
@@ -62,18 +62,18 @@ class Training:
             self.files = gr.File(label="Pictures of one person", file_count="multiple", elem_id="aging-pictures",
                                  height=120)
             self.how = gr.Markdown(HOW, elem_classes="hint")
-            self.crops = widgets.small_gallery("What is taught", "aging-crops", visible=False)
+            self.crops = widgets.small_gallery("Crops used for training", "aging-crops", visible=False)
             self.problems = gr.HTML(elem_id="aging-problems", elem_classes="plain")
-            self.clear = gr.Button("Start over with other pictures", size="sm", visible=False, elem_id="aging-clear")
+            self.clear = gr.Button("Use other pictures", size="sm", visible=False, elem_id="aging-clear")
             with gr.Group(elem_classes="settings"):
                 self.name = gr.Textbox("", label="Name", placeholder="Anna", max_length=60, elem_id="aging-name")
                 self.token = gr.Dropdown([CHOSEN, *prompts.RARE], value=CHOSEN, label="Rare token",
                                          info="The word that means this person in a prompt.", elem_id="aging-token")
                 self.steps = gr.Slider(STEPS[0], STEPS[1], USUAL, step=STEPS[2], label="Steps", elem_id="aging-lessons")
-            self.go, self.stop = widgets.run_row("aging-", "Teach", "teach")
+            self.go, self.stop = widgets.run_row("aging-", "Train", "teach")
 
     def build_lesson(self) -> None:
-        """What is seen of it, beside the panel."""
+        """What is shown of it, beside the panel."""
         with gr.Column(visible=False, elem_id="aging-lesson", elem_classes="panel") as self.lesson:
             self.status = gr.HTML(widgets.progress(1, 1, TODO), elem_id="aging-lesson-status", elem_classes="plain")
             with gr.Column(visible=False, elem_classes="detail") as self.board:
@@ -111,14 +111,14 @@ class Training:
     # ------------------------------------------------------------------------------------------------- pictures
 
     def awaited(self, request: gr.Request) -> Change:
-        """Pictures are looked at once nothing else is under way."""
-        wait = DRAWING.message(page_id(request, "look"), LOOK)
-        return {self.notice: widgets.remark(wait or "Looking at the pictures …")}
+        """Pictures are checked once nothing else computes."""
+        wait = DRAWING.message(page_id(request, "look"), CHECK_S)
+        return {self.notice: widgets.remark(wait or "Checking the pictures …")}
 
     @safely
     def receive(self, paths: list[str] | None, pictures: tuple[Checked, ...], active: str,
                 request: gr.Request) -> Change:
-        """More pictures: all of them are looked at together, for they must show one person."""
+        """More pictures: all are checked together, because they must show one person."""
         DRAWING.leave(page_id(request, "look"))
         known = [picture.path for picture in pictures]
         copies = systems.load("aging", active).received(paths or ())
@@ -141,11 +141,11 @@ class Training:
 
     def teach(self, pictures: tuple[Checked, ...], name: str, token: str, steps: int, active: str,
               job: str, mine: tuple[Own, ...], request: gr.Request) -> Iterator[Change]:
-        """Teach, saying how it goes; at the end, or when stopped, there is somebody to `join` the visitor's own."""
+        """Train and show the progress; at the end, or when stopped, there is a person for `join`."""
         me, last = page_id(request, "teach"), None
         yield {**self.waiting.over(request), self.notice: "", self.go: gr.update(visible=False),
                self.stop: gr.update(visible=True), self.adapter: gr.update(visible=False),
-               self.status: widgets.progress(0, 1, "Beginning …")}
+               self.status: widgets.progress(0, 1, "Starting …")}
         try:
             if LESSONS.is_stopped(job):
                 yield self.ready("Stopped")
@@ -168,16 +168,16 @@ class Training:
             return {self.status: widgets.progress(0, 1, " ".join(taught.notes))}
         words = f"Step {taught.step} of {taught.steps}, {duration(left(taught))} to go"
         if taught.looked is not None:
-            return {self.status: widgets.progress(taught.looked, 1, "Looking where the six ages lie for this person")}
+            return {self.status: widgets.progress(taught.looked, 1, "Calibrating the six ages")}
         losses = {LINES.get(name, name): values for name, values in taught.losses.items()}
         preview = {self.preview: gr.update(value=taught.preview, visible=True)} if taught.preview else {}
         return {self.board: gr.update(visible=True), self.status: widgets.progress(taught.step, taught.steps, words),
                 self.curve: charts.curves(losses, taught.steps), **preview}
 
     def learned(self, taught: Taught | None, active: str) -> Change:
-        """The person is there."""
+        """The trained person."""
         if taught is None or taught.subject is None:
-            raise SettingsError("It was stopped before anything was learned.", "Teach again, and wait a few steps.")
+            raise SettingsError("Training was stopped before its first steps.", "Train again and wait a few steps.")
         adapter = taught.adapter or systems.load("aging", active).adapter(taught.subject)
         notes = "".join(map(widgets.remark, taught.notes))
         words = f"{taught.subject.name} is trained: {taught.step} of {taught.steps} steps in {taught.seconds:.0f} s"
@@ -186,7 +186,7 @@ class Training:
                 self.learnt: Own(taught.subject, adapter)}
 
     def join(self, learnt: Own | None, mine: tuple[Own, ...], active: str, prompt: str) -> Change:
-        """Who was taught is one of the visitor's people, as these are by now; drawn if their checkpoint is in use."""
+        """Add the trained person to the visitor's people; draw the person if the checkpoint is in use."""
         if learnt is None:
             return unchanged(self.learnt)
         if learnt.subject.base != active:
@@ -212,7 +212,7 @@ def left(taught: Taught) -> float:
 
 def problems(pictures: Sequence[Checked]) -> str:
     """What is wrong, or worth knowing, picture by picture; and how many are good."""
-    lines = "".join(f'<li class="{"" if picture.good else "bad"}"><b>{number}</b> {told_of(picture)}</li>'
+    lines = "".join(f'<li class="{"" if picture.good else "bad"}"><b>{number}</b> {described(picture)}</li>'
                     for number, picture in enumerate(pictures, 1) if picture.problem or picture.note)
     good = sum(picture.good for picture in pictures)
     if not pictures:
@@ -221,6 +221,6 @@ def problems(pictures: Sequence[Checked]) -> str:
     return f'<p>{good} of {len(pictures)} can be used{enough}.</p><ol class="problems">{lines}</ol>'
 
 
-def told_of(picture: Checked) -> str:
+def described(picture: Checked) -> str:
     """One picture in words."""
     return html.escape(f"{Path(picture.path).name}: {picture.problem or picture.note}")

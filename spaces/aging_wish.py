@@ -33,12 +33,12 @@ class Asking:
                                 elem_id="aging-prompt")
             self.count = field(Draw, "count", value=FIRST["count"], visible=False, elem_id="aging-count")
             self.seed, self.mode = widgets.seed_row(FIRST["seed"], "aging-")
-        self.generate, self.stop = widgets.run_row("aging-", "Draw")
-        with gr.Accordion("How it is drawn", open=False, elem_id="aging-how"):
+        self.generate, self.stop = widgets.run_row("aging-", "Generate")
+        with gr.Accordion("Sampling settings", open=False, elem_id="aging-how"):
             self.build_how()
 
     def build_how(self) -> None:
-        """What few people change."""
+        """Settings of the sampler."""
         self.negative = field(Draw, "negative", placeholder="blurred, dark", elem_id="aging-negative")
         self.solver = field(Draw, "solver", choices=solvers(quick=False), elem_id="aging-solver")
         self.steps = field(Draw, "steps", elem_id="aging-steps")
@@ -46,9 +46,9 @@ class Asking:
         self.emphasis = field(Draw, "emphasis", elem_id="aging-emphasis")
         self.floor = field(Draw, "floor", elem_id="aging-floor")
         with gr.Row(elem_classes="buttons"):
-            self.paper = gr.Button("The paper's preset", size="sm", min_width=130, elem_id="aging-paper")
+            self.paper = gr.Button("Paper preset", size="sm", min_width=130, elem_id="aging-paper")
             self.quick = gr.Button("Four steps (LCM)", size="sm", min_width=130, visible=False, elem_id="aging-quick")
-            self.usual = gr.Button("Back to the usual", size="sm", min_width=130, elem_id="aging-usual")
+            self.usual = gr.Button("Defaults", size="sm", min_width=130, elem_id="aging-usual")
 
     @property
     def widgets(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def ages(names: Sequence[str], years: Sequence[float | None], alike: Sequence[fl
     label = "; ".join(f"{name}: {_told(y, '{:.0f} years')}, similarity {_told(a, '{:.2f}')}"
                       for name, y, a in zip(names, years, alike, strict=True))
     return (f'<figure class="plot" style="--columns:{len(names)}" role="img" aria-label="{html.escape(label)}">'
-            f'<figcaption>Years, as judged <em>shaded: what the age means</em></figcaption>'
+            f'<figcaption>Estimated years <em>shaded: range of the age</em></figcaption>'
             f"{_track(years, OLDEST, '{:.0f}', bands)}"
             f"<figcaption>Similarity to the person</figcaption>{_track(alike, 1.0, '{:.2f}', [], 'alike')}"
             f'<div class="columns heads">{heads}</div></figure>')

@@ -199,7 +199,7 @@ class Tab(SystemTab):
         """Every widget as the request of the picture set it."""
         request = kept.request
         sigma = {self.sigma: request.sigma} if getattr(request, "sigma", None) is not None and request.faces else {}
-        return {self.count: request.count, self.seed: request.seed, self.mode: widgets.SAME, **sigma,
+        return {self.count: request.count, self.seed: request.seed, self.mode: widgets.FIXED_SEED, **sigma,
                 **self.sources.source_of(request, chosen), **self.moves.restore(request)}
 
     def uses(self, choice: Choice) -> Change:

@@ -12,9 +12,9 @@ from spaces.fields import field
 from spaces.vectors_sources import Chosen
 from spaces.widgets import Change, safely
 
-ACTIONS = {"Draw": "draw", "Walk": "walk", "Edit": "edit", "Turn": "steer"}
+ACTIONS = {"Draw": "draw", "Walk": "walk", "Edit": "edit", "Pose": "steer"}
 BY_ACTION = {request.action: request for request in REQUESTS}
-COUNTED = {"draw": "How many", "walk": "How many steps", "edit": "How many steps", "steer": "How many"}
+COUNTED = {"draw": "Count", "walk": "Steps", "edit": "Steps", "steer": "Count"}
 
 
 def request_of(kind: str, count: int, sigma: float, seed: int | None, chosen: Chosen, action: str,
@@ -41,7 +41,7 @@ class Moves:
 
     def __init__(self) -> None:
         self.other = gr.State(None)
-        self.action = gr.Radio(list(ACTIONS.items()), value="draw", label="What to do", elem_id="action",
+        self.action = gr.Radio(list(ACTIONS.items()), value="draw", label="Action", elem_id="action",
                                elem_classes="tiles four")
         with gr.Column(elem_classes="panel") as self.people_panel:
             self.threshold = field(Draw, "threshold", minimum=0, elem_id="threshold")
@@ -49,7 +49,7 @@ class Moves:
             self.goal = gr.Markdown(self.towards(None), elem_classes="hint", elem_id="goal")
         with gr.Column(visible=False, elem_classes="panel") as self.edit_panel:
             self.offsets = field(Edit, "offsets", value="", placeholder="7: 2.0, 300: -1.5", elem_id="offsets")
-            self.by = gr.Slider(-10, 10, 4, step=0.5, label="Add by click", elem_id="by",
+            self.by = gr.Slider(-10, 10, 4, step=0.5, label="Offset per click", elem_id="by",
                                 info="A click on a cell of the strip adds this to its number.")
         with gr.Column(visible=False, elem_classes="panel") as self.steer_panel:
             self.build_steering()

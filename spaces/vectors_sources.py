@@ -85,8 +85,8 @@ class Sources:
         self.kind = gr.Radio(list(KINDS.items()), value="people", label="Start from", elem_id="source",
                              elem_classes="tiles two")
         with gr.Column(visible=False, elem_classes="panel") as self.drawn_panel:
-            self.examples = small_gallery("Drawn people nobody trained on", "examples")
-            self.others = gr.Button("Other drawn people", size="sm")
+            self.examples = small_gallery("Drawn test people", "examples")
+            self.others = gr.Button("More drawn people", size="sm")
         with gr.Column(visible=False, elem_classes="panel") as self.photo_panel:
             self.build_photo()
         with gr.Column(visible=False, elem_classes="panel") as self.vector_panel:

@@ -1,4 +1,4 @@
-"""What tabs share: the page's look, seed row, galleries, running and stopping, sentences to act on, endpoints."""
+"""What tabs share: the theme, seed row, galleries, run and stop buttons, notices, listeners, endpoints."""
 
 import contextlib
 import functools
@@ -26,7 +26,7 @@ HEAD = (f'<link rel="icon" href="data:image/svg+xml,{quote(MARK)}"><meta name="c
 GPU_TURN = {"concurrency_id": "gpu", "concurrency_limit": 1}     # whatever computes pictures, one at a time in all tabs
 LESSON_TURN = {"concurrency_id": "lesson", "concurrency_limit": 1}      # the training of a person, which takes minutes
 Change = dict[Any, Any]     # widget: its new value
-SURPRISE, SAME = "Surprise me", "Same again"
+RANDOM_SEED, FIXED_SEED = "Random", "Fixed"
 NOTICE = " with notice"     # at the end of a run id: the notice on the page belongs to this run
 TEAL = ("#eef7f7", "#d5ebec", "#addadc", "#7cc1c5", "#4aa3aa", "#2b8690", "#1a6d78", "#165862", "#14474f", "#123b42",
         "#08262b")
@@ -53,7 +53,7 @@ LOOK = {    # of gradio's theme: what it is in the light, and in the dark where 
 
 
 def theme() -> gr.themes.Base:
-    """Paper and ink with one blue-green; letters that come with gradio, so nothing is fetched."""
+    """Paper and ink with one blue-green; the fonts come with gradio, so nothing is fetched."""
     teal, paper = gr.themes.Color(*TEAL, name="teal"), gr.themes.Color(*PAPER, name="paper")
     sans = [gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"]
     base = gr.themes.Base(primary_hue=teal, secondary_hue=teal, neutral_hue=paper, font=sans,
@@ -63,7 +63,7 @@ def theme() -> gr.themes.Base:
 
 
 def header() -> gr.HTML:
-    """The name of the place and what one does in it."""
+    """The name of the page and its subject."""
     return gr.HTML(f"<header>{MARK}<div><h1>Facet</h1><p>People from numbers</p></div></header>", elem_id="top")
 
 
@@ -71,15 +71,15 @@ def seed_row(first: int, tab: str = "") -> tuple[gr.Number, gr.Radio]:
     """The seed in use, and what the next click does with it. tab: what the ids of the widgets begin with."""
     with gr.Row(elem_classes="seeds"):
         seed = gr.Number(first, label="Seed", precision=0, min_width=110, elem_id=f"{tab}seed")
-        mode = gr.Radio([SURPRISE, SAME], value=SURPRISE, label="Next time", min_width=190, elem_id=f"{tab}mode",
-                        elem_classes="mode")
-    seed.input(lambda: SAME, outputs=mode, show_progress="hidden", queue=False, api_visibility="private")
+        mode = gr.Radio([RANDOM_SEED, FIXED_SEED], value=RANDOM_SEED, label="Next seed", min_width=190,
+                        elem_id=f"{tab}mode", elem_classes="mode")
+    seed.input(lambda: FIXED_SEED, outputs=mode, show_progress="hidden", queue=False, api_visibility="private")
     return seed, mode
 
 
 def next_seed(mode: str, seed: float | None) -> float:
     """The seed of the next click: the one shown, or a new one of few digits, which people can read to each other."""
-    return secrets.randbelow(1_000_000) if mode == SURPRISE or seed is None else seed
+    return secrets.randbelow(1_000_000) if mode == RANDOM_SEED or seed is None else seed
 
 
 def new_run_id() -> str:
@@ -113,7 +113,7 @@ def show(place: str) -> str:
 
 
 def safe(text: str) -> str:
-    """A stranger's words, which can't carry markup."""
+    """Text from outside with its markup escaped."""
     return html.escape(text)
 
 
@@ -124,9 +124,9 @@ def sentence(error: FacetError) -> str:
 
 
 def unforeseen(error: Exception) -> FacetError:
-    """An error that nobody expected, for the page; the terminal gets all of it."""
+    """An unexpected error, for the page; the terminal gets the traceback."""
     traceback.print_exception(error)
-    return FacetError("Something failed here that should not have.", "Try again; the terminal of the app says more.")
+    return FacetError("An unexpected error occurred.", "Try again; the terminal of the app shows the details.")
 
 
 def unchanged(widget: Any) -> Change:
@@ -155,11 +155,6 @@ def progress(done: float, total: float, words: str) -> str:
     share = 100 * done / max(1, total)
     return (f'<div class="progress" role="status"><p>{html.escape(words)}</p>'
             f'<i class="{"busy" if done < total else "done"}" style="--share:{share:.1f}%"></i></div>')
-
-
-def took(seconds: float) -> str:
-    """How long something took, to end a line with; what a page opens with may have been ready."""
-    return f"in {seconds:.1f} s" if seconds >= 0.05 else "that were ready"
 
 
 def facts(table: dict[str, str]) -> str:

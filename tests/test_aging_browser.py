@@ -189,7 +189,7 @@ def test_a_person_is_trained_kept_and_uploaded_again(page, browser, address, pic
     expect(page.locator("#aging-people img")).to_have_count(4)
     bring(page, adapter)
     expect(page.locator("#aging-people img")).to_have_count(5)
-    says(page, "#aging-whose", "yours alone")
+    says(page, "#aging-whose", "private to you")
 
 
 def test_an_adapter_that_is_cut_or_another_bases_is_refused(page, tmp_path):

@@ -115,18 +115,11 @@ def test_a_sentence_can_not_carry_markup():
     assert "&lt;it&gt;" in said
 
 
-def test_a_network_that_is_missing_is_said_on_the_page(monkeypatch, capsys):
+def test_a_network_that_is_missing_ends_the_warm_up_with_a_line(monkeypatch, capsys):
     def missing(system: str, checkpoint: str | None = None):
         raise CheckpointError("vectors-tiny is missing.", "Bring it back.")
 
     monkeypatch.setattr(systems, "load", missing)
-    with vectors.gr.Blocks():
-        tab = vectors.Tab()
-        assert "vectors-tiny is missing." in tab.describe(vectors.Chosen())[tab.footer]
-        moves = {name: widget.value for name, widget in tab.moves.widgets.items()}
-        drawn = list(tab.draw("people", 4, 0.5, 1, vectors.Chosen(), **moves, turn="", request=None))
-    assert "vectors-tiny is missing." in drawn[-1][tab.notice]
-    assert drawn[-1][tab.stop]["visible"] is False
     monkeypatch.setattr(app.time, "sleep", lambda seconds: sys.exit())
     with pytest.raises(SystemExit):
         app.warm()
@@ -139,10 +132,9 @@ def test_what_was_looked_at_leaves_with_its_drawing():
     """
     with vectors.gr.Blocks():
         tab = vectors.Tab()
-        moves = {name: widget.value for name, widget in tab.moves.widgets.items()}
-        drawing = widgets.repeating(tab.draw)
-        said = list(drawing("people", 4, 0.5, 1, vectors.Chosen(), **moves, turn="", request=None))
-    looked = [(each.get(tab.at), each[tab.detail]["visible"]) if tab.detail in each else None for each in said]
+        values = {name: widget.value for name, widget in tab.inputs.items()} | {"count": 4}
+        said = list(widgets.repeating(tab.draw)("run", checkpoint="tiny", request=None, **values))
+    looked = [(each.get(tab.index), each[tab.detail]["visible"]) if tab.detail in each else None for each in said]
     assert looked == [None, (0, False), None, (0, True)]        # beginning, one face, four, the end
 
 
@@ -163,9 +155,9 @@ def test_what_the_page_opens_with_is_kept():
 
 
 def test_same_again_and_surprise_me():
-    assert widgets.next_seed(widgets.SAME, 7) == 7
-    assert len({widgets.next_seed(widgets.SURPRISE, 7) for _ in range(20)}) > 15
-    assert widgets.next_seed(widgets.SAME, None) is not None
+    assert widgets.next_seed(widgets.FIXED_SEED, 7) == 7
+    assert len({widgets.next_seed(widgets.RANDOM_SEED, 7) for _ in range(20)}) > 15
+    assert widgets.next_seed(widgets.FIXED_SEED, None) is not None
 
 
 def test_a_device_that_is_not_there_is_said(monkeypatch):

@@ -111,7 +111,7 @@ def test_surprise_me_and_same_again(page):
     done(page, faces=12)
     before = seeds(page)
     assert page.locator("#seed input").input_value() == before[0].removeprefix("seed ")
-    page.get_by_label("Same again").check(force=True)
+    page.get_by_label("Fixed").check(force=True)
     page.evaluate("document.querySelector('#status .progress').id = 'before'")
     page.locator("#generate").click()
     expect(page.locator("#before")).to_have_count(0)        # something was said since
@@ -172,7 +172,7 @@ def stopped(page: Page, count: int) -> bool:
 
 
 def test_a_long_job_can_be_stopped(page):
-    page.get_by_label("Same again").check(force=True)
+    page.get_by_label("Fixed").check(force=True)
     assert any(stopped(page, count) for count in (64, 63, 62, 61, 60)), "five jobs were over before a stop"
     page.wait_for_timeout(1500)     # pictures that were being drawn still come
     made = page.locator("#gallery img").count()
@@ -234,7 +234,7 @@ def test_the_keyboard_is_enough(page):
 
 
 def test_a_radio_group_is_one_tab_stop_with_arrow_keys_and_a_name(page):
-    group = page.get_by_role("radiogroup", name="What to do")
+    group = page.get_by_role("radiogroup", name="Action")
     group.get_by_role("radio", name="Draw").focus()
     page.keyboard.press("ArrowRight")
     expect(group.get_by_role("radio", name="Walk")).to_be_checked()
@@ -328,7 +328,7 @@ def test_offsets_that_make_no_sense_are_refused(page):
 
 @both
 def test_turning_shows_its_numbers_and_can_be_stopped(page):
-    page.get_by_label("Turn", exact=True).check(force=True)
+    page.get_by_label("Pose", exact=True).check(force=True)
     page.locator("#yaw input[type=number]").fill("85")
     page.locator("#similarity input[type=number]").fill("1")
     page.locator("#limit input[type=number]").fill("200")

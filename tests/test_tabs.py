@@ -145,7 +145,7 @@ def test_a_file_can_not_bring_markup_to_the_page():
     anna.settings = {"pictures": "<img src=x onerror=alert(1)>"}
     assert "<img" not in aging_people.described(anna, True) and "<i>" not in aging_people.described(anna, True)
     anna.settings = {"pictures": 7}
-    assert "taught with 7 pictures" in aging_people.described(anna, True)
+    assert "trained with 7 pictures" in aging_people.described(anna, True)
 
 
 def test_who_was_taught_joins_those_who_are_there_by_then(shipped):
@@ -167,7 +167,7 @@ def test_it_is_said_when_it_is_looked_where_the_ages_lie_and_when_it_was_not(shi
         teaching = aging.Tab().training
     taught = Taught(8, 8, {"noise": [1.0] * 8}, "old.png", subject("Anna"), "a", looked=0.4)
     shown = teaching.learning(taught)
-    assert "where the six ages lie" in shown[teaching.status] and "--share:40.0%" in shown[teaching.status]
+    assert "Calibrating the six ages" in shown[teaching.status] and "--share:40.0%" in shown[teaching.status]
     assert teaching.curve not in shown and teaching.preview not in shown
     assert teaching.learned(taught, "tiny")[teaching.notice] == ""
     stopped = teaching.learned(replace(taught, notes=(UNSEEN,), preview="new.png"), "tiny")
@@ -238,18 +238,18 @@ def test_dropped_pictures_are_named():
     assert changed[tab.outcasts]["visible"] is False
 
 
-def test_networks_that_are_missing_are_said_on_the_page(monkeypatch):
+@pytest.mark.parametrize("module", [vectors, aging])
+def test_networks_that_are_missing_are_said_on_the_page(module, monkeypatch):
     def missing(system: str, checkpoint: str | None = None):
-        raise CheckpointError("aging-unet-tiny is missing.", "Bring it back.")
+        raise CheckpointError("The network is missing.", "Bring it back.")
 
     with gr.Blocks():
-        tab = aging.Tab()
+        tab = module.Tab()
     monkeypatch.setattr(systems, "load", missing)
     values = {name: widget.value for name, widget in tab.inputs.items()} | {"checkpoint": "tiny"}
-    assert "aging-unet-tiny is missing." in tab.open(None, **values)[tab.notice]
-    drawn = list(tab.draw("run", request=None, **values))
-    assert "aging-unet-tiny is missing." in drawn[-1][tab.notice]
-    assert drawn[-1][tab.stop]["visible"] is False
+    for changed in (tab.open(None, **values), [*tab.draw("run", request=None, **values)][-1]):
+        assert "The network is missing." in changed[tab.notice] and changed[tab.stop]["visible"] is False
+    assert "The network is missing." in tab.describe("tiny")[tab.footer]
 
 
 def test_teaching_offers_as_many_steps_as_the_preset_takes():

@@ -43,13 +43,13 @@ class Wish(Request):
     subject: "Subject | None" = None
     steps: int = whole(20, 1, MAX_STEPS, "Steps")
     solver: str = choice("dpm", SOLVERS, "Solver")
-    guidance: float = number(GUIDANCE, 1, MAX_GUIDANCE, "Guidance", "How strictly it follows the words: 1 not at all",
+    guidance: float = number(GUIDANCE, 1, MAX_GUIDANCE, "Guidance", "How closely it follows the prompt; 1 is off",
                              0.5)
-    emphasis: float = number(0.0, 0, 1, "Age emphasis", "How much of the guidance goes into the age alone. More makes "
-                             "old people older and children younger, and all less like the person")
+    emphasis: float = number(0.0, 0, 1, "Age emphasis", "Share of the guidance on the age alone: stronger ages, less "
+                             "similarity")
     seed: int | None = seed()
-    count: int = whole(1, 1, MAX_COUNT, "How many")
-    floor: float = number(0.0, 0, 1, "Drop pictures of less quality than", "0 drops none; the paper's filter is 0.4")
+    count: int = whole(1, 1, MAX_COUNT, "Count")
+    floor: float = number(0.0, 0, 1, "Min quality", "0 drops none; the paper's filter is 0.4")
     person: str = text("", "Person", "The number, counted from 1, or the name of one who ships; empty: anybody", 60)
     adapter: str | None = file("Adapter", "The file of a person who was taught, instead")
 

@@ -108,8 +108,8 @@ class Draw(FaceRequest):
 
     action: ClassVar[str] = "draw"
 
-    count: int = whole(8, 1, MAX_COUNT, "How many")
-    sigma: float = number(0.5, 0, MAX_SIGMA, "How different (σ)", "0.3 a little, 0.9 another person")
+    count: int = whole(8, 1, MAX_COUNT, "Count")
+    sigma: float = number(0.5, 0, MAX_SIGMA, "Variation (σ)", "0.3 a little, 0.9 another person")
     seed: int = seed()
     threshold: float = number(MAX_SIMILARITY, -1, 1, "Max similarity", "Any two new people have a cosine below this")
 
@@ -123,7 +123,7 @@ class Walk(FaceRequest):
 
     action: ClassVar[str] = "walk"
 
-    count: int = whole(8, 2, MAX_COUNT, "How many steps")
+    count: int = whole(8, 2, MAX_COUNT, "Steps")
     to: int | None = whole(None, 0, 2**32 - 1, "Walk to", "The number of a drawn person; from random people, a seed")
     to_file: str | None = file("Walk to this file", "A photo, or a .npy file with one face")
     seed: int = seed()
@@ -144,8 +144,8 @@ class Edit(FaceRequest):
 
     action: ClassVar[str] = "edit"
 
-    offsets: str = text("7: 2.0", "Numbers to change", "Dimension from 0 to 511, and what is added to it", 8000)
-    count: int = whole(8, 2, MAX_COUNT, "How many steps")
+    offsets: str = text("7: 2.0", "Offsets", "Dimension from 0 to 511, and what is added to it", 8000)
+    count: int = whole(8, 2, MAX_COUNT, "Steps")
     seed: int = seed()
 
     @classmethod
@@ -167,16 +167,16 @@ class Steer(FaceRequest):
 
     action: ClassVar[str] = "steer"
 
-    pose: bool = flag(True, "Turn the head")
+    pose: bool = flag(True, "Change the pose")
     yaw: float = number(30, -MAX_YAW, MAX_YAW, "Yaw, degrees", "Positive towards the right of the picture", 1)
     improve: bool = flag(False, "Improve the quality")
-    quality: float | None = number(None, 0, 60, "Quality, at least",
+    quality: float | None = number(None, 0, 60, "Min quality",
                                    "Up to 1, or 60 with the published checkpoint; left out: the checkpoint's usual")
-    limit: int = whole(40, 0, MAX_STEPS, "Steps, at most")
-    similarity: float | None = number(None, -1, 1, "Similarity to the source, at least",
+    limit: int = whole(40, 0, MAX_STEPS, "Max steps")
+    similarity: float | None = number(None, -1, 1, "Min similarity",
                                       "A cosine; left out: the checkpoint's usual")
-    count: int = whole(1, 1, MAX_COUNT, "How many", "New people, or variations of the face")
-    sigma: float = number(0.0, 0, MAX_SIGMA, "How different (σ)", "Steers variations of the face; 0: the face itself")
+    count: int = whole(1, 1, MAX_COUNT, "Count", "New people, or variations of the face")
+    sigma: float = number(0.0, 0, MAX_SIGMA, "Variation (σ)", "Steers variations of the face; 0: the face itself")
     seed: int = seed()
     threshold: float = number(MAX_SIMILARITY, -1, 1, "Max similarity", "Any two new people have a cosine below this")
 
