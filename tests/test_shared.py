@@ -48,7 +48,7 @@ def test_who_waits_has_an_item_as_soon_as_it_is_there():
 
 def test_what_is_ready_can_be_closed_like_what_is_not(tmp_path):
     (tmp_path / "a.png").write_text("x")
-    opening = Opening(lambda: iter([SimpleNamespace(images=(str(tmp_path / "a.png"),))]))
+    opening = Opening(lambda: iter([SimpleNamespace(images=(str(tmp_path / "a.png"),), previews=())]))
     for _ in range(2):
         with closing(iter(opening)) as results:
             assert len(list(results)) == 1
@@ -65,7 +65,7 @@ def test_what_was_left_early_is_drawn_anew_when_its_files_are_gone(tmp_path):
         for name in ("preview", "a"):
             (folder / name).write_text("x")
         yield SimpleNamespace(images=(), previews=(str(folder / "preview"),))
-        yield SimpleNamespace(images=(str(folder / "a"),))
+        yield SimpleNamespace(images=(str(folder / "a"),), previews=())
 
     opening = Opening(draw)
     next(iter(opening)), next(iter(opening))        # both leave after the preview
