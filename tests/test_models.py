@@ -17,8 +17,8 @@ from core.models.vec2face import DecoderBlock, Norm, random_masks, truncated_nor
 EVERY = [(name, preset) for name, row in NETWORKS.items() for preset in row.presets]
 LARGE = {(name, preset) for name, preset in EVERY      # too slow here, and the same code as a small one
          if preset == "tiny-128" or preset.startswith("paper-")}
-SMALL = [(name, preset) for name, preset in EVERY
-         if preset not in NETWORKS[name].published and (name, preset) not in LARGE]
+SMALL = [(name, preset) for name, preset in EVERY      # directions are measured, not trained
+         if preset not in NETWORKS[name].published and (name, preset) not in LARGE and name != "directions"]
 SIZES = {"landmarks": 96, "autoencoder": 128, "e4e": 128, "l2m_gan": 64, "l2m_discriminator": 64, "xploregan": 64,
          "xploregan_critic": 64}
 VECTORS = {"vec2face": 512, "subject": 512, "stylegan2": 256}     # networks that take one vector each: its length

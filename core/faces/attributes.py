@@ -1,4 +1,4 @@
-"""The 35 attributes of a drawn face: name, kind, range, unit and one line of meaning each."""
+"""The 35 attributes of a drawn face: name, kind, range, unit and one line of meaning each; and what shares a place."""
 
 from dataclasses import dataclass
 
@@ -67,3 +67,25 @@ ATTRIBUTES = {attribute.name: attribute for attribute in _TABLE}
 NAMES = tuple(ATTRIBUTES)
 BINARY = tuple(name for name, attribute in ATTRIBUTES.items() if attribute.kind == "binary")
 HAIR_COLOURS = ("black_hair", "brown_hair", "blond_hair", "red_hair", "gray_hair")
+REGIONS = ("background", "skin", "eyes", "brows", "nose", "lips", "teeth", "hair", "beard", "glasses", "hat", "clothes")
+
+# Pairs of attributes that share a part of the picture: a change of one shows in the other, or hides it.
+_SHARED = (
+    *((first, second) for first in HAIR_COLOURS for second in HAIR_COLOURS if first != second),
+    *(("bald", name) for name in ("hair_length", "fringe", "curly", *HAIR_COLOURS)),
+    *(("hat", name) for name in ("bald", "hair_length", "fringe", "curly")),
+    ("glasses", "sunglasses"), ("sunglasses", "eyes_closed"), ("sunglasses", "eye_makeup"),
+)
+TIED = {name: frozenset(other for pair in _SHARED if name in pair for other in pair if other != name) for name in NAMES}
+
+# Two yes/no attributes that no face has at once, and why.
+CONFLICTS = (
+    ("bald", "fringe", "a bald head has no hair over the forehead"),
+    ("bald", "curly", "a bald head has no curls"),
+    ("hat", "fringe", "a hat hides the hair over the forehead"),
+    ("glasses", "sunglasses", "one pair of glasses is worn at a time"),
+    ("sunglasses", "eyes_closed", "dark glasses hide the eyes"),
+    ("sunglasses", "eye_makeup", "dark glasses hide the eyes"),
+    *((first, second, "the five hair colours share the hair")
+      for at, first in enumerate(HAIR_COLOURS) for second in HAIR_COLOURS[at + 1:]),
+)

@@ -6,6 +6,7 @@ import numpy as np
 
 from core.faces import light, raster, skin
 from core.faces.accessories import GLOSS, ROUGH, Lens, Part, sphere
+from core.faces.attributes import REGIONS
 from core.faces.camera import Camera
 from core.faces.eyes import gaze_frames, iris_angle, lid_shade, shade_eyes
 from core.faces.head import Head
@@ -15,7 +16,6 @@ from core.faces.shape import Shape
 from core.faces.strands import Strands, shade_strands
 from core.faces.template import noise
 
-REGIONS = ("background", "skin", "eyes", "brows", "nose", "lips", "teeth", "hair", "beard", "glasses", "hat", "clothes")
 _SKIN, _UPPER_TEETH, _LOWER_TEETH, _TONGUE, _CLOTH, _EYE, _PART = 0, 2, 3, 4, 6, 10, 20
 _MANY = 600  # strands of a group that is lit and casts shadows one by one
 

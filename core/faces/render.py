@@ -16,11 +16,11 @@ from core.faces.attributes import BLUR_SCALE
 from core.faces.camera import VIEWS, Camera
 from core.faces.head import load_head
 from core.faces.looks import Face
-from core.faces.picture import REGIONS, Lighting, Picture, assemble
+from core.faces.picture import Lighting, Picture, assemble
 from core.faces.shape import Shape, build
 from core.faces.strands import all_strands
 
-__all__ = ["REGIONS", "draw", "draw_many", "draw_with_points", "points", "regions"]
+__all__ = ["draw", "draw_many", "draw_with_points", "points", "regions"]
 
 _BRIGHTEST = 8.0         # linear light that is white on every film
 _THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -44,7 +44,7 @@ def draw_with_points(face: Face, size: int = 128, view: str = "portrait") -> tup
 
 
 def regions(face: Face, size: int = 128, view: str = "portrait") -> np.ndarray:
-    """What each pixel of `draw` shows: (size, size) uint8 indices of REGIONS. Raises as `draw` does."""
+    """What each pixel of `draw` shows: (size, size) uint8 indices of `core.faces.REGIONS`. Raises as `draw` does."""
     *_, picture = _render(face, size, view)
     return picture.labels(size)
 

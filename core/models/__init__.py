@@ -64,6 +64,7 @@ NETWORKS = {
     "e4e":           Network("e4e", "E4E", published=("ffhq",)),
     "inception-resnet": Network("inception_resnet", "InceptionResnet", published=("vggface2",)),
     "latent-to-latent": Network("latent_to_latent", "LatentToLatent"),
+    "directions":    Network("directions", "Directions"),
     "l2m_gan":       Network("l2m_gan", "L2MGAN", published=("published",)),
     "l2m_discriminator": Network("l2m_gan", "DomainDiscriminator", published=("published",)),
     "xploregan":     Network("xploregan", "XploreGAN"),

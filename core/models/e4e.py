@@ -37,6 +37,8 @@ class E4EConfig:
 PRESETS = {
     "tiny": E4EConfig(size=128, widths=(16, 32, 64, 128), depths=(1, 2, 3, 2), features=128, head=32, last=4,
                       styles=10, style=128),
+    "tiny-128": E4EConfig(size=128, widths=(16, 32, 64, 128), depths=(1, 2, 3, 2), features=128, head=32, last=4,
+                          styles=12, style=128),
     "ffhq": E4EConfig(size=256, widths=(64, 128, 256, 512), depths=(3, 4, 14, 3), features=512, head=512, last=1,
                       styles=18, style=512),
 }

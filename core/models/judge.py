@@ -6,10 +6,11 @@ widths and seeds: one steers training and editing, the other only scores.
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.faces import ATTRIBUTES
+from core.faces import ATTRIBUTES, NAMES
 from core.models.layers import residual_stage
 
 POSE = ("yaw", "pitch", "roll")
@@ -17,6 +18,9 @@ BINARY = tuple(name for name, attribute in ATTRIBUTES.items() if attribute.kind 
 CONTINUOUS = tuple(name for name, attribute in ATTRIBUTES.items()
                    if attribute.kind == "continuous" and name not in (*POSE, "age"))
 MEASURES = (*CONTINUOUS, *POSE, "age")   # measures in their own units, in the order of the last layer
+IN_ORDER = tuple((*BINARY, *MEASURES).index(name) for name in NAMES)     # columns of the answers, as in ATTRIBUTES
+YES_NO = tuple(name in BINARY for name in NAMES)
+SURE = 4.0      # logit beyond which a yes/no attribute is not asked for: a probability of 0.982
 
 
 @dataclass(frozen=True)
@@ -90,3 +94,22 @@ def measure_scale(like: Tensor) -> tuple[Tensor, Tensor]:
     rows = [ATTRIBUTES[name] for name in MEASURES]
     low, high = (like.new_tensor([getattr(row, end) for row in rows]) for end in ("low", "high"))
     return (low + high) / 2, (high - low) / 2
+
+
+def scores_of(answers: dict[str, Tensor]) -> Tensor:
+    """A judge's answers as one table (N, 35), in the order of ATTRIBUTES: yes/no attributes as logits, measures from 0
+    to 1 over their range. Changes are measured on this scale, in standard deviations. Not clipped.
+    """
+    measures = torch.cat((answers["continuous"], answers["pose"], answers["age"][:, None]), 1)
+    middle, half = measure_scale(measures)
+    return torch.cat((answers["binary"], ((measures - middle) / half + 1) / 2), 1)[:, IN_ORDER].float()
+
+
+def units_of(scores: Tensor) -> Tensor:
+    """Scores (N, 35) -> units, what is asked for: a yes/no attribute as its probability, all from 0 to 1."""
+    return torch.where(torch.tensor(YES_NO, device=scores.device), scores.sigmoid(), scores.clamp(0, 1))
+
+
+def scores_at(units: Tensor) -> Tensor:
+    """The reverse of `units_of`; logits are held within ±SURE."""
+    return torch.where(torch.tensor(YES_NO, device=units.device), units.logit(1e-6).clamp(-SURE, SURE), units)
