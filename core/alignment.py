@@ -13,6 +13,11 @@ TEMPLATE = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366),
 TEMPLATE.flags.writeable = False
 SIZE = 112
 
+# The same points in a picture framed like FFHQ (Karras et al. 2019, appendix A), where a face takes a quarter of the
+# width between its eyes; for a face of the usual proportions, on the same scale of 112 pixels.
+FFHQ = np.array([(41.6, 52.4), (69.4, 52.4), (55.5, 67.8), (44.0, 83.6), (67.0, 83.6)])
+FFHQ.flags.writeable = False
+
 
 def similarity(points: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The (2, 3) similarity transform (rotation, scale, shift) that maps points (N, 2) closest to target (N, 2).

@@ -369,3 +369,17 @@ def recognisable(image: "Tensor") -> "Tensor":
     if image.shape[-1] == SIZE:
         return image
     return F.interpolate(image, size=SIZE, mode="bilinear", antialias=True, align_corners=False)
+
+
+def aligned_from_ffhq(image: "Tensor") -> "Tensor":
+    """Faces framed like FFHQ (N, 3, S, S), cropped to the frame of embedders and judges, (N, 3, 112, 112).
+
+    Differentiable. The crop is the square whose eyes and mouth lie where `core.alignment.TEMPLATE` has them.
+    """
+    from core.alignment import FFHQ, SIZE, TEMPLATE, similarity
+
+    (scale, _, x), (_, _, y) = similarity(FFHQ, TEMPLATE)
+    pixel = image.shape[-1] / SIZE
+    left, top = (round(((-0.5 - shift) / scale + 0.5) * pixel) for shift in (x, y))     # whole numbers are centres
+    side = round(SIZE / scale * pixel)
+    return recognisable(image[..., top:top + side, left:left + side])

@@ -117,10 +117,10 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
 
 # --------------------------------------------------------------------------------------------------------- aligning
 
-def align(image: Image.Image, points: np.ndarray, size: int = SIZE) -> Image.Image:
-    """The aligned crop for networks, size × size: a least-squares similarity transform maps points (5, 2) to TEMPLATE.
-    Pixels outside the picture are black."""
-    return _warp(image, similarity(points, TEMPLATE * (size / SIZE)), size)
+def align(image: Image.Image, points: np.ndarray, size: int = SIZE, template: np.ndarray = TEMPLATE) -> Image.Image:
+    """The aligned crop for networks, size × size: a least-squares similarity transform maps points (5, 2) to template,
+    one of `core.alignment`. Pixels outside the picture are black."""
+    return _warp(image, similarity(points, template * (size / SIZE)), size)
 
 
 def is_aligned(image: Image.Image) -> bool:

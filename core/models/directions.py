@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 LEAST = 0.05    # length that a normal keeps of 1, below which nothing is left to move along
+FARTHEST = 4.0  # standard deviations of w: no attribute moves a latent farther along its direction
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,10 @@ class Directions(nn.Module):
         moves = torch.zeros(len(change), self.config.style, device=change.device)
         for row in change.any(0).nonzero()[:, 0].tolist():
             along = self.conditional(row, frozen)
-            reach = self.slopes[row] * (along @ self.normals[row])       # change of the score with one unit of length
-            if along.norm() > 0:
-                moves = moves + change[:, row, None] / reach * along
+            if along.any():
+                reach = self.slopes[row] * (along @ self.normals[row])   # change of the score with one unit of length
+                farthest = FARTHEST * (self.components @ along * self.deviations).norm()
+                moves = moves + (change[:, row] / reach).clamp(-farthest, farthest)[:, None] * along
         return moves
 
     def conditional(self, row: int, frozen: Tensor | None = None) -> Tensor:
@@ -72,4 +74,5 @@ class Directions(nn.Module):
 
     def ganspace(self, change: Tensor) -> Tensor:
         """What is added to w: (N, attributes) changes of scores -> (N, style), each along its own component."""
-        return (change / self.chosen_slopes) @ self.components[self.chosen]
+        farthest = FARTHEST * self.deviations[self.chosen]
+        return (change / self.chosen_slopes).clamp(-farthest, farthest) @ self.components[self.chosen]

@@ -71,6 +71,12 @@ class E4E(nn.Module):
         """
         return self.latents(self.pyramid(self.maps(x)), rows)
 
+    def invert(self, x: Tensor, mean: Tensor) -> Tensor:
+        """Latents (N, styles, style) for a generator. x: (N, 3, S, S), resized if need be. mean: the generator's w."""
+        if x.shape[-1] != self.config.size:
+            x = F.interpolate(x, size=self.config.size, mode="bilinear", antialias=True, align_corners=False)
+        return self(x) + mean
+
     def maps(self, x: Tensor) -> list[Tensor]:
         """The backbone's last three stages: (N, widths[i], S, S) for i = 1, 2, 3 and S = size / 4, / 8, / 16."""
         x, maps = self.input_layer(x), []

@@ -13,6 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.errors import SettingsError
+from core.faces import CONFLICTS, NAMES
+
+PAIRS = tuple((NAMES.index(a), NAMES.index(b)) for first, second, _ in CONFLICTS
+              for a, b in ((first, second), (second, first)))
 
 
 @dataclass(frozen=True)
@@ -112,3 +116,16 @@ class GatedBlock(nn.Module):
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """x, context: (N, width) -> (N, width)."""
         return x + self.fc2(F.silu(self.fc1(x) * (1 + self.scale(context))))
+
+
+def complete(wanted: Tensor, asked: Tensor) -> Tensor:
+    """What a request takes from attributes that were not asked for: a face that gets a hat has no fringe.
+
+    wanted: (N, 35) units from 0 to 1. asked: (N, 35) bool. Of two attributes that no face has at once, the one that was
+    not asked for gets at most what the asked one leaves of 1.
+    """
+    wanted = wanted.clone()
+    for first, second in PAIRS:
+        limited = torch.minimum(wanted[:, second], 1 - wanted[:, first])
+        wanted[:, second] = torch.where(asked[:, first] & ~asked[:, second], limited, wanted[:, second])
+    return wanted
