@@ -1,11 +1,18 @@
 """Straight directions in w, the scores of a judge, and the recipe that measures directions."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from core import hub
 from core.faces import ATTRIBUTES, BINARY, CONFLICTS, NAMES, TIED
-from core.models import build
+from core.models import NETWORKS, build
+from core.models.directions import DirectionsConfig
 from core.models.judge import SURE, scores_at, scores_of, units_of
+from core.training import directions as recipe_file
+from core.training.face_latents import LatentSet
+from core.training.loop import Settings, fit
 
 AGE, SMILE, YAW = (NAMES.index(name) for name in ("age", "smile", "yaw"))
 
@@ -87,3 +94,34 @@ def test_ties_go_both_ways_and_conflicts_are_ties():
     assert not TIED["age"] and not TIED["smile"]
     assert all(second in TIED[first] and {first, second} <= set(BINARY) for first, second, _ in CONFLICTS)
     assert TIED.keys() == ATTRIBUTES.keys()
+
+
+# The recipe
+
+
+def linear_latents(count: int = 2000, style: int = 16, seed: int = 0) -> LatentSet:
+    """Latents whose first axis is smiling, four logits a unit, and whose second, the widest, is age; noise elsewhere."""
+    draw = torch.Generator().manual_seed(seed)
+    w = torch.randn(count, style, generator=draw)
+    w[:, 1] *= 3
+    scores = torch.randn(count, 35, generator=draw)
+    scores[:, SMILE] = 4 * (w[:, 0] + 1)
+    scores[:, AGE] = 0.5 + 0.05 * w[:, 1]
+    return LatentSet(w[:, None].half(), scores, torch.zeros(count, 512).half())
+
+
+def test_boundaries_and_components_are_found(monkeypatch, tmp_path):
+    monkeypatch.setitem(NETWORKS["directions"].presets, "toy", DirectionsConfig(16))
+    preset = replace(recipe_file.PRESETS["tiny"], network="toy", batch=256)
+    recipe = recipe_file.DirectionsRecipe(preset, linear_latents(), linear_latents(seed=1))
+    networks = fit(recipe, Settings(tmp_path / "run", steps=150, threads=1, warmup=5))
+    path, = recipe_file.finish(recipe, networks, tmp_path, "train directions")
+    found = hub.opened(path, "directions")
+    assert found.normals[SMILE, 0] > 0.95 and found.normals[AGE, 1] > 0.95
+    assert found.slopes[SMILE].item() == pytest.approx(4, rel=0.1)
+    assert found.components[found.chosen[AGE], 1].abs() > 0.95 and found.chosen[AGE] == 0
+    assert found.deviations[0].item() == pytest.approx(3, rel=0.1)
+    assert found.spread[AGE].item() == pytest.approx(0.15, rel=0.1)
+    for move in (found.interfacegan(change(age=0.2)), found.ganspace(change(age=0.2))):
+        assert move[0, 1].item() == pytest.approx(4, rel=0.1)      # 0.2 at 0.05 a unit
+    assert recipe.check(networks)["balanced"] > 0.5
