@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from core.commands.train import checked, folder_of, none_of, recorded
+from core.commands.train import check_options, checked, folder_of, none_of, recorded
 from core.errors import SettingsError
 from core.training.embedder import PRESETS
 
@@ -24,12 +24,23 @@ def test_of_a_folder_of_data_only_the_name_is_recorded(place):
         "python -m core train recogniser --data people --seed 3")
 
 
+def test_of_a_file_of_a_network_only_the_name_is_recorded():
+    assert recorded("train mapper --judge=/home/me/mine.safetensors --generator stylegan2-ffhq".split()) == (
+        "python -m core train mapper --judge mine.safetensors --generator stylegan2-ffhq")
+
+
 def test_only_some_recipes_take_data():
     assert checked("recogniser", "tiny", None, {"tiny": 0}) == {"data": "drawn"}
     assert checked("recogniser", "tiny", "people", {"tiny": 0}) == {"data": "people"}
     assert checked("judge", "tiny", None, {"tiny": 0}) == {}
     with pytest.raises(SettingsError, match=r"drawn faces only(.|\n)*recogniser"):
         checked("judge", "tiny", "people", {"tiny": 0})
+
+
+def test_an_option_of_another_recipe_is_refused():
+    check_options("embedder", PRESETS["tiny"], ["people", "rate"])
+    with pytest.raises(SettingsError, match="--judge and no --latents"):
+        check_options("embedder", PRESETS["tiny"], ["judge", "people", "latents"])
 
 
 def test_an_unknown_preset_is_refused():

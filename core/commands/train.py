@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Collection
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,16 +12,19 @@ from typer import Argument, Option
 
 from core.errors import SettingsError
 
-Recipe = Literal["embedder", "judge", "vectors", "landmarks", "recogniser", "aging", "stylegan2"]
+Recipe = Literal["embedder", "judge", "vectors", "landmarks", "recogniser", "aging", "stylegan2", "encoder", "mapper",
+                 "directions"]
 PEOPLE = ("aging", "people")    # the stage that trains the shipped people
 WITH_DATA = ("recogniser",)  # recipes for any set of people; the others need labels
+NAMED = ("--data", "--generator", "--judge")    # options that may be paths
 
 
 def train(
     recipe: Annotated[Recipe, Argument(help="What to train.")],
     preset: Annotated[str, Option(help="Size and seed: tiny, or tiny-check for scoring only. aging: the stages "
                                        "autoencoder, unet, decoder and people; with --images tiny, paper or sd-lora. "
-                                       "vectors: also onward, from shipped weights. stylegan2: tiny-128.")] = "tiny",
+                                       "vectors: also onward, from shipped weights. stylegan2: tiny-128. "
+                                       "mapper: also tiny+pairs. mapper, directions: also ffhq.")] = "tiny",
     out: Annotated[Path | None, Option(help="Folder for log, samples and state; default "
                                             "runs/<recipe>-<preset>[-<data>].", show_default=False)] = None,
     data: Annotated[str | None, Option(help="recogniser: drawn (default), or a folder with a sub-folder per "
@@ -37,6 +41,12 @@ def train(
                                         show_default=False)] = None,
     rate: Annotated[float | None, Option(min=1e-9, help="Peak learning rate, except for a discriminator.",
                                          show_default=False)] = None,
+    latents: Annotated[int | None, Option(min=2, help="mapper, directions: latents to learn from.",
+                                          show_default=False)] = None,
+    generator: Annotated[str | None, Option(help="mapper, directions, encoder: the StyleGAN2 to edit: a checkpoint, or "
+                                                 "a file that `train` wrote.", show_default=False)] = None,
+    judge: Annotated[str | None, Option(help="mapper, directions: the regressor of attributes: a checkpoint, or a file "
+                                             "that `train judge` wrote.", show_default=False)] = None,
     workers: Annotated[int, Option(min=0, help="Data loading processes, for a GPU.")] = 0,
     precision: Annotated[Literal["auto", "bf16", "no"], Option(help="Mixed precision; auto uses bf16 on GPUs. On a CPU "
                                                                "bf16 is faster with AMX only.")
@@ -62,7 +72,8 @@ def train(
 
     if threads:
         torch.set_num_threads(threads)
-    asked = {"people": people, "looks": looks, "seed": seed, "batch": batch, "rate": rate}
+    asked = {"people": people, "looks": looks, "seed": seed, "batch": batch, "rate": rate, "latents": latents,
+             "generator": generator, "judge": judge}
     asked = {option: value for option, value in asked.items() if value is not None}
     if images is not None or name or others:
         none_of(asked.keys() - {"seed"}, workers)
@@ -85,6 +96,7 @@ def train(
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     module = import_module(f"core.training.{recipe}")
     given = checked(recipe, preset, data, module.PRESETS)
+    check_options(recipe, module.PRESETS[preset], asked)
     out = out or Path("runs") / "-".join((recipe, preset, *map(folder_name, given.values())))
     made = module.recipe(preset, **given, **asked)
     if onward:
@@ -137,17 +149,25 @@ def checked(recipe: str, preset: str, data: str | None, presets: dict) -> dict[s
     return {}
 
 
+def check_options(recipe: str, preset: object, options: Collection[str]) -> None:
+    """Raise SettingsError for options that a preset of this recipe has no field for."""
+    known = {field.name for field in fields(preset)}
+    unknown = [f"--{option}" for option in options if option not in known]
+    if unknown:
+        raise SettingsError(f"{recipe} has no {' and no '.join(unknown)}.", f"Leave out {' and '.join(unknown)}.")
+
+
 def recorded(arguments: list[str]) -> str:
     """The command for the manifest: options that affect the result, without folders and --resume.
 
-    Of a data folder only its name is kept.
+    Of a data folder, and of files of networks, only the name is kept.
     """
     kept, words = [], iter(arguments)
     for word in words:
         option, equals, value = word.partition("=")
-        if option in ("--out", "--ship", "--data", "--workers"):
+        if option in ("--out", "--ship", "--workers", *NAMED):
             value = value if equals else next(words, "")
-            kept += ["--data", folder_name(value)] if option == "--data" else []
+            kept += [option, folder_name(value)] if option in NAMED else []
         elif word != "--resume":
             kept.append(word)
     return " ".join(("python -m core", *kept))
