@@ -24,6 +24,11 @@ class LRUCache:
                 self._made.popitem(last=False)
             return self._made[key]
 
+    def has(self, key: Hashable) -> bool:
+        """Whether something is kept under this key."""
+        with self._lock:
+            return key in self._made
+
     def drop(self, key: Hashable) -> None:
         """Forget what was made under this key, if anything was."""
         with self._lock:

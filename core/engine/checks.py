@@ -31,6 +31,16 @@ def square(size: tuple[int, int], x: float, y: float, side: float) -> tuple[int,
     return left, top, left + width, top + width
 
 
+def crop_of(text: str) -> tuple[float, float, float]:
+    """A crop as people write it, "0.5,0.4,0.3": middle across, middle down, size. Raises SettingsError."""
+    try:
+        x, y, size = map(float, text.split(","))
+    except ValueError as error:
+        raise SettingsError(f"crop can't be {text[:30]!r}.",
+                            "Give three numbers: middle across, middle down, size, like 0.5,0.4,0.3") from error
+    return x, y, size
+
+
 def _within(value: Any, low: float, high: float) -> bool:
     """Whether it is a number in [low, high]; NaN is in no range, and True is no number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high

@@ -17,6 +17,9 @@ from PIL import Image
 from core import __version__
 
 KEPT = 7200.0           # seconds that a request's files stay
+FRAME_MS = 120          # that a picture of a film is shown
+REST_MS = 600           # that its first and last picture are
+LARGER = 2              # pictures of a film are enlarged
 
 
 class Files:
@@ -116,6 +119,19 @@ def zipped(paths: Sequence[str], settings: Sequence[dict[str, Any]], folder: Pat
     table = json.dumps(settings, indent=1, ensure_ascii=False)
     archive = Path(images.zip_files(paths, {"settings.json": table}, folder))
     return str(archive.replace(archive.with_name("facet-pictures.zip")))
+
+
+def film(paths: Sequence[str], path: Path) -> str:
+    """Pictures of one size there and back as an endless GIF with the AI mark in a comment; returns its path."""
+    frames = [Image.open(each).convert("RGB") for each in paths]
+    frames = [frame.resize((LARGER * frame.width, LARGER * frame.height), Image.Resampling.LANCZOS)
+              for frame in frames]
+    there_and_back = [*frames, *frames[-2:0:-1]]
+    shown = [FRAME_MS] * len(there_and_back)
+    shown[0] = shown[len(frames) - 1] = REST_MS
+    there_and_back[0].save(path, save_all=True, append_images=there_and_back[1:], duration=shown, loop=0,
+                           comment=b"Made by AI (Facet): trainedAlgorithmicMedia")
+    return str(path)
 
 
 def machine(device: Any) -> dict[str, str]:

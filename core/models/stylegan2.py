@@ -110,22 +110,25 @@ class StyleGAN2(nn.Module):
         return centre + truncation * (w - centre)
 
     def synthesize(self, w: Tensor, noise: str | Sequence[Tensor] = "constant",
-                   generator: torch.Generator | None = None) -> Tensor:
+                   generator: torch.Generator | None = None, blend: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """The synthesis network.
 
         w: (N, style), or w+ latents (N, styles, style), one row for each modulated layer.
         noise: "none"; "constant", the maps saved with the weights; "random", drawn with `generator`; or one map for
         each of config.noise_sizes, (1 or N, 1, S, S).
+        blend: gets the feature maps (N, C, S, S) of each block, S = 4, 8, 16, ...; what it returns takes their place.
         Returns (N, 3, size, size) RGB, nominally in [-1, 1], not clipped. Raises SettingsError for other shapes.
         """
         styles = self.styles(w)
         noises = self.noise_maps(noise, len(w), generator)
         x = self.input(len(w))                                               # (N, channels[0], 4, 4)
         x = self.conv1(x, styles[0], noises[0])
+        x = x if blend is None else blend(x)
         rgb = self.to_rgb1(x, styles[1])
         for j, to_rgb in enumerate(self.to_rgbs):
             x = self.convs[2 * j](x, styles[2 * j + 1], noises[2 * j + 1])   # (N, channels[j + 1], 8 * 2**j, 8 * 2**j)
             x = self.convs[2 * j + 1](x, styles[2 * j + 2], noises[2 * j + 2])
+            x = x if blend is None else blend(x)
             rgb = to_rgb(x, styles[2 * j + 3], rgb)
         return rgb
 

@@ -6,6 +6,7 @@ one; the others come from z. Cached in blocks, so an interrupted call is continu
 
 import hashlib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -64,9 +65,12 @@ class Frozen:
     def device(self) -> torch.device:
         return self.generator.input.input.device
 
-    def draw(self, w: Tensor) -> Tensor:
-        """Pictures (N, 3, S, S) of latents (N, style) or (N, rows, style), with the noise saved in the generator."""
-        return self.generator.synthesize(w[:, 0] if w.ndim == 3 and w.shape[1] == 1 else w)
+    def draw(self, w: Tensor, blend: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Pictures (N, 3, S, S) of latents (N, style) or (N, rows, style), with the noise saved in the generator.
+
+        blend: see `StyleGAN2.synthesize`.
+        """
+        return self.generator.synthesize(w[:, 0] if w.ndim == 3 and w.shape[1] == 1 else w, blend=blend)
 
     def see(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (N, 35) and face vectors (N, 512) of the generator's pictures, with gradients."""

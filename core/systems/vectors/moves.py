@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from core.engine import files
 from core.engine.checks import whole
 from core.engine.result import Result
 from core.errors import SettingsError
@@ -15,9 +16,6 @@ from core.systems.vectors import numbers
 from core.systems.vectors.request import MAX_COUNT, Source
 from core.systems.vectors.results import BULKY
 
-FRAME = 120             # milliseconds that a picture of a film is shown
-REST = 600              # and those at its ends
-LARGER = 2              # pictures of a film are enlarged
 BINS = 40               # of the histogram, from -1 to 1
 
 
@@ -98,16 +96,8 @@ class Moves:
 
     def film(self, result: Result) -> str:
         """The pictures there and back as an endless GIF, which says in a comment that an AI made it: its path."""
-        frames = [Image.open(path).convert("RGB") for path in result.images]
-        frames = [frame.resize((LARGER * frame.width, LARGER * frame.height), Image.Resampling.LANCZOS)
-                  for frame in frames]
-        there_and_back = [*frames, *frames[-2:0:-1]]
-        shown = [FRAME] * len(there_and_back)
-        shown[0] = shown[len(frames) - 1] = REST
         path = self._new_folder() / f"facet-{result.settings[0].get('move', 'faces')}.gif"
-        there_and_back[0].save(path, save_all=True, append_images=there_and_back[1:], duration=shown, loop=0,
-                               comment=b"Made by AI (Facet): trainedAlgorithmicMedia")
-        return str(path)
+        return files.film(result.images, path)
 
     def alike(self, result: Result) -> Alike:
         """How like one another the people of a result are. Raises SettingsError for fewer than two."""

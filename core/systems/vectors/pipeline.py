@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from core.engine import choices, files
-from core.engine.checks import number, square, whole
+from core.engine.checks import crop_of, number, square, whole
 from core.engine.files import Files
 from core.engine.replay import Opening
 from core.engine.result import Restored, Result, cosine, last
@@ -35,7 +35,6 @@ from core.systems.vectors.request import (
     Source,
     Steer,
     Walk,
-    crop_of,
     restored,
 )
 from core.systems.vectors.results import file_name

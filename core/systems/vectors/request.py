@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from core.engine.checks import crop_of
 from core.engine.request import Request, choice, file, flag, number, seed, text, whole
 from core.errors import SettingsError, VectorError
 
@@ -88,16 +89,6 @@ def source_in(stored: Mapping[str, Any], name: str, kind: str | None = None) -> 
     kind = kind or next((known for known in SOURCES if known == stored.get("source")), "vector")
     person = checked_whole(stored.get("person"), "person", 0, PEOPLE - 1) if kind == "drawn" else None
     return Source(kind, numbers.unpacked(stored.get(name)), None, person, str(stored.get("label", ""))[:80])
-
-
-def crop_of(text: str) -> tuple[float, float, float]:
-    """"0.5,0.4,0.3" -> the three numbers. Raises SettingsError."""
-    try:
-        x, y, size = map(float, text.split(","))
-    except ValueError as error:
-        raise SettingsError(f"crop can't be {text[:30]!r}.",
-                            "Give three numbers: middle across, middle down, size, like 0.5,0.4,0.3") from error
-    return x, y, size
 
 
 @dataclass(frozen=True)
