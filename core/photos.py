@@ -15,9 +15,10 @@ from threading import Lock
 import numpy as np
 from PIL import Image
 
-from core.alignment import SIZE, TEMPLATE, similarity
+from core.alignment import FFHQ, SIZE, TEMPLATE, similarity
 from core.errors import CheckpointError, PhotoError
 
+FRAMES = {"aligned": TEMPLATE, "ffhq": FFHQ}     # of aligned crops, by name
 PATCH = 192         # pixels: a face is resized to this before eye detection
 SMALLEST = 8        # pixels: smallest side of a face box
 DETECTION_SIDES = (512, 1024)   # pixels: the longer side is resized into this range for detection
@@ -117,10 +118,10 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
 
 # --------------------------------------------------------------------------------------------------------- aligning
 
-def align(image: Image.Image, points: np.ndarray, size: int = SIZE, template: np.ndarray = TEMPLATE) -> Image.Image:
-    """The aligned crop for networks, size × size: a least-squares similarity transform maps points (5, 2) to template,
-    one of `core.alignment`. Pixels outside the picture are black."""
-    return _warp(image, similarity(points, template * (size / SIZE)), size)
+def align(image: Image.Image, points: np.ndarray, size: int = SIZE, frame: str = "aligned") -> Image.Image:
+    """The aligned crop for networks, size × size: a least-squares similarity transform maps points (5, 2) to the
+    template of a frame, one of FRAMES. Pixels outside the picture are black."""
+    return _warp(image, similarity(points, FRAMES[frame] * (size / SIZE)), size)
 
 
 def is_aligned(image: Image.Image) -> bool:

@@ -100,7 +100,7 @@ def test_ties_go_both_ways_and_conflicts_are_ties():
 
 
 def linear_latents(count: int = 2000, style: int = 16, seed: int = 0) -> LatentSet:
-    """Latents whose first axis is smiling, four logits a unit, and whose second, the widest, is age; noise elsewhere."""
+    """Latents whose first axis is smiling, four logits a unit, and whose second is age; noise elsewhere."""
     draw = torch.Generator().manual_seed(seed)
     w = torch.randn(count, style, generator=draw)
     w[:, 1] *= 3

@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import Any
 
 from core.engine.request import Request
-from core.errors import SettingsError
+from core.errors import CheckpointError, SettingsError
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,17 @@ class System:
     pipeline: str
     choices: tuple[Any, ...]
     requests: tuple[type[Request], ...]
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether the manifest has every checkpoint of the first choice; nothing but the manifest is read."""
+        from core import hub
+
+        try:
+            known = {row.name for row in hub.rows()}
+        except CheckpointError:     # a damaged manifest is reported where a network is loaded
+            return False
+        return {*self.choices[0].files(), *self.choices[0].files(extra=True)} <= known
 
     def choose(self, name: str | None = None) -> Any:
         """The choice called `name`; None: the one that ships. Raises SettingsError that lists those there are."""

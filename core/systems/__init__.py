@@ -9,9 +9,11 @@ from typing import Any
 
 from core.engine.system import System
 from core.errors import SettingsError
-from core.systems import aging, vectors
+from core.systems import aging, attributes, vectors
 
 SYSTEMS: dict[str, System] = {system.name: system for system in (vectors.SYSTEM, aging.SYSTEM)}
+if attributes.SYSTEM.is_shipped:        # as soon as the manifest has its checkpoints
+    SYSTEMS[attributes.SYSTEM.name] = attributes.SYSTEM
 
 _made: dict[tuple[str, str], Any] = {}      # (system, choice of checkpoints): its pipeline
 _device: str | None = None

@@ -1,0 +1,38 @@
+"""Which checkpoints `attributes` can be made of: the small ones that ship, or the published StyleGAN2."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class AttributeChoice:
+    """Checkpoints that belong together, by name: one draws, two edit, two read; an encoder inverts pictures.
+
+    features: autoencoder whose encoder compares pictures while an inversion is refined. frame: of the pictures, see
+    `core.training.face_latents`. drawn: drawn people can be edited, and their ideal pairs shown.
+    """
+
+    name: str
+    label: str
+    generator: str
+    mapper: str
+    directions: str
+    encoder: str
+    judge: str
+    embedder: str
+    features: str
+    frame: str
+    drawn: bool
+    does: ClassVar[tuple[str, str]] = ("edit", "invert pictures")
+
+    def files(self, extra: bool = False) -> tuple[str, ...]:
+        """The checkpoints that editing takes; with `extra` those that inverting pictures takes besides."""
+        return (self.encoder, self.features) if extra else (self.generator, self.mapper, self.directions, self.judge,
+                                                            self.embedder)
+
+
+CHOICES = (     # the first ships with the project
+    AttributeChoice("tiny", "Facet's own, trained on drawn people", "stylegan2-tiny", "attributes-tiny",
+                    "attributes-directions-tiny", "attributes-encoder-tiny", "judge-tiny", "embedder-tiny",
+                    "aging-autoencoder-tiny", frame="aligned", drawn=True),
+)

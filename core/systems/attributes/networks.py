@@ -1,0 +1,81 @@
+"""The networks of a choice: what draws, edits, reads and inverts. One picture at a time, so that a picture is the same
+alone and in a strip of many.
+"""
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from core import hub
+from core.engine import choices
+from core.models.judge import units_of
+from core.sampling import randn
+from core.systems.attributes.choices import AttributeChoice
+from core.training.face_latents import Frozen
+
+
+class Seen(NamedTuple):
+    """What the steering networks see in a picture. scores, units: (1, 35), see `core.models.judge`. vector: (512,)."""
+
+    scores: Tensor
+    units: Tensor
+    vector: np.ndarray
+
+
+class Networks:
+    """Loaded once; all on this machine already, but for the encoder, which `inverting` asks for."""
+
+    def __init__(self, choice: AttributeChoice) -> None:
+        """Raises CheckpointError; nothing is fetched."""
+        choices.require(choice)
+        self.choice = choice
+        self.editors: dict[str, nn.Module] = {"mapper": hub.load(choice.mapper),
+                                              "directions": hub.load(choice.directions)}
+        self.frozen = Frozen(hub.load(choice.generator), hub.load(choice.judge), hub.load(choice.embedder),
+                             frame=choice.frame)
+        self.device, self.size = self.frozen.device, self.frozen.generator.config.size
+
+    @cached_property
+    def inverting(self) -> Frozen:
+        """The same with an encoder. Raises CheckpointError when that is not on this machine."""
+        choices.require(self.choice, extra=True)
+        return Frozen(self.frozen.generator, self.frozen.judge, self.frozen.embedder, hub.load(self.choice.encoder),
+                      self.choice.frame)
+
+    @cached_property
+    def features(self) -> nn.Module:
+        """The autoencoder that compares pictures while an inversion is refined."""
+        choices.require(self.choice, extra=True)
+        return hub.load(self.choice.features)
+
+    @cached_property
+    def deviation(self) -> Tensor:
+        """Standard deviations of w, (style,)."""
+        return self.editors["mapper"].deviation
+
+    @torch.no_grad()
+    def random(self, seed: int, truncation: float) -> Tensor:
+        """The latent (1, 1, style) of a seed. truncation: 1 leaves it, 0 gives the mean."""
+        generator = self.frozen.generator
+        w = generator.map(randn([seed], (generator.config.latent,), self.device))
+        return generator.truncate(w, truncation, self.frozen.mean)[:, None]
+
+    @torch.no_grad()
+    def invert(self, picture: np.ndarray) -> Tensor:
+        """The encoder's latent (1, styles, style) of a picture (S, S, 3) uint8."""
+        return self.inverting.invert(self.tensor(picture))
+
+    @torch.no_grad()
+    def see(self, picture: np.ndarray) -> Seen:
+        """What is seen in a picture (S, S, 3) uint8, as it is shown."""
+        scores, vectors = self.frozen.see(self.tensor(picture))
+        return Seen(scores, units_of(scores), vectors[0].cpu().numpy())
+
+    def tensor(self, picture: np.ndarray) -> Tensor:
+        """A picture (S, S, 3) uint8 -> (1, 3, S, S) in [-1, 1]."""
+        from core.images import from_uint8
+
+        return from_uint8(picture[None]).to(self.device)

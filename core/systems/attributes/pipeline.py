@@ -1,0 +1,326 @@
+"""`attributes`: 35 attributes of a face, edited at once by one pass of a mapper and one of the generator.
+
+Khodadadeh et al., *Latent to Latent*, WACV 2022, beside InterFaceGAN and GANSpace on the same latents. Pictures are
+drawn one at a time, so a picture is the same alone and in a strip; every picture is a PNG that holds its request.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from core import faces
+from core.engine import choices, files
+from core.engine.files import Files
+from core.engine.result import Restored, Result, cosine, last
+from core.faces import ATTRIBUTES, NAMES
+from core.systems.attributes import SYSTEM, masks
+from core.systems.attributes.drawing import Drawing, turned
+from core.systems.attributes.measured import Measured, measure
+from core.systems.attributes.methods import edited
+from core.systems.attributes.networks import Networks, Seen
+from core.systems.attributes.request import METHODS, Compare, Edit, EditRequest, FaceRequest, Invert, Sweep
+from core.systems.attributes.sources import Progress, Source, Sources
+from core.systems.attributes.stored import BULKY, file_name, packed, restored
+from core.systems.attributes.wanted import Wanted, given_way, value_of, wanted_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PROGRESS = 5        # steps of refinement between two previews
+OPENING = 7         # seed of the face that a page opens with
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One picture of a result. kind: "edit", "source", "ideal", "original" or "inverted". picture: (S, S, 3) uint8.
+
+    seen: in that picture, upright. measured: against the source; None for the source itself. w: (1, rows, style), of
+    the face that the request starts from. facts: to be stored.
+    """
+
+    kind: str
+    picture: np.ndarray
+    seen: Seen
+    measured: Measured | None
+    w: "Tensor"
+    facts: Mapping[str, Any]
+
+
+class Attributes(Files):
+    """The pipeline. `run` yields a `Result` after every picture; closing the iterator stops it."""
+
+    def __init__(self, folder: str | Path | None = None, checkpoint: str = "tiny") -> None:
+        """Load the networks of a choice, all on this machine already. Raises SettingsError, CheckpointError.
+
+        folder: where pictures go; a temporary one, emptied as it ages, when None. checkpoint: see `core.systems`.
+        """
+        super().__init__(folder)
+        self.choice = SYSTEM.choose(checkpoint)
+        self.networks = Networks(self.choice)
+        self.device, self.drawing = self.networks.device, Drawing(self.networks)
+        self.sources = Sources(self.networks, self.drawing.picture)
+
+    def warm(self) -> None:
+        """Do once what the first visitor would wait for: kernels are chosen, and the first face drawn."""
+        last(self.run(Edit(seed=OPENING, smile=1.0)))
+
+    def warm_more(self) -> None:
+        """Compile the renderer of drawn people."""
+        if self.choice.drawn:
+            last(self.run(Invert(refine=0)))
+
+    # ------------------------------------------------------------------------------------------------ run
+
+    def run(self, request: FaceRequest) -> Iterator[Result]:
+        """The pictures of a request, one of `request.REQUESTS`, as they come. Raises FacetError before the first."""
+        request = request.checked()
+        if request.source != "random" and request.latent is None:
+            choices.require(self.choice, extra=True)
+            self.sources.picture_of(request)        # a photo without a face is refused at once
+        if isinstance(request, Invert):
+            return self._collected(request, 2 + bool(request.refine), self._invert(request))
+        painted, drawn = self._painted(request), request.source == "example"
+        if isinstance(request, Sweep):
+            asked = [request.asked | {request.attribute: value} for value in request.stops]
+            return self._collected(request, len(asked) * (1 + drawn), self._sweep(request, asked, painted), painted)
+        methods = tuple(METHODS) if isinstance(request, Compare) else (request.method,)
+        return self._collected(request, len(methods) + 1 + drawn, self._edit(request, methods, painted), painted)
+
+    def _edit(self, request: EditRequest, methods: Sequence[str], painted: np.ndarray | None) -> Iterator[Any]:
+        """The edit of each method, then the source, then of a drawn person the ideal edit."""
+        source = yield from self.sources.find(request)
+        frozen = frozen_in(request, source, painted)
+        for method in methods:
+            yield self._edited(request, source, method, request.asked, frozen)
+        facts = {} if source.original_seen is None else {"inversion": round(cosine(
+            source.original_seen.vector, source.seen.vector), 4)}
+        yield Shown("source", source.picture, source.seen, None, source.w, facts)
+        yield from self._ideal(source, request.asked, request.kept)
+
+    def _sweep(self, request: Sweep, asked: Sequence[Mapping[str, float]],
+               painted: np.ndarray | None) -> Iterator[Any]:
+        """An edit for each value, then of a drawn person the ideal ones."""
+        source = yield from self.sources.find(request)
+        frozen = frozen_in(request, source, painted)
+        for each in asked:
+            yield self._edited(request, source, request.method, each, frozen)
+        for each in asked:
+            yield from self._ideal(source, each, request.kept)
+
+    def _invert(self, request: Invert) -> Iterator[Any]:
+        """The picture, what the encoder makes of it, and the same refined."""
+        coarse = yield from self.sources.find(replace(request, refine=0))
+        original, seen = coarse.original, coarse.original_seen
+        yield Shown("original", original, seen, None, coarse.w, {})
+        yield self._inverted(coarse, 0)
+        if request.refine:
+            yield self._inverted((yield from self.sources.find(request)), request.refine)
+
+    def _inverted(self, source: Source, refined: int) -> Shown:
+        nothing = wanted_of(source.original_seen.units, {}, ())
+        return Shown("inverted", source.picture, source.seen,
+                     measure(nothing, source.original_seen, source.seen, self._spread), source.w, {"refined": refined})
+
+    # ----------------------------------------------------------------------------------------------- edits
+
+    def _edited(self, request: EditRequest, source: Source, method: str, asked: Mapping[str, float],
+                frozen: np.ndarray | None) -> Shown:
+        """One mapper pass, one generator pass."""
+        wanted = wanted_of(source.seen.units, asked, request.kept)
+        w = self.latent_of(source, method, wanted, request.strength)
+        turn = wanted.turn * request.strength
+        upright, picture = self.drawing.edited(w, source, frozen, turn)
+        seen = self.networks.see(upright)
+        return Shown("edit", picture, seen, measure(wanted, source.seen, seen, self._spread, turn), source.w,
+                     {"method": method, "gave_way": given_way(wanted)})
+
+    @cached_property
+    def _spread(self) -> "Tensor":
+        """Standard deviations of the scores, (35,)."""
+        return self.networks.editors["directions"].spread
+
+    def latent_of(self, source: Source, method: str, wanted: Wanted, strength: float = 1.0) -> Any:
+        """The edited latent, (1, rows, style); exactly the source's where nothing is asked."""
+        import torch
+
+        with torch.no_grad():
+            return edited(method, self.networks.editors, source.w, wanted, strength)
+
+    def _ideal(self, source: Source, asked: Mapping[str, float], kept: Sequence[str]) -> Iterator[Shown]:
+        """The renderer's own edit of a drawn person; nothing for other faces."""
+        if source.drawn is None:
+            return
+        face = source.drawn
+        for name, value in asked.items():
+            face = faces.edit(face, name, value)
+        upright = faces.draw(face, self.networks.size, "aligned")
+        wanted, seen = wanted_of(source.original_seen.units, asked, kept), self.networks.see(upright)
+        picture = self._turned(upright, wanted.turn)
+        yield Shown("ideal", picture, seen, measure(wanted, source.original_seen, seen, self._spread, wanted.turn),
+                    source.w, {})
+
+    def _turned(self, picture: np.ndarray, degrees: float) -> np.ndarray:
+        from core.images import to_uint8
+
+        return to_uint8(turned(self.networks.tensor(picture), degrees))[0] if degrees else picture
+
+    # --------------------------------------------------------------------------------------- sliders, masks
+
+    def judged(self, request: FaceRequest) -> dict[str, float]:
+        """What the face of a request has now, attribute to value in its own unit: where the sliders begin.
+
+        Raises FacetError. A face that is refined takes its time.
+        """
+        return values_of(self.source(request).seen)
+
+    def source(self, request: FaceRequest) -> Source:
+        """The face of a request, without progress. Raises FacetError."""
+        found = self.sources.find(request.checked())
+        try:
+            while True:
+                next(found)
+        except StopIteration as end:
+            return end.value
+
+    def mask_of(self, request: FaceRequest, names: Sequence[str]) -> str:
+        """A mask of named regions of a drawn example, to paint on: path of a PNG, white where nothing may change."""
+        frozen = masks.named(self.source(request).labels, names)
+        return self._keep(masks.picture_of(frozen), "mask")
+
+    def _painted(self, request: EditRequest) -> np.ndarray | None:
+        """The painted mask, (S, S) bool; None without one. Raises SettingsError, PictureError."""
+        if request.mask:
+            return masks.read(request.mask, self.networks.size)
+        if request.frozen is not None:
+            masks.check_shape(request.frozen, self.networks.size)
+        return request.frozen
+
+    # --------------------------------------------------------------------------------------------- results
+
+    def _collected(self, request: FaceRequest, total: int, stream: Iterator[Any],
+                   painted: np.ndarray | None = None) -> Iterator[Result]:
+        """A result after every picture of a stream, and now and then while an inversion is refined."""
+        folder, passing, done = self._new_folder(), None, 0
+        result = Result(total=total, steps=total + request.refine)
+        for item in stream:
+            if isinstance(item, Shown):
+                result = self._added(result, request, item, folder, painted)
+                made = len(result.images)
+                yield (result := replace(result, step=result.steps if made == total else done + made))
+            elif item.step % PROGRESS == 0:
+                passing, done = passing or self._passing_folder(), item.step
+                yield (result := replace(result, previews=_preview(item, passing), step=done + len(result.images)))
+
+    def _added(self, result: Result, request: FaceRequest, shown: Shown, folder: Path,
+               painted: np.ndarray | None) -> Result:
+        """The result with one more picture."""
+        measured = shown.measured
+        kept = self._settings(request, shown, len(result.images), painted)
+        path, = files.save([Image.fromarray(shown.picture)], [kept], folder, file_name)
+        scores = {"similarity": None if measured is None else measured.similarity,
+                  "reached": None if measured is None else measured.reached,
+                  "leaked": None if measured is None else measured.leakage}
+        notes = result.notes + tuple(note for note in _notes(shown) if note not in result.notes)
+        return replace(result, images=(*result.images, path), seeds=(*result.seeds, request.seed),
+                       settings=(*result.settings, kept), notes=notes, previews=(),
+                       scores={name: (*result.scores.get(name, ()), value) for name, value in scores.items()})
+
+    def _settings(self, request: FaceRequest, shown: Shown, at: int, painted: np.ndarray | None) -> dict[str, Any]:
+        """All that made one picture, and what is seen in it."""
+        measured = shown.measured
+        found = {"asked": {}} if measured is None else {
+            "asked": _rounded(measured.asked), "achieved": _rounded(measured.achieved), "leaked": measured.leaked,
+            "similarity": round(measured.similarity, 4)}
+        arrays = {"latent": packed(shown.w[0].cpu().numpy())} if request.source == "photo" else {}
+        arrays |= {} if painted is None else {"frozen": packed(painted)}
+        values = {name: value for name, value in request.values().items()
+                  if value is not None and request.settings()[name].kind != "file"}
+        return {"system": "attributes", **self._fixed, "action": request.action, "shown": shown.kind, "at": at,
+                "seed": request.seed, **found, **shown.facts, "judged": _rounded(values_of(shown.seen)),
+                "request": values, **arrays}
+
+    def restored(self, path: str | Path) -> Restored | None:
+        """The request that made a picture here; None for other files. Strangers write files too: all is checked.
+
+        Raises SettingsError.
+        """
+        from core import images
+
+        kept = images.settings_of(path)
+        if not kept or kept.get("system") != "attributes" or "preview" in kept or "strip" in kept:
+            return None
+        made_by = {choice.generator: choice.name for choice in SYSTEM.choices}
+        return Restored(restored(kept), made_by.get(str(kept.get("checkpoint"))))
+
+    def files(self, result: Result) -> dict[str, str]:
+        """What belongs to a result besides its pictures, by name: paths of "zip", and of a sweep "strip" and "film"."""
+        found = {"zip": files.zipped(result.images, result.settings, self._new_folder())}
+        swept = result.settings[0]["action"] == Sweep.action
+        return found | ({"strip": self.strip(result), "film": self.film(result)} if swept else {})
+
+    def strip(self, result: Result) -> str:
+        """The edits of a result in a row, of a drawn person over the ideal ones: path of a PNG."""
+        from core import images
+
+        edits = [path for path, kept in zip(result.images, result.settings, strict=True) if kept["shown"] == "edit"]
+        sheet = images.grid([Image.open(path) for path in result.images], columns=len(edits))
+        kept = [{name: value for name, value in each.items() if name not in BULKY} for each in result.settings]
+        path = Path(images.save(sheet, {"system": "attributes", "strip": kept}, self._new_folder()))
+        return str(path.replace(path.with_name("facet-strip.png")))
+
+    def film(self, result: Result) -> str:
+        """The edits of a result there and back: path of a GIF."""
+        edits = [path for path, kept in zip(result.images, result.settings, strict=True) if kept["shown"] == "edit"]
+        return files.film(edits, self._new_folder() / "facet-sweep.gif")
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What computes here: checkpoints and their hashes, device, versions. There is no attention."""
+        return self._fixed | {"kernel": "none"}
+
+    @cached_property
+    def _fixed(self) -> dict[str, str]:
+        """What is true of this pipeline for good."""
+        choice = self.choice
+        names = {"mapper": choice.mapper, "directions": choice.directions, "judge": choice.judge,
+                 "embedder": choice.embedder}
+        return {"checkpoint": choice.generator, "sha256": choices.sha256(choice.generator), **names,
+                **{f"{role}_sha256": choices.sha256(name) for role, name in names.items()},
+                **files.machine(self.device)}
+
+
+def values_of(seen: Seen) -> dict[str, float]:
+    """What is seen in a picture, attribute to value in its own unit; an aligned face has no roll."""
+    found = {name: value_of(name, float(unit)) for name, unit in zip(NAMES, seen.units[0], strict=True)}
+    return found | {"roll": 0.0}
+
+
+def frozen_in(request: EditRequest, source: Source, painted: np.ndarray | None) -> np.ndarray | None:
+    """The pixels that must stay, painted or named, (S, S) bool; None if there are none."""
+    found = [] if painted is None else [painted]
+    found += [masks.named(source.labels, request.frozen_regions)] if request.frozen_regions else []
+    return np.logical_or.reduce(found) if found and np.any(found) else None
+
+
+def _preview(progress: Progress, folder: Path) -> tuple[str, ...]:
+    """The picture of a latent under way: path of a PNG."""
+    kept = [{"system": "attributes", "preview": progress.step}]
+    picture = Image.fromarray(progress.picture)
+    return tuple(files.save([picture], kept, folder, lambda one: f"step{one['preview']:03d}.png"))
+
+
+def _notes(shown: Shown) -> Iterator[str]:
+    """What a visitor should know of one picture."""
+    if gave_way := shown.facts.get("gave_way"):
+        yield f"No face has both, so {', '.join(gave_way)} gave way to what was asked."
+    if "inversion" in shown.facts:
+        yield f"Similarity of the face before and after inversion: {shown.facts['inversion']:.2f}."
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 3 if ATTRIBUTES[name].unit == "share" else 2) for name, value in values.items()}

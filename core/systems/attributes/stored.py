@@ -1,0 +1,68 @@
+"""What a picture of `attributes` stores, its file name, and the request that it gives back."""
+
+import base64
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from core.errors import SettingsError
+from core.systems.attributes.request import REQUESTS, Edit, FaceRequest, Invert
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MOST = 1 << 21          # numbers of a stored latent or mask
+KINDS = {"|u1": "u1", "<f4": "<f4"}
+BULKY = frozenset({"latent", "frozen", "request", "judged"})    # of the settings; left out of tables
+
+
+def restored(stored: Mapping[str, Any]) -> FaceRequest:
+    """The request that made a picture, checked: strangers write pictures too. Raises SettingsError."""
+    classes = {request.action: request for request in REQUESTS}
+    asked, action = stored.get("request"), stored.get("action")
+    if not isinstance(asked, dict) or not isinstance(action, str) or action not in classes:
+        raise SettingsError("The settings in this file can't be read.", "Use the picture as it was downloaded.")
+    cls = classes[action]
+    if cls is Invert and "latent" in stored:        # of a photo, which is not kept: its latent can be edited
+        cls = Edit
+    known = {name: asked[name] for name, setting in cls.settings().items()
+             if asked.get(name) is not None and setting.kind != "file"}
+    arrays = {name: unpacked(stored[name]) for name in ("latent", "frozen") if stored.get(name) is not None}
+    if "frozen" in arrays:
+        arrays["frozen"] = arrays["frozen"] > 0
+    return cls(**known, **{name: value for name, value in arrays.items() if hasattr(cls, name)}).checked()
+
+
+def packed(values: "np.ndarray") -> dict[str, Any]:
+    """An array of float32, or of booleans, as JSON can hold it; exact."""
+    kept = values.astype("u1" if values.dtype == bool else "<f4")
+    return {"shape": [*values.shape], "kind": kept.dtype.str,
+            "data": base64.b64encode(zlib.compress(kept.tobytes())).decode()}
+
+
+def unpacked(stored: Any) -> "np.ndarray":
+    """The array that `packed` wrote, of at most MOST numbers. Raises SettingsError for anything else."""
+    import numpy as np
+
+    try:
+        shape, kind = tuple(map(int, stored["shape"])), KINDS[stored["kind"]]
+        size = int(np.prod(shape, dtype=np.int64))
+        if not 0 < size <= MOST or min(shape) < 1 or len(shape) > 3:
+            raise ValueError(f"the shape {shape}")
+        content = zlib.decompressobj().decompress(base64.b64decode(stored["data"], validate=True), 4 * MOST)
+        found = np.frombuffer(content, kind).reshape(shape)
+        if not np.isfinite(found).all():
+            raise ValueError("numbers that are not finite")
+        return found
+    except (TypeError, ValueError, KeyError, zlib.error) as error:      # binascii's error is a ValueError
+        raise SettingsError("The latent or the mask in this file can't be read.",
+                            "Use the picture as it was downloaded.") from error
+
+
+def file_name(kept: Mapping[str, Any]) -> str:
+    """The file name of a picture with these settings: what it shows, of whom, and what was asked."""
+    request = kept["request"]
+    known = {"random": f"seed{kept['seed']}", "example": f"person{request.get('person', 0)}"}
+    who = known.get(request["source"], "photo")
+    asked = "".join(f"-{name}{value:g}" for name, value in [*kept["asked"].items()][:3])
+    return f"facet-{kept['shown']}-{who}{asked}-{kept['at']:02d}.png"

@@ -1,0 +1,68 @@
+"""Small random networks in the place of those of `attributes`: a checkout where the system is there."""
+
+import shutil
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from core import hub, systems
+from core.faces import jit  # noqa: F401  compiled code stays in the cache of the run, wherever a test puts its own
+from core.faces.head import load_head
+from core.hub import manifest
+from core.models import NETWORKS, build, e4e, stylegan2
+from core.systems import attributes
+
+REAL = manifest.CHECKPOINTS
+ROWS = {row.name: row for row in hub.rows()}        # of the real manifest
+READERS = ("judge-tiny", "judge-check-tiny", "embedder-tiny", "embedder-check-tiny", "landmarks-tiny",
+           "aging-autoencoder-tiny")
+TINY = attributes.CHOICES[0]
+SIZE = 64
+TOYS = {
+    "stylegan2": replace(stylegan2.PRESETS["tiny"], channels=(16, 16, 16, 8, 8)),
+    "e4e": replace(e4e.PRESETS["tiny"], size=SIZE, widths=(8, 8, 16, 16), features=16, head=8),
+}
+
+
+def toy(network: str, preset: str, seed: int = 0) -> torch.nn.Module:
+    """A network with weights from a seed, such that edits are seen."""
+    torch.manual_seed(seed)
+    made = build(network, preset).eval().requires_grad_(False)
+    if network == "stylegan2":
+        for layer in (made.to_rgb1, *made.to_rgbs):
+            layer.conv.weight.mul_(0.3)
+    if network == "latent-to-latent":
+        made.out.weight.mul_(10)
+    if network == "directions":
+        made.normals.copy_(torch.nn.functional.normalize(torch.randn(35, made.config.style)))
+        made.components.copy_(torch.linalg.qr(torch.randn(made.config.style, made.config.style))[0])
+        made.chosen.copy_(torch.arange(35))
+        made.slopes.fill_(4)
+        made.chosen_slopes.fill_(4)
+    return made
+
+
+@contextmanager
+def toy_checkout(folder: Path):
+    """A folder of checkpoints with the networks that read, as they ship, and toys that draw and edit."""
+    load_head()     # the renderer's own file, checked against the real manifest
+    with pytest.MonkeyPatch.context() as patch:
+        for network, config in TOYS.items():
+            patch.setitem(NETWORKS[network].presets, "toy", config)
+        patch.setattr(manifest, "CHECKPOINTS", folder)
+        patch.setattr(hub, "_networks", {})
+        patch.setattr(systems, "_made", {})
+        folder.mkdir(parents=True)
+        for name in READERS:
+            shutil.copy(REAL / ROWS[name].file, folder)
+            manifest.put(ROWS[name], folder)
+        manifest.put(ROWS["yunet"], folder)
+        assert not attributes.SYSTEM.is_shipped
+        for name, network, preset in ((TINY.generator, "stylegan2", "toy"), (TINY.mapper, "latent-to-latent", "tiny"),
+                                      (TINY.directions, "directions", "tiny"), (TINY.encoder, "e4e", "toy")):
+            hub.save(toy(network, preset), name, network=network, preset=preset, recipe="", about="a toy")
+        patch.setitem(systems.SYSTEMS, "attributes", attributes.SYSTEM)
+        yield
