@@ -12,18 +12,26 @@ from core import hub, systems
 from core.faces import jit  # noqa: F401  compiled code stays in the cache of the run, wherever a test puts its own
 from core.faces.head import load_head
 from core.hub import manifest
-from core.models import NETWORKS, build, e4e, stylegan2
+from core.models import NETWORKS, autoencoder, build, e4e, iresnet, judge, stylegan2
 from core.systems import attributes
 
 REAL = manifest.CHECKPOINTS
 ROWS = {row.name: row for row in hub.rows()}        # of the real manifest
-READERS = ("judge-tiny", "judge-check-tiny", "embedder-tiny", "embedder-check-tiny", "landmarks-tiny",
-           "aging-autoencoder-tiny")
-TINY = attributes.CHOICES[0]
+TINY, FFHQ = attributes.CHOICES
 SIZE = 64
+CHECKS = ("judge-check-tiny", "embedder-check-tiny")
 TOYS = {
     "stylegan2": replace(stylegan2.PRESETS["tiny"], channels=(16, 16, 16, 8, 8)),
     "e4e": replace(e4e.PRESETS["tiny"], size=SIZE, widths=(8, 8, 16, 16), features=16, head=8),
+    "judge": replace(judge.PRESETS["tiny"], widths=(8, 8, 16, 16, 16), pooled=32),
+    "iresnet": replace(iresnet.PRESETS["tiny"], widths=(16, 16, 16, 16), depths=(1, 1, 1, 1)),
+    "autoencoder": replace(autoencoder.PRESETS["tiny"], widths=(8, 8, 8, 8), groups=4),
+}
+SHIPPED = {     # checkpoint: network and preset
+    TINY.generator: ("stylegan2", "toy"), TINY.mapper: ("latent-to-latent", "tiny"),
+    TINY.directions: ("directions", "tiny"), TINY.encoder: ("e4e", "toy"), TINY.judge: ("judge", "toy"),
+    TINY.embedder: ("iresnet", "toy"), TINY.features: ("autoencoder", "toy"), CHECKS[0]: ("judge", "toy"),
+    CHECKS[1]: ("iresnet", "toy"),
 }
 
 
@@ -47,7 +55,7 @@ def toy(network: str, preset: str, seed: int = 0) -> torch.nn.Module:
 
 @contextmanager
 def toy_checkout(folder: Path):
-    """A folder of checkpoints with the networks that read, as they ship, and toys that draw and edit."""
+    """A folder of checkpoints with toys in it, and the detector of drawn faces as it ships."""
     load_head()     # the renderer's own file, checked against the real manifest
     with pytest.MonkeyPatch.context() as patch:
         for network, config in TOYS.items():
@@ -56,13 +64,11 @@ def toy_checkout(folder: Path):
         patch.setattr(hub, "_networks", {})
         patch.setattr(systems, "_made", {})
         folder.mkdir(parents=True)
-        for name in READERS:
-            shutil.copy(REAL / ROWS[name].file, folder)
+        shutil.copy(REAL / ROWS["landmarks-tiny"].file, folder)
+        for name in ("landmarks-tiny", "yunet", *FFHQ.files(), *FFHQ.files(extra=True)):
             manifest.put(ROWS[name], folder)
-        manifest.put(ROWS["yunet"], folder)
         assert not attributes.SYSTEM.is_shipped
-        for name, network, preset in ((TINY.generator, "stylegan2", "toy"), (TINY.mapper, "latent-to-latent", "tiny"),
-                                      (TINY.directions, "directions", "tiny"), (TINY.encoder, "e4e", "toy")):
-            hub.save(toy(network, preset), name, network=network, preset=preset, recipe="", about="a toy")
+        for seed, (name, (network, preset)) in enumerate(SHIPPED.items()):
+            hub.save(toy(network, preset, seed), name, network=network, preset=preset, recipe="", about="a toy")
         patch.setitem(systems.SYSTEMS, "attributes", attributes.SYSTEM)
         yield

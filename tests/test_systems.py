@@ -17,7 +17,8 @@ from core.commands.run import run
 from core.engine.result import last
 from core.errors import FacetError, SettingsError
 
-SMALL = {"vectors": {"count": 2, "seed": 7}, "aging": {"steps": 2, "seed": 7}}      # so that a request takes little
+SMALL = {"vectors": {"count": 2, "seed": 7}, "aging": {"steps": 2, "seed": 7},      # so that a request takes little
+         "attributes": {"count": 2, "seed": 7}}
 DRAWN = [(name, request) for name, row in systems.SYSTEMS.items() for request in row.requests if request.draws]
 ALL = [request for row in systems.SYSTEMS.values() for request in row.requests]
 

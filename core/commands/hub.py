@@ -45,7 +45,7 @@ def list_() -> None:
 def _where(row: Row) -> str:
     path = hub.place(row)
     if path is None:
-        return "missing" if row.repo is None else "on Hub"
+        return "on Hub" if row.repo else "to train" if row.origin == "trained" else "missing"
     return "here" if path == row.shipped else "cached"
 
 
@@ -60,7 +60,7 @@ def verify() -> None:
     problems = 0
     for row in map(hub.row, [row.name for row in hub.rows()]):
         verdict = _verdict(row)
-        problems += verdict not in ("ok", "not fetched")
+        problems += verdict not in ("ok", "not fetched", "not trained")
         print(f"{row.name:<20} {verdict}")
     known = {row.shipped.name for row in hub.rows()}
     for stray in sorted({path.name for path in manifest.CHECKPOINTS.glob("*.safetensors")} - known):
@@ -71,8 +71,8 @@ def verify() -> None:
 
 
 def _verdict(row: Row) -> str:
-    if row.repo and hub.place(row) is None:
-        return "not fetched"
+    if row.origin != "shipped" and hub.place(row) is None:
+        return "not fetched" if row.repo else "not trained"
     try:
         hub.check(hub.file(row.name), row)
         if row.network and row.origin == "shipped":

@@ -25,7 +25,7 @@ class Row:
     file: str                       # in checkpoints/, or inside the repository on the Hub
     network: str | None = None      # None: a plain file, not weights of ours
     preset: str | None = None
-    origin: str = "shipped"         # "shipped" with the project, or published on the "hub"
+    origin: str = "shipped"         # "shipped" with the project, published on the "hub", or "trained" by its user
     repo: str | None = None         # on the Hub
     revision: str | None = None     # commit on the Hub; None until the first fetch
     wrapper_key: str | None = None  # the key of a pickle under which the weights lie
@@ -50,6 +50,8 @@ class Row:
     @property
     def mend(self) -> str:
         """The command that brings the file back."""
+        if self.origin == "trained":
+            return f"train it, or put your own there:  {self.recipe}"
         if self.repo is None:
             return f"bring it back:  git restore -- checkpoints/{Path(self.file).name}"
         return f"fetch it again:  python -m core fetch {self.name}"

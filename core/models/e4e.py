@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.models.stylegan2 import UNUSED as STYLEGAN2_UNUSED
 from core.models.stylegan2 import EqualLinear
 
 MIDDLE = 4      # rows, after the coarse ones, that are read at the middle size
@@ -43,7 +44,19 @@ PRESETS = {
                       styles=18, style=512),
 }
 
-UNUSED: frozenset[str] = frozenset()
+_STYLED = ("conv.weight", "conv.modulation.weight", "conv.modulation.bias", "noise.weight", "activate.bias")
+_RGB = ("conv.weight", "conv.modulation.weight", "conv.modulation.bias", "bias")
+# The public file also holds the generator it was trained with, StyleGAN2 of 1024 pixels.
+UNUSED = frozenset(f"decoder.{key}" for key in (
+    "input.input", *(f"style.{i}.{part}" for i in range(1, 9) for part in ("weight", "bias")),
+    *(f"{layer}.{part}" for layer in ("conv1", *(f"convs.{i}" for i in range(16))) for part in _STYLED),
+    *(f"{layer}.{part}" for layer in ("to_rgb1", *(f"to_rgbs.{i}" for i in range(8))) for part in _RGB),
+    *(f"noises.noise_{i}" for i in range(17)), *STYLEGAN2_UNUSED))
+
+
+def rename(key: str) -> str:
+    """Our name for a key of the public file."""
+    return key.removeprefix("encoder.")
 
 
 class E4E(nn.Module):

@@ -48,7 +48,8 @@ class Preset:
 
 PRESETS = {
     "tiny": Preset("tiny", seed=33),
-    "ffhq": Preset("ffhq", seed=33, generator=mapper.FFHQ.generator, encoder=None, embedder=mapper.FFHQ.embedder,
+    "ffhq": Preset("ffhq", seed=33, generator=mapper.FFHQ.generator, encoder=None, judge=mapper.FFHQ.judge,
+                   embedder=mapper.FFHQ.embedder,
                    frame="ffhq", name="attributes-directions-ffhq"),
 }
 RAREST = 0.02   # share of a class below which it is not weighted up any further

@@ -13,11 +13,12 @@ Time: on one AVX2 core, in float32, 100,000 latents take an hour, once; a step o
 Data: latents of the generator, a third of them drawn faces through the encoder. For the published StyleGAN2:
 
     python -m core fetch stylegan2-ffhq
-    python -m core train directions --preset ffhq --judge judge.safetensors --ship checkpoints
-    python -m core train mapper --preset ffhq --judge judge.safetensors --ship checkpoints
+    python -m core train directions --preset ffhq --judge FILE --ship checkpoints
+    python -m core train mapper --preset ffhq --judge FILE --ship checkpoints
 
-where judge.safetensors has the layout of `core.models.judge` and was trained on photographs. From Python any regressor
-serves: `MapperRecipe(preset, Frozen(generator, regressor, embedder, frame="ffhq"), …)`, if it answers as a judge does.
+where FILE has the layout of `core.models.judge` and was trained on photographs; put it into checkpoints/ as
+judge-photos.safetensors, and the system can use it, too. From Python any regressor serves that answers as a judge does:
+`MapperRecipe(preset, Frozen(generator, regressor, embedder, frame="ffhq"), …)`.
 """
 
 from collections.abc import Iterator
@@ -76,8 +77,8 @@ class Preset:
 
 
 TINY = Preset("tiny", seed=31)
-FFHQ = Preset("ffhq", seed=31, generator="stylegan2-ffhq", encoder=None, embedder="hsface-300k", frame="ffhq",
-              name="attributes-ffhq")
+FFHQ = Preset("ffhq", seed=31, generator="stylegan2-ffhq", encoder=None, judge="judge-photos", embedder="hsface-300k",
+              frame="ffhq", name="attributes-ffhq")
 PRESETS = {
     "tiny": TINY,
     "tiny+pairs": replace(TINY, pair=1.0, paired=600, name="attributes-pairs-tiny"),

@@ -35,4 +35,7 @@ CHOICES = (     # the first ships with the project
     AttributeChoice("tiny", "Facet's own, trained on drawn people", "stylegan2-tiny", "attributes-tiny",
                     "attributes-directions-tiny", "attributes-encoder-tiny", "judge-tiny", "embedder-tiny",
                     "aging-autoencoder-tiny", frame="aligned", drawn=True),
+    AttributeChoice("ffhq", "Published StyleGAN2, trained on photos", "stylegan2-ffhq", "attributes-ffhq",
+                    "attributes-directions-ffhq", "e4e-ffhq", "judge-photos", "hsface-300k", "aging-autoencoder-tiny",
+                    frame="ffhq", drawn=False),
 )
