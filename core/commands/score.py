@@ -8,7 +8,8 @@ from typer import Argument, Exit, Option
 
 from core.errors import SettingsError
 
-System = Literal["embedder", "judge", "vectors", "aging", "recogniser", "pictures"]
+System = Literal["embedder", "judge", "vectors", "aging", "attributes", "recogniser", "pictures"]
+PLOTTED = ("aging", "attributes")
 
 
 def score(
@@ -21,24 +22,31 @@ def score(
     short: Annotated[bool, Option("--short", help="aging: only the shipped way of training, on all people.")] = False,
     images: Annotated[Path | None, Option(help="pictures: folder of aligned faces to compare with drawn ones.",
                                           show_default=False)] = None,
-    plot: Annotated[Path | None, Option(help="aging: write a confusion matrix of ages to this PNG.",
+    plot: Annotated[Path | None, Option(help="aging: write a confusion matrix of ages to this PNG. attributes: write "
+                                             "the leakage of every attribute into every other.",
                                         show_default=False)] = None,
 ) -> None:
     """Measure a system on test people against its bars; exit status 0 only when all are met.
 
     Aging trains twenty test people in four ways: up to two hours on two cores. --short trains them only in the shipped
     way: half an hour. --quick trains three people in two ways: up to ten minutes. Interrupted runs are resumed.
+    Attributes edits 500 test people by three methods: up to two hours, and once half an hour more to draw them.
     """
     from core import scoring
 
-    if plot and system != "aging":
-        raise SettingsError(f"--plot is not available for {system}.", "Leave out --plot; it belongs to `score aging`.")
+    if plot and system not in PLOTTED:
+        raise SettingsError(f"--plot is not available for {system}.",
+                            f"Leave out --plot; it belongs to {' and '.join(f'`score {each}`' for each in PLOTTED)}.")
     found = scoring.score(system, quick, weights or (), short, images)
     print(json.dumps(found, ensure_ascii=False) if as_json else table(found))
-    if plot:
+    if plot and system == "aging":
         from core.scoring import confusion
 
         confusion.write(plot, found["confusion"]["ages"], found["confusion"]["counts"])
+    if plot and system == "attributes":
+        from core.scoring import leakage
+
+        leakage.write(plot, found["leakage"]["names"], found["leakage"]["rows"])
     if not all(bar["met"] for bar in found["bars"]):
         raise Exit(1)
 

@@ -38,15 +38,16 @@ SIGMAS = {0.3: 0.99, 0.5: 0.95, 0.7: 0.85}  # variation strength: required rank-
 
 def score(system: str, quick: bool = False, files: Sequence[Path] = (), short: bool = False,
           images: Path | None = None) -> dict:
-    """Measure a system: {"system", "bars": [{"name", "value", "goal", "met"}]}, and of aging "confusion" besides.
+    """Measure a system: {"system", "bars": [{"name", "value", "goal", "met"}]}, of aging also "confusion", and of
+    attributes also "leakage".
 
     A missing measure has the value None, and its bar is not met.
 
     quick: few people, as a check that everything runs; figures are unreliable. files: weights, only for "recogniser".
     short: only for "aging": all people, trained only in the shipped way. images: only for "pictures": the folder to
     measure; None measures real pictures, which gives the floor. Takes minutes on two cores, longer the first time
-    while test faces are drawn; aging takes up to two hours, with `short` half an hour. Raises SettingsError for an
-    unknown system and for arguments of another one.
+    while test faces are drawn; aging and attributes take up to two hours, aging with `short` half an hour. Raises
+    SettingsError for an unknown system and for arguments of another one.
     """
     if system not in SYSTEMS:
         raise SettingsError(f"there is no system {system!r} to score", f"Choose from: {', '.join(SYSTEMS)}.")
@@ -259,5 +260,12 @@ def score_aging(quick: bool = False, short: bool = False) -> dict:
     return aging.scored(quick, short)
 
 
+def score_attributes(quick: bool = False) -> dict:
+    """Bars of attributes and the leakage matrix; see `core.scoring.attributes`."""
+    from core.scoring import attributes  # which builds on this module
+
+    return attributes.scored(quick)
+
+
 SYSTEMS = {"embedder": score_embedder, "judge": score_judge, "vectors": score_vectors, "aging": score_aging,
-           "recogniser": score_recogniser, "pictures": score_pictures}
+           "attributes": score_attributes, "recogniser": score_recogniser, "pictures": score_pictures}
