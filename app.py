@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from typing import Any
 
 import spaces
 
@@ -22,9 +24,9 @@ import gradio as gr  # noqa: E402
 
 from core import systems  # noqa: E402
 from core.errors import FacetError  # noqa: E402
-from spaces import aging, api, vectors, widgets  # noqa: E402
+from spaces import aging, api, attributes, vectors, widgets  # noqa: E402
 
-TABS = {"Vectors": vectors.tab, "Aging": aging.tab}     # a tab: its name, and the function that fills it
+TABS = {"Vectors": vectors.tab, "Aging": aging.tab, "Attributes": attributes.tab}     # title: what fills the tab
 
 KEEP = (1800, 7200)     # every half hour, uploads and pictures older than two hours are deleted
 WARMUP_PAUSE_S = 3      # visitors have the machine to themselves before the next system is loaded
@@ -35,16 +37,21 @@ def page() -> gr.Blocks:
     with gr.Blocks(title="Facet", analytics_enabled=False, delete_cache=KEEP, fill_width=True) as demo:
         widgets.header()
         with gr.Tabs(elem_id="tabs"):
-            for number, (name, fill) in enumerate(TABS.items()):
+            for number, (name, fill) in enumerate(tabs().items()):
                 with gr.Tab(name, id=name.lower(), elem_id=name.lower()) as opened:
                     fill(opened.select if number else demo.load)
     demo.preprocess_data = api.understood(demo.preprocess_data)
     return demo
 
 
+def tabs() -> dict[str, Callable[[Any], None]]:
+    """The tabs of the systems whose checkpoints are here."""
+    return {title: fill for title, fill in TABS.items() if title.lower() in systems.SYSTEMS}
+
+
 def warm() -> None:
     """Load what the tabs need, so that the first visitor does not wait."""
-    for system in map(str.lower, TABS):
+    for system in map(str.lower, tabs()):
         try:
             systems.load(system).warm()
         except FacetError as error:     # the page shows it with the next request

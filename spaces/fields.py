@@ -20,7 +20,7 @@ def _made(setting: Setting, options: dict[str, Any]) -> Any:
         return gr.Slider(low, high, **{"step": setting.step, **options})
     if setting.kind == "choice":
         options = {"choices": [(label, value) for value, label in setting.choices.items()], **options}
-        return gr.Radio(**options) if len(setting.choices) < 3 else gr.Dropdown(**options)
+        return gr.Radio(**options) if len(setting.choices) <= 3 else gr.Dropdown(**options)
     if setting.kind == "flag":
         return gr.Checkbox(**options)
     if setting.kind == "text":

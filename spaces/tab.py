@@ -3,7 +3,7 @@
 A tab is a `SystemTab` with its own sources, settings and outputs; see `spaces.vectors` for the smallest whole example.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, ClassVar
@@ -55,6 +55,7 @@ class SystemTab:
     theirs: ClassVar[str]                   # about the published ones
     legend_text: ClassVar[str]              # under the pictures; {embedder} and others come from the pipeline's `about`
     more: ClassVar[str] = ""                # what the second set of files of a checkpoint is for
+    downloads: ClassVar[Mapping[str, str]] = {"zip": "All pictures (ZIP)"}      # labels of the `files` of a result
     gallery_options: ClassVar[dict[str, Any]] = {}
     generate: gr.Button
     stop: gr.Button
@@ -86,8 +87,9 @@ class SystemTab:
                                   **{"columns": 4, "elem_classes": "faces main"} | self.gallery_options)
         self.build_outputs()
         with gr.Row(elem_classes="buttons"):
-            self.zip = gr.DownloadButton("All pictures (ZIP)", size="sm", interactive=False, elem_id=f"{self.ids}zip")
-            self.build_downloads()
+            self.files = {name: gr.DownloadButton(label, size="sm", interactive=False, visible=name == "zip",
+                                                  elem_id=f"{self.ids}download-{name}")
+                          for name, label in self.downloads.items()}
         self.build_charts()
         self.legend = gr.Markdown(elem_classes="hint")
         self.network.honest.render()
@@ -100,9 +102,6 @@ class SystemTab:
 
     def build_outputs(self) -> None:
         """What is shown below the pictures."""
-
-    def build_downloads(self) -> None:
-        """Download buttons beside the ZIP."""
 
     def build_charts(self) -> None:
         """What is shown below the downloads."""
@@ -125,6 +124,10 @@ class SystemTab:
     def wanted(self, **values: Any) -> Request:
         """The request that the widgets describe. Raises FacetError."""
         raise NotImplementedError
+
+    def is_quick(self, request: Request) -> bool:
+        """Whether a run is so short that only its end is shown, without Stop in between."""
+        return False
 
     def started(self, **values: Any) -> Change:
         """What changes before a run."""
@@ -172,8 +175,8 @@ class SystemTab:
     @property
     def running(self) -> list:
         """The widgets that a run changes."""
-        return [self.shown, self.index, self.notice, self.status, self.gallery, self.zip, self.generate, self.stop,
-                self.waiting.clock, *self.outputs]
+        return [self.shown, self.index, self.notice, self.status, self.gallery, self.generate, self.stop,
+                self.waiting.clock, *self.files.values(), *self.outputs]
 
     def listen(self, opens: Any) -> None:
         """Connect the widgets. opens: the event of the tab being opened."""
@@ -213,18 +216,22 @@ class SystemTab:
         """Run what the widgets describe and show it as it comes; a notice instead when something is wrong."""
         began, page, shown = monotonic(), page_id(request, self.system), None
         clean = {} if run.endswith(widgets.NOTICE) else {self.notice: ""}
-        yield {**self.waiting.over(request), **self.started(**values), **clean,
-               self.generate: gr.update(visible=False), self.stop: gr.update(visible=True),
-               self.status: widgets.progress(0, 1, "Starting …")}
-        if DRAWING.is_stopped(run):
-            yield self.ended(None, "Stopped")
-            return
         try:
             wanted = self.wanted(checkpoint=checkpoint, **values).checked()
+            quick = self.is_quick(wanted)
+            begun = {**self.waiting.over(request), **self.started(**values), **clean}
+            if not quick:
+                yield {**begun, self.generate: gr.update(visible=False), self.stop: gr.update(visible=True),
+                       self.status: widgets.progress(0, 1, "Starting …")}
+            if DRAWING.is_stopped(run):
+                yield self.ended(None, "Stopped")
+                return
             work = DRAWING.run(page, self.description, wanted.expected, compute(checkpoint, wanted),
                                remaining_from(began), run)
             for result in work:
                 first, shown = shown is None, Shown(result, wanted, checkpoint)
+                if quick:
+                    continue
                 yield {self.shown: shown, **self.showing(shown, first),
                        self.status: widgets.progress(result.step, result.steps, self.progress_text(shown))}
                 if DRAWING.is_stopped(run) and result.step < result.steps:
@@ -232,10 +239,11 @@ class SystemTab:
                     yield self.ended(shown, f"Stopped at step {result.step} of {result.steps}", stopped=True)
                     return
             notes = "".join(map(widgets.remark, shown.result.notes))
-            yield {**self.ended(shown, f"{self.count_text(shown)} in {monotonic() - began:.1f} s"),
+            whole = {**begun, self.shown: shown, **self.showing(shown, first=True)} if quick else {}
+            yield {**whole, **self.ended(shown, f"{self.count_text(shown)} in {monotonic() - began:.1f} s"),
                    **({self.notice: notes} if notes else {})}
         except Exception as error:
-            yield self.failed(error)
+            yield {**self.waiting.over(request), **self.failed(error)}
 
     def ended(self, shown: Shown | None, text: str, stopped: bool = False) -> Change:
         """Ready for the next run; what was made can be downloaded. shown: None when nothing was made."""
@@ -243,9 +251,13 @@ class SystemTab:
                  self.waiting.clock: gr.update(active=False), self.status: widgets.progress(1, 1, text)}
         if shown is None:
             return ready
-        made = bool(shown.result.images)
-        return {**ready, self.zip: gr.update(value=shown.pipeline.zip(shown.result) if made else None,
-                                             interactive=made), **self.finished(shown, stopped)}
+        return {**ready, **self.offered(shown.pipeline.files(shown.result) if shown.result.images else {}),
+                **self.finished(shown, stopped)}
+
+    def offered(self, files: Mapping[str, str]) -> Change:
+        """The download buttons. files: path of each that there is."""
+        return {button: gr.update(value=files.get(name), interactive=name in files,
+                                  visible=name in files or name == "zip") for name, button in self.files.items()}
 
     def failed(self, error: Exception) -> Change:
         """Ready for the next run, with what went wrong."""
@@ -255,8 +267,7 @@ class SystemTab:
     def cleared(self) -> Change:
         """No results: what was shown does not belong to what was asked for last."""
         return {self.shown: None, self.index: 0, self.gallery: gr.update(value=None),
-                self.status: widgets.progress(1, 1, ""), self.zip: gr.update(value=None, interactive=False),
-                **self.emptied()}
+                self.status: widgets.progress(1, 1, ""), **self.offered({}), **self.emptied()}
 
     def halt(self, run: str, request: gr.Request) -> Change:
         """Stop the run at its next step, or before it begins."""

@@ -1,6 +1,6 @@
 """The tab `vectors`: 512 numbers, random or taken from a face, become a person."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 import numpy as np
@@ -38,6 +38,8 @@ class Tab(SystemTab):
     theirs = ("This network was trained by its authors on photos of real people. What it draws can look like a person "
               "who exists; use photos of people who agree.")
     more = "to turn faces"
+    downloads: ClassVar = {**SystemTab.downloads, "numbers": "All vectors (.npy)", "strip": "One strip (PNG)",
+                           "film": "Film (GIF)"}
 
     def build_controls(self) -> None:
         """Sources, actions, and how many faces of which seed."""
@@ -62,12 +64,6 @@ class Tab(SystemTab):
                     self.png = gr.DownloadButton("PNG", size="sm", min_width=80, elem_id="download-png")
                     self.one = gr.DownloadButton("Vector (.npy)", size="sm", min_width=120, elem_id="download-npy")
 
-    def build_downloads(self) -> None:
-        """All vectors, one strip of pictures, a film of a walk."""
-        self.all = gr.DownloadButton("All vectors (.npy)", size="sm", interactive=False, elem_id="download-all")
-        self.row = gr.DownloadButton("One strip (PNG)", size="sm", interactive=False, elem_id="download-strip")
-        self.film = gr.DownloadButton("Film (GIF)", size="sm", visible=False, elem_id="download-gif")
-
     def build_charts(self) -> None:
         """How similar new people are to one another."""
         self.alike = gr.HTML(visible=False, elem_id="alike", elem_classes="plain")
@@ -81,7 +77,7 @@ class Tab(SystemTab):
     @property
     def outputs(self) -> list:
         """What a run changes."""
-        return [self.seed, self.all, self.row, self.film, self.alike, *self.detailed]
+        return [self.seed, self.alike, *self.detailed]
 
     @property
     def detailed(self) -> list:
@@ -133,18 +129,12 @@ class Tab(SystemTab):
                 **({self.seed: shown.result.seeds[0]} if drawn else {})}
 
     def finished(self, shown: Shown, stopped: bool) -> Change:
-        """Files of all faces, the first face in detail, and how similar they are."""
-        result, pipeline, walked = shown.result, shown.pipeline, "move" in shown.result.settings[0]
-        return {**self.look_at(shown, 0), self.all: gr.update(value=pipeline.npy(result.vectors), interactive=True),
-                self.row: gr.update(value=pipeline.strip_of(result), interactive=True),
-                self.film: gr.update(value=pipeline.film(result) if walked else None, visible=walked),
-                **({} if stopped else self.compared(shown))}
+        """The first face in detail, and how similar all are."""
+        return {**self.look_at(shown, 0), **({} if stopped else self.compared(shown))}
 
     def emptied(self) -> Change:
-        """No face in detail, no histograms, no files."""
-        off = gr.update(value=None, interactive=False)
-        return {self.detail: gr.update(visible=False), self.alike: gr.update(visible=False), self.all: off,
-                self.row: off, self.film: gr.update(value=None, visible=False)}
+        """No face in detail, no histograms."""
+        return {self.detail: gr.update(visible=False), self.alike: gr.update(visible=False)}
 
     def progress_text(self, shown: Shown) -> str:
         """How many faces there are so far."""

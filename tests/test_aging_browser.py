@@ -144,7 +144,7 @@ def test_a_picture_brings_its_settings_back(page, tmp_path):
     png = downloaded(page, "#aging-png", tmp_path)
     kept = images.settings_of(png)
     assert kept["prompt"] == "photo of a wzx person as old, smiling"
-    assert downloaded(page, "#aging-zip", tmp_path).suffix == ".zip"
+    assert downloaded(page, "#aging-download-zip", tmp_path).suffix == ".zip"
     page.get_by_label("Child", exact=True).check(force=True)
     says(page, "#aging-gallery .caption-label >> nth=0", "Child")
     page.locator("#aging-restore button").first.click()

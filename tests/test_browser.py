@@ -188,7 +188,7 @@ def test_downloads_remember_and_come_back(page, tmp_path):
     seed = pick(page, 4)
     png = downloaded(page, "#download-png", tmp_path)
     assert images.settings_of(png)["seed"] == int(seed)
-    with zipfile.ZipFile(downloaded(page, "#zip", tmp_path)) as archive:
+    with zipfile.ZipFile(downloaded(page, "#download-zip", tmp_path)) as archive:
         assert sum(name.endswith(".png") for name in archive.namelist()) == 12
     npy = downloaded(page, "#download-npy", tmp_path)
     assert np.load(npy).shape == (512,)
@@ -302,7 +302,7 @@ def test_a_walk_goes_to_the_face_that_was_picked(page, tmp_path):
     first_says(page, "step 1 of 12")
     done(page, faces=12)
     expect(page.locator("#goal")).to_contain_text("To the face 4")
-    with Image.open(downloaded(page, "#download-gif", tmp_path)) as film:
+    with Image.open(downloaded(page, "#download-film", tmp_path)) as film:
         assert film.n_frames == 22
     assert downloaded(page, "#download-strip", tmp_path).suffix == ".png"
 

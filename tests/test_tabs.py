@@ -185,7 +185,7 @@ def test_an_adapter_file_that_grew_old_is_written_anew(shipped, tmp_path):
 
 def test_finished_pictures_stay_while_others_come(shipped):
     """Batches are of eight: of more pictures the first are there while the rest come out of the noise."""
-    shipped.zip = lambda result: f"{len(result.images)}.zip"
+    shipped.files = lambda result: {"zip": f"{len(result.images)}.zip"}
     scores = {"similarity": (0.5,), "years": (40.0,), "quality": (0.9,)}
     there = Result(("a.png",), ("next.png",), (5,), ({"seed": 5},), scores)
     with gr.Blocks():
@@ -193,9 +193,9 @@ def test_finished_pictures_stay_while_others_come(shipped):
     shown = Shown(there, Draw("photo of a person"), "tiny")
     assert [path for path, _ in aging.tiles(shown)["value"]] == ["a.png", "next.png"]
     halted = tab.ended(shown, "Stopped", stopped=True)
-    assert (halted[tab.zip]["value"], halted[tab.zip]["interactive"]) == ("1.zip", True)
+    assert (halted[tab.files["zip"]]["value"], halted[tab.files["zip"]]["interactive"]) == ("1.zip", True)
     shown = replace(shown, result=Result(previews=("next.png",)))
-    assert tab.ended(shown, "Stopped", stopped=True)[tab.zip]["value"] is None
+    assert tab.ended(shown, "Stopped", stopped=True)[tab.files["zip"]]["value"] is None
 
 
 def test_a_picture_of_nobody_does_not_come_back_as_somebody():
@@ -267,8 +267,8 @@ def test_ready_pictures_are_shown_without_a_turn(module, monkeypatch):
     system = SimpleNamespace(opening=opening_request(module), opening_result=ready[0], subjects=(subject(),),
                              about=dict.fromkeys(("checkpoint", "sha256", "kernel", "device", "version", "torch",
                                                   "judge", "embedder"), "x"),
-                             zip=lambda result: "a.zip", npy=lambda vectors: "a.npy", strip=lambda vector: "s.png",
-                             strip_of=lambda result: "r.png", solvers=("dpm",))
+                             files=lambda result: {"zip": "a.zip"}, npy=lambda vectors: "a.npy",
+                             strip=lambda vector: "s.png", solvers=("dpm",))
     monkeypatch.setattr(systems, "load", lambda name, checkpoint=None: system)
     with gr.Blocks():
         tab = module.Tab()
@@ -309,7 +309,7 @@ def test_a_photo_without_a_face_leaves_no_other_persons_pictures():
         tab = vectors.Tab()
     changed = tab.sources.without_face(SettingsError("No face was found."), tab.sources.chosen.value)
     assert changed[tab.gallery]["value"] is None and changed[tab.shown] is None
-    assert changed[tab.detail]["visible"] is False and changed[tab.zip]["interactive"] is False
+    assert changed[tab.detail]["visible"] is False and changed[tab.files["zip"]]["interactive"] is False
     assert "No face was found." in changed[tab.notice]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from core import faces
 from core.engine import choices, files
 from core.engine.files import Files
+from core.engine.replay import Opening
 from core.engine.result import Restored, Result, cosine, last
 from core.faces import ATTRIBUTES, NAMES
 from core.systems.attributes import SYSTEM, masks
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 PROGRESS = 5        # steps of refinement between two previews
 OPENING = 7         # seed of the face that a page opens with
+OPENING_EDIT = MappingProxyType({"smile": 1.0})
 
 
 @dataclass(frozen=True)
@@ -64,21 +67,35 @@ class Attributes(Files):
         self.networks = Networks(self.choice)
         self.device, self.drawing = self.networks.device, Drawing(self.networks)
         self.sources = Sources(self.networks, self.drawing.picture)
+        self._opening = Opening(lambda: self._run(self.opening()))
 
     def warm(self) -> None:
         """Do once what the first visitor would wait for: kernels are chosen, and the first face drawn."""
-        last(self.run(Edit(seed=OPENING, smile=1.0)))
+        last(self.run(self.opening()))
 
     def warm_more(self) -> None:
         """Compile the renderer of drawn people."""
         if self.choice.drawn:
             last(self.run(Invert(refine=0)))
 
+    def opening(self) -> Edit:
+        """The request of the pictures that a page opens with."""
+        return Edit(seed=OPENING, **OPENING_EDIT)
+
     # ------------------------------------------------------------------------------------------------ run
 
     def run(self, request: FaceRequest) -> Iterator[Result]:
-        """The pictures of a request, one of `request.REQUESTS`, as they come. Raises FacetError before the first."""
+        """The pictures of a request, one of `request.REQUESTS`, as they come. Raises FacetError before the first.
+
+        Those that the page opens with are drawn once and kept, unless the caller chose where pictures go.
+        """
         request = request.checked()
+        if self._temporary and isinstance(request, Edit) and request.values() == self.opening().values():
+            return iter(self._opening)
+        return self._run(request)
+
+    def _run(self, request: FaceRequest) -> Iterator[Result]:
+        """`run`, drawn now."""
         if request.source != "random" and request.latent is None:
             choices.require(self.choice, extra=True)
             self.sources.picture_of(request)        # a photo without a face is refused at once
@@ -258,8 +275,8 @@ class Attributes(Files):
         return Restored(restored(kept), made_by.get(str(kept.get("checkpoint"))))
 
     def files(self, result: Result) -> dict[str, str]:
-        """What belongs to a result besides its pictures, by name: paths of "zip", and of a sweep "strip" and "film"."""
-        found = {"zip": files.zipped(result.images, result.settings, self._new_folder())}
+        """The files of a result by name: paths of "zip", of the first "picture", and of a sweep "strip" and "film"."""
+        found = {"zip": files.zipped(result.images, result.settings, self._new_folder()), "picture": result.images[0]}
         swept = result.settings[0]["action"] == Sweep.action
         return found | ({"strip": self.strip(result), "film": self.film(result)} if swept else {})
 

@@ -1,0 +1,291 @@
+"""The tab `attributes`: 35 attributes of a face, edited by sliders with three methods."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import gradio as gr
+from PIL import Image
+
+from core import systems
+from core.engine.result import Restored, Result
+from core.faces import ATTRIBUTES
+from core.systems.attributes.request import GROUPS, METHODS, PRESETS, REGIONS, Compare, Edit, FaceRequest, Invert, Sweep
+from spaces import GPU, widgets
+from spaces.fields import field
+from spaces.paint import paint, painted, unpainted
+from spaces.sliders import empty, sliders
+from spaces.tab import Shown, SystemTab
+from spaces.widgets import Change, new_run_id, safely
+
+ACTIONS = {"Edit": "edit", "Sweep": "sweep", "Compare": "compare"}
+EXAMPLES = 8            # drawn people shown at once
+NAMED = {"source": "Before", "ideal": "Ideal edit", "original": "Picture", "inverted": "Inverted"}
+
+
+def tab(opens: Any) -> None:
+    """Fill the tab; its first face is shown when it is opened. opens: the event of that."""
+    Tab().listen(opens)
+
+
+@GPU
+def examples(checkpoint: str, first: int) -> list[tuple[Image.Image, str]]:
+    """Drawn test people with their numbers."""
+    pipeline = systems.load("attributes", checkpoint)
+    return [(Image.fromarray(pipeline.sources.picture_of(Invert(source="example", person=number))[0]), str(number))
+            for number in range(first, first + EXAMPLES)]
+
+
+class Tab(SystemTab):
+    """The widgets of the tab by name."""
+
+    system, ids = "attributes", "attributes-"
+    description = "A face is being edited for another visitor"
+    seconds = Edit.expected
+    legend_text = ("Asked and achieved values are estimated by **{judge}**, similarity by **{embedder}** (a cosine; 1 "
+                   "is the same person). Both networks took part in the training, so their figures are optimistic; "
+                   "`python -m core score attributes` uses others. The ideal edit is the renderer's own.")
+    ours = ("The networks that ship are small and have only ever seen **drawn** faces: a photo becomes a drawn face "
+            "with something of its look before it is edited.")
+    theirs = ("This generator was trained by its authors on photos of real people. Edit only photos of people who "
+              "agree.")
+    more = "to edit photos"
+    downloads: ClassVar = {**SystemTab.downloads, "picture": "Edited picture (PNG)", "strip": "One strip (PNG)",
+                           "film": "Film (GIF)"}
+    gallery_options: ClassVar = {"columns": 3, "elem_classes": "faces main wide"}
+
+    def build_controls(self) -> None:
+        """The face to start from, the action, the sliders, and what must stay."""
+        self.examples_state, self.example, self.crop = gr.State(0), gr.State(0), gr.State("")
+        self.source = field(Edit, "source", elem_id="attributes-source", elem_classes="tiles three")
+        with gr.Group(elem_classes="settings") as self.random_panel:
+            self.seed, self.mode = widgets.seed_row(7, self.ids)
+            self.truncation = field(Edit, "truncation", elem_id="attributes-truncation")
+        with gr.Column(visible=False, elem_classes="panel") as self.example_panel:
+            self.people = widgets.small_gallery("Drawn test people", "attributes-people")
+            self.others = gr.Button("More drawn people", size="sm")
+        with gr.Column(visible=False, elem_classes="panel") as self.photo_panel:
+            self.photo = gr.File(label="A photo with a face", elem_id="attributes-photo", height=120)
+            gr.Markdown("It is used for this alone and deleted within three hours.", elem_classes="hint")
+            self.face = field(Edit, "face", elem_id="attributes-face")
+        self.refine = field(Edit, "refine", visible=False, elem_id="attributes-refine")
+        self.generate, self.stop = widgets.run_row(self.ids, "New face")
+        self.action = gr.Radio(list(ACTIONS.items()), value="edit", label="Action", elem_id="attributes-action",
+                               elem_classes="tiles three")
+        self.sliders = sliders(Edit.settings(), GROUPS, PRESETS, elem_id="attributes-sliders")
+        with gr.Group(elem_classes="settings"):
+            self.method = field(Edit, "method", elem_id="attributes-method")
+            self.strength = field(Edit, "strength", elem_id="attributes-strength")
+        with gr.Group(visible=False, elem_classes="settings") as self.sweep_panel:
+            self.swept = field(Sweep, "attribute", elem_id="attributes-swept")
+            self.count = field(Sweep, "count", elem_id="attributes-count")
+        with gr.Accordion("Freeze regions", open=False, elem_id="attributes-freeze"):
+            self.regions = gr.CheckboxGroup(list(REGIONS), label="Regions of the drawn person", visible=False,
+                                            elem_id="attributes-regions")
+            gr.Markdown("Paint what must stay as it is.", elem_classes="hint")
+            self.paint = paint(elem_id="attributes-paint")
+
+    def build_outputs(self) -> None:
+        """Asked, achieved, leaked and similarity."""
+        self.table = gr.HTML(elem_id="attributes-table", elem_classes="plain")
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What `wanted` reads."""
+        return {name: getattr(self, name) for name in
+                ("source", "seed", "truncation", "example", "photo", "face", "crop", "refine", "action", "sliders",
+                 "method", "strength", "swept", "count", "regions", "paint")}
+
+    @property
+    def outputs(self) -> list:
+        """What a run changes."""
+        return [self.table, self.sliders, self.paint]
+
+    @property
+    def restored_outputs(self) -> list:
+        """What a restored picture changes."""
+        return [*self.inputs.values(), self.mode]
+
+    @property
+    def uses_outputs(self) -> list:
+        """What another checkpoint changes."""
+        return [self.source, self.sliders, self.run]
+
+    def listen(self, opens: Any) -> None:
+        """Also: sources, sliders that edit while they move, and settings that edit when released."""
+        super().listen(opens)
+        on, active = widgets.private, self.network.active
+        on(self.source.change, self.open_source, {"source": self.source},
+           [self.random_panel, self.example_panel, self.photo_panel, self.regions, self.refine], queue=False)
+        on(self.source.input, self.enter, {"source": self.source, "photo": self.photo, "checkpoint": active},
+           [self.notice, self.people, self.sliders, self.run], **widgets.GPU_TURN)
+        on(self.others.click, self.more_people, {"first": self.examples_state, "checkpoint": active},
+           [self.notice, self.people, self.examples_state], **widgets.GPU_TURN)
+        on(self.people.select, self.pick_example, {"first": self.examples_state},
+           [self.example, self.sliders, self.run])
+        on([self.photo.upload, self.face.release], lambda: {self.sliders: empty(), self.run: new_run_id()}, {},
+           [self.sliders, self.run])
+        on(self.generate.click, self.ask, {"mode": self.mode, "seed": self.seed},
+           [self.source, self.seed, self.sliders, self.run])
+        on(self.seed.submit, lambda: {self.sliders: empty(), self.run: new_run_id()}, {}, [self.sliders, self.run])
+        on(self.action.change, self.open_action, {"action": self.action},
+           [self.sweep_panel, self.method], queue=False)
+        released = [self.truncation.release, self.strength.release, self.refine.release, self.count.release,
+                    self.method.input, self.swept.input, self.regions.input, self.action.input]
+        gr.on([self.sliders.input, self.paint.input, *released], None, outputs=self.run,
+              js="() => Math.random().toString(16).slice(2)", **widgets.QUIET)
+
+    # ------------------------------------------------------------------------------------------------------ sources
+
+    def open_source(self, source: str) -> Change:
+        """The panel of a source; regions are known of drawn people only."""
+        return {self.random_panel: gr.update(visible=source == "random"),
+                self.example_panel: gr.update(visible=source == "example"),
+                self.photo_panel: gr.update(visible=source == "photo"),
+                self.regions: gr.update(visible=source == "example", value=[]),
+                self.refine: gr.update(visible=source != "random")}
+
+    @safely
+    def enter(self, source: str, photo: str | None, checkpoint: str) -> Change:
+        """The first drawn people; a new run where there is a face to start from."""
+        if source == "photo" and not photo:
+            return {}
+        start = {self.sliders: empty(), self.run: new_run_id()}
+        if source != "example":
+            return start
+        return {**start, self.people: gr.update(value=examples(checkpoint, 0), selected_index=0)}
+
+    @safely
+    def more_people(self, first: int, checkpoint: str) -> Change:
+        """The next drawn people."""
+        return {self.people: gr.update(value=examples(checkpoint, first + EXAMPLES), selected_index=None),
+                self.examples_state: first + EXAMPLES}
+
+    def pick_example(self, first: int, event: gr.SelectData) -> Change:
+        """Edit the drawn person that was clicked."""
+        return {self.example: first + event.index, self.sliders: empty(), self.run: new_run_id()}
+
+    def ask(self, mode: str, seed: float | None) -> Change:
+        """Another random face."""
+        return {self.source: "random", self.seed: widgets.next_seed(mode, seed), self.sliders: empty(),
+                self.run: new_run_id()}
+
+    def open_action(self, action: str) -> Change:
+        """What belongs to an action."""
+        return {self.sweep_panel: gr.update(visible=action == "sweep"),
+                self.method: gr.update(visible=action != "compare")}
+
+    # ------------------------------------------------------------------------------------------------------ running
+
+    def wanted(self, checkpoint: str, source: str, seed: int | None, truncation: float, example: int, photo: str | None,
+               face: int, crop: str, refine: int, action: str, sliders: dict, method: str, strength: float, swept: str,
+               count: int, regions: Sequence[str], paint: dict) -> FaceRequest:
+        """The request of the chosen action."""
+        start = {"random": {"truncation": truncation}, "example": {"person": example, "refine": refine},
+                 "photo": {"file": photo, "face": face, "crop": crop, "refine": refine}}[source]
+        asked = {name: value for name, value in sliders["asked"].items() if action != "sweep" or name != swept}
+        shared = {"source": source, "seed": seed, **start, **asked, "strength": strength,
+                  "keep": ", ".join(sliders["frozen"]), "regions": ", ".join(regions), "frozen": painted(paint)}
+        if action == "compare":
+            return Compare(**shared)
+        if action == "sweep":
+            return Sweep(**shared, method=method, attribute=swept, count=count)
+        return Edit(**shared, method=method)
+
+    def is_quick(self, request: FaceRequest) -> bool:
+        """An edit without refinement: shown at once, without Stop in between."""
+        return isinstance(request, Edit | Compare) and not request.refine
+
+    def showing(self, shown: Shown, first: bool) -> Change:
+        """The face before, its edits, the ideal edit."""
+        return {self.gallery: gr.update(value=tiles(shown.result))}
+
+    def finished(self, shown: Shown, stopped: bool) -> Change:
+        """The table; sliders start at what is estimated for a new face."""
+        result = shown.result
+        kinds = [kept["shown"] for kept in result.settings]
+        return {self.table: table(result),
+                **(self.started_at(shown, kinds.index("source")) if "source" in kinds else {})}
+
+    def started_at(self, shown: Shown, at: int) -> Change:
+        """Where the sliders start, and the picture to paint on."""
+        result, request, face = shown.result, shown.request, face_id(shown.request)
+        return {self.sliders: {"face": face, "start": result.settings[at]["judged"], "asked": request.asked,
+                               "frozen": [*request.kept]},
+                self.paint: unpainted(result.images[at], face)}
+
+    def emptied(self) -> Change:
+        """No table."""
+        return {self.table: ""}
+
+    def count_text(self, shown: Shown) -> str:
+        """How many pictures there are."""
+        made = len(shown.result.images)
+        return f"{made} picture{'s' * (made != 1)}"
+
+    # ---------------------------------------------------------------------------------- restoring, other checkpoints
+
+    def restored(self, kept: Restored, **values: Any) -> Change:
+        """Every widget as the request of the picture set it."""
+        request = kept.request
+        frozen = list(getattr(request, "kept", ()))
+        return {self.source: request.source, self.seed: request.seed, self.truncation: request.truncation,
+                self.example: request.person, self.face: request.face, self.crop: request.crop,
+                self.refine: request.refine, self.mode: widgets.FIXED_SEED,
+                self.sliders: {**empty(), "asked": dict(getattr(request, "asked", {})), "frozen": frozen},
+                self.action: request.action, self.strength: getattr(request, "strength", 1.0),
+                self.regions: list(getattr(request, "frozen_regions", ())),
+                **({self.method: request.method} if hasattr(request, "method") else {}),
+                **({self.swept: request.attribute, self.count: request.count} if isinstance(request, Sweep) else {})}
+
+    def uses(self, choice: Any) -> Change:
+        """A random face of the other generator."""
+        return {self.source: gr.update(value="random"), self.sliders: empty(), self.run: new_run_id()}
+
+
+def face_id(request: FaceRequest) -> str:
+    """The face that a request starts from, in one line."""
+    return "|".join(str(getattr(request, name)) for name in ("source", "seed", "truncation", "person", "file", "face",
+                                                             "crop", "refine"))
+
+
+def tiles(result: Result) -> list[tuple[str, str]]:
+    """Pictures with captions: before, edits, ideal; then what is under way."""
+    rank = {"original": 0, "source": 1, "inverted": 2, "edit": 2, "ideal": 3}
+    order = sorted(range(len(result.images)), key=lambda at: (rank[result.settings[at]["shown"]], at))
+    return [*((result.images[at], caption(result.settings[at])) for at in order),
+            *((path, "Refining …") for path in result.previews)]
+
+
+def caption(kept: dict[str, Any]) -> str:
+    """What a picture is, and its similarity to the face before."""
+    name = NAMED.get(kept["shown"]) or METHODS.get(kept.get("method"), "Edited")
+    return f"{name}\nsimilarity {kept['similarity']:.2f}" if "similarity" in kept else name
+
+
+def table(result: Result) -> str:
+    """Asked, achieved, leaked and similarity of each edit, as an HTML table; "" where nothing was asked."""
+    rows = [kept for kept in result.settings if kept["shown"] in ("edit", "ideal") and kept["asked"]]
+    if not rows:
+        return ""
+    head = "".join(f"<th scope='col'>{widgets.safe(text)}</th>" for text in
+                   ("", "Asked", "Achieved", "Leaked (σ)", "Similarity"))
+    body = "".join(f"<tr><th scope='row'>{caption(kept).splitlines()[0]}</th><td>{listed(kept['asked'])}</td>"
+                   f"<td>{listed(kept['achieved'])}</td><td>{leaks(kept['leaked'])}</td>"
+                   f"<td>{kept['similarity']:.2f}</td></tr>" for kept in rows)
+    return f"<table class='figures'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def listed(values: dict[str, float]) -> str:
+    """Attributes and values in words."""
+    return ", ".join(f"{label(name)} {value:.0f}" if ATTRIBUTES[name].unit in ("years", "degrees") else
+                     f"{label(name)} {value:.2f}" for name, value in values.items())
+
+
+def leaks(values: dict[str, float]) -> str:
+    """The attributes that changed although not asked, largest first."""
+    return ", ".join(f"{label(name)} {value:+.1f}" for name, value in [*values.items()][:3]) or "none"
+
+
+def label(name: str) -> str:
+    """An attribute as people write it."""
+    return name.replace("_", " ")

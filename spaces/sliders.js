@@ -1,0 +1,90 @@
+// The attribute sliders: value = {face: text, start: {name: number}, asked: {name: number}, frozen: [name]}.
+// A slider that was moved is asked for; the others show what the face has now. Undo and redo walk through `asked`.
+const rows = [...element.querySelectorAll('.attribute')];
+const find = (row, what) => row.querySelector(what);
+let past = [], future = [];
+let { face, asked, frozen } = props.value;
+
+const shown = (row) => props.value.asked[row.dataset.name] ?? props.value.start[row.dataset.name] ?? 0;
+const text = (row, number) => Number(number).toFixed(row.dataset.step >= 1 ? 0 : 2);
+
+function update() {
+  for (const row of rows) {
+    const name = row.dataset.name, range = find(row, 'input[type=range]');
+    const isFrozen = props.value.frozen.includes(name), isAsked = name in props.value.asked;
+    if (document.activeElement !== range || !isAsked) range.value = shown(row);
+    range.disabled = isFrozen;
+    find(row, 'output').textContent = text(row, shown(row));
+    row.classList.toggle('asked', isAsked);
+    row.classList.toggle('frozen', isFrozen);
+    find(row, '.reset').disabled = !isAsked;
+    find(row, '.pin').setAttribute('aria-pressed', isFrozen);
+  }
+  element.querySelector('.undo').disabled = !past.length;
+  element.querySelector('.redo').disabled = !future.length;
+  element.querySelector('.reset-all').disabled = !Object.keys(props.value.asked).length;
+}
+
+function put(changes, event) {
+  props.value = { ...props.value, ...changes };
+  ({ asked, frozen } = props.value);
+  update();
+  trigger(event);
+}
+
+function remember() { past.push({ ...props.value.asked }); past = past.slice(-50); future = []; }
+
+function without(name) {
+  const { [name]: gone, ...others } = props.value.asked;
+  return others;
+}
+
+let before = null;     // what was asked when the drag began
+for (const row of rows) {
+  const name = row.dataset.name, range = find(row, 'input[type=range]');
+  range.addEventListener('input', () => {
+    if (before === null) { before = true; remember(); }
+    put({ asked: { ...props.value.asked, [name]: Number(range.value) } }, 'input');
+  });
+  range.addEventListener('change', () => { before = null; });
+  find(row, '.reset').addEventListener('click', () => { remember(); put({ asked: without(name) }, 'input'); });
+  find(row, '.pin').addEventListener('click', () => {
+    const others = props.value.frozen.filter((other) => other !== name);
+    remember();
+    put({ frozen: others.length < props.value.frozen.length ? others : [...others, name], asked: without(name) }, 'input');
+  });
+}
+element.querySelector('.reset-all').addEventListener('click', () => { remember(); put({ asked: {} }, 'input'); });
+element.querySelector('.undo').addEventListener('click', () => {
+  future.push(props.value.asked);
+  put({ asked: past.pop() }, 'input');
+});
+element.querySelector('.redo').addEventListener('click', () => {
+  past.push(props.value.asked);
+  put({ asked: future.pop() }, 'input');
+});
+for (const button of element.querySelectorAll('.preset')) {
+  button.addEventListener('click', () => {
+    const free = Object.entries(JSON.parse(button.dataset.asked)).filter(([name]) => !props.value.frozen.includes(name));
+    remember();
+    put({ asked: Object.fromEntries(free) }, 'input');
+  });
+}
+element.querySelector('.search').addEventListener('input', (event) => {
+  const wanted = event.target.value.trim().toLowerCase();
+  for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+  for (const group of element.querySelectorAll('details')) {
+    const any = [...group.querySelectorAll('.attribute')].some((row) => !row.hidden);
+    group.hidden = !any;
+    if (wanted) group.open = any;
+  }
+});
+watch('value', () => {
+  if (props.value.face === face) {        // an answer about the same face: what was moved meanwhile stays
+    props.value = { ...props.value, asked, frozen };
+  } else {
+    [face, asked, frozen, past, future] = [props.value.face, props.value.asked, props.value.frozen, [], []];
+  }
+  update();
+});
+update();

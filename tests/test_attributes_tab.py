@@ -1,0 +1,104 @@
+"""The tab `attributes` with toy networks: sliders, sources, masks, what it shows."""
+
+import base64
+import io
+
+import gradio as gr
+import numpy as np
+import pytest
+from attribute_toys import toy_checkout
+from PIL import Image
+
+from core import systems
+from core.engine.result import last
+from core.errors import PictureError, SettingsError
+from core.faces import ATTRIBUTES
+from core.systems.attributes.request import GROUPS, Compare, Edit, Sweep
+from spaces import attributes, paint
+from spaces.sliders import empty
+from spaces.tab import Shown
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    with toy_checkout(tmp_path_factory.mktemp("tab") / "checkpoints"):
+        with gr.Blocks():
+            made = attributes.Tab()
+        yield made
+
+
+def values(tab, **changes) -> dict:
+    """What the widgets hold when the page opens, with some changed."""
+    return {name: widget.value for name, widget in tab.inputs.items()} | {"checkpoint": "tiny"} | changes
+
+
+def asking(**asked: float) -> dict:
+    return {**empty(), "asked": asked}
+
+
+def test_every_attribute_has_a_slider(tab):
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(ATTRIBUTES)
+    assert all(f'id="slider-{name}"' in tab.sliders.html_template for name in ATTRIBUTES)
+
+
+def test_only_moved_sliders_are_asked_for(tab):
+    request = tab.wanted(**values(tab, sliders={**asking(smile=1.0), "start": {"age": 30.0}, "frozen": ["glasses"]}))
+    assert isinstance(request, Edit) and request.asked == {"smile": 1.0} and request.kept == ("glasses",)
+    assert tab.is_quick(request) and not tab.is_quick(tab.wanted(**values(tab, source="example", refine=4)))
+
+
+def test_a_swept_attribute_is_not_asked_for_by_value(tab):
+    request = tab.wanted(**values(tab, action="sweep", swept="age", sliders=asking(age=70.0, smile=1.0))).checked()
+    assert isinstance(request, Sweep) and request.asked == {"smile": 1.0}
+    assert isinstance(tab.wanted(**values(tab, action="compare")), Compare)
+
+
+def test_an_edit_is_shown_at_once_with_its_table(tab):
+    changed, = tab.draw("run", request=None, **values(tab, sliders=asking(smile=1.0)))
+    pictures = [title.splitlines()[0] for _, title in changed[tab.gallery]["value"]]
+    assert pictures == ["Before", "Latent-to-Latent"]
+    assert "smile 1.00" in changed[tab.table] and changed[tab.stop]["visible"] is False
+    sliders = changed[tab.sliders]
+    assert sliders["asked"] == {"smile": 1.0} and sliders["start"].keys() == set(ATTRIBUTES)
+    again, = tab.draw("run", request=None, **values(tab, sliders=asking(smile=0.5)))
+    assert again[tab.sliders]["face"] == sliders["face"]        # so that what was moved meanwhile stays
+    other, = tab.draw("run", request=None, **values(tab, seed=8))
+    assert other[tab.sliders]["face"] != sliders["face"] and other[tab.table] == ""
+
+
+def test_a_drawn_person_comes_with_the_ideal_edit(tab):
+    changed, = tab.draw("run", request=None, **values(tab, source="example", example=1, sliders=asking(glasses=1.0)))
+    assert [title.splitlines()[0] for _, title in changed[tab.gallery]["value"]][-1] == "Ideal edit"
+    assert changed[tab.table].count("<tr>") == 3
+
+
+def test_a_photo_that_is_missing_is_one_sentence(tab):
+    changed, = tab.draw("run", request=None, **values(tab, source="photo"))
+    assert "needs a picture" in changed[tab.notice] and tab.gallery not in changed
+
+
+def test_a_painted_mask_is_what_was_painted(tab):
+    mask = np.zeros((8, 8, 4), np.uint8)
+    mask[2:4, 1:3] = 255
+    memory = io.BytesIO()
+    Image.fromarray(mask).save(memory, "PNG")
+    value = {"mask": paint.URL + base64.b64encode(memory.getvalue()).decode()}
+    assert np.array_equal(paint.painted(value), mask[..., 3] > 0)
+    assert paint.painted({"mask": ""}) is None
+    with pytest.raises(PictureError, match="mask"):
+        paint.painted({"mask": paint.URL + "bm8="})
+
+
+def test_a_picture_brings_its_settings_back(tab):
+    request = Sweep(seed=9, smile=1.0, keep="hat", attribute="age", count=3)
+    result = last(systems.load("attributes").run(request))
+    changed = tab.restore(result.images[1], **values(tab))
+    assert changed[tab.sliders]["asked"] == {"smile": 1.0} and changed[tab.sliders]["frozen"] == ["hat"]
+    assert (changed[tab.action], changed[tab.swept], changed[tab.count], changed[tab.seed]) == ("sweep", "age", 3, 9)
+
+
+def test_captions_carry_no_markup(tab):
+    with pytest.raises(SettingsError):
+        Edit(seed=1, keep="<b>").checked()
+    shown = Shown(last(systems.load("attributes").run(Edit(seed=7, smile=1.0))), Edit(seed=7, smile=1.0), "tiny")
+    assert attributes.table(shown.result).count("<b>") == 0
