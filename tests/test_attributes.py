@@ -62,7 +62,7 @@ def shown(result, kind: str) -> list[np.ndarray]:
 
 
 def photo(folder: Path, face: bool = True) -> str:
-    """A drawn person as somebody would upload them, or a picture without anybody."""
+    """The path of an upload: a portrait of a drawn person, or a grey picture."""
     path = folder / "photo.png"
     picture = faces.draw(example(3), 256, "portrait") if face else np.full((96, 96, 3), 120, np.uint8)
     Image.fromarray(picture).save(path)
@@ -360,7 +360,7 @@ def test_a_photo_without_a_face_is_refused(system, tmp_path):
     with pytest.raises(PhotoError, match="No face"):
         system.run(Edit(source="photo", file=photo(tmp_path, face=False)))
     with pytest.raises(PictureError, match="could not be opened"):
-        system.run(Edit(source="photo", file=str(tmp_path / "nobody.png")))
+        system.run(Edit(source="photo", file=str(tmp_path / "missing.png")))
 
 
 def test_a_photo_is_aligned_inverted_and_edited(system, tmp_path):
@@ -384,7 +384,7 @@ def test_refining_comes_nearer_step_by_step_and_can_be_stopped(system):
     while not next(under_way).previews:
         pass
     under_way.close()
-    assert not system.sources._kept.has(("example", 5, 12))
+    assert system.sources._kept.find(("example", 5, 12)) is None
 
 
 def test_an_inverted_photo_comes_back_as_a_face_to_edit(system, tmp_path):
@@ -415,7 +415,7 @@ def test_arrays_are_stored_exactly_and_read_with_care():
                               | st.dictionaries(st.sampled_from(["source", "seed", "smile", "keep", "count", "refine"]),
                                                 st.none() | st.integers() | st.floats() | st.text(max_size=9))))
 @settings(max_examples=50, deadline=None)
-def test_a_strangers_picture_is_a_request_or_a_sentence(stored):
+def test_untrusted_settings_give_a_request_or_a_sentence(stored):
     with contextlib.suppress(FacetError):
         restored(stored).checked()
 

@@ -24,10 +24,12 @@ class LRUCache:
                 self._made.popitem(last=False)
             return self._made[key]
 
-    def has(self, key: Hashable) -> bool:
-        """Whether something is kept under this key."""
+    def find(self, key: Hashable) -> Made | None:
+        """What is kept under this key; None if nothing is."""
         with self._lock:
-            return key in self._made
+            if key in self._made:
+                self._made.move_to_end(key)
+            return self._made.get(key)
 
     def drop(self, key: Hashable) -> None:
         """Forget what was made under this key, if anything was."""

@@ -3,7 +3,7 @@
 Shen et al., *Interpreting the Latent Space of GANs for Semantic Face Editing* (InterFaceGAN), CVPR 2020: a linear
 boundary for each attribute; moving along its normal changes the attribute, and projecting other normals out leaves
 theirs alone (section 3.2, conditional manipulation). Härkönen et al., *GANSpace*, NeurIPS 2020: principal components of
-w (section 2.2); here each attribute uses the component that correlates most with it.
+w (section 2); here each attribute uses the component that correlates most with it.
 
 Scores are a judge's (`core.models.judge.scores_of`). A slope is how much a score changes with one unit of length.
 """

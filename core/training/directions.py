@@ -2,7 +2,7 @@
 
 InterFaceGAN (Shen et al., CVPR 2020, section 3.2): a linear boundary for each attribute, here by logistic regression on
 latents that a judge has labelled, both classes weighted alike; a measure is split at its median. GANSpace (Härkönen et
-al., NeurIPS 2020, section 2.2): principal components of the same latents; each attribute gets the component that
+al., NeurIPS 2020, section 2): principal components of the same latents; each attribute gets the component that
 correlates most with its score. See `core.models.directions`, and `core.training.mapper` for the published StyleGAN2.
 
 Time: minutes, once the latents are there; they are those of `train mapper`. Memory: 1 GB.

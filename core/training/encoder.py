@@ -5,7 +5,7 @@ of each batch are drawn faces, compared by pixels and an autoencoder's features;
 whose latents are known. The changes between the rows of w+ are kept small, so that latents stay editable. There is no
 latent discriminator: the known latents take its place.
 
-Time: on one AVX2 core, in float32, a step of 16 takes two seconds. Memory: 2 GB. Seed: the preset's.
+Time: on one AVX2 core, in float32, a step of 16 takes 1.3 seconds. Memory: 2 GB. Seed: the preset's.
 Data: `aligned` drawn faces of the generator's size, shared with `train stylegan2`.
 """
 

@@ -63,10 +63,10 @@ class Preset:
     people: int = 6000
     looks: int = 6
     batch: int = 16
-    rate: float = 1e-3
+    rate: float = 2e-3
     several: float = 0.5
     most: int = 4
-    asked: float = 4.0
+    asked: float = 20.0
     attribute: float = 1.0
     identity: float = 0.5
     neighbourhood: float = 0.02

@@ -1,6 +1,6 @@
 """From a latent to a picture: the generator, with frozen regions kept and the picture turned for `roll`.
 
-A region is frozen twice (Khodadadeh et al., section 4): its feature maps are those of the source in every block, so
+A region is frozen twice: its feature maps are those of the source in every block, so
 that its surroundings fit to it, and its pixels are pasted back, so that it does not change at all.
 """
 

@@ -47,8 +47,7 @@ def weights_of(frozen: np.ndarray) -> Tensor:
     mask = torch.from_numpy(frozen.astype(np.float32))[None, None]
     reach = max(1, round(BORDER * len(frozen)))
     grown = F.max_pool2d(mask, 2 * reach + 1, 1, reach)
-    soft = F.avg_pool2d(grown, 2 * reach + 1, 1, reach, count_include_pad=False)
-    return torch.maximum(mask, soft)
+    return F.avg_pool2d(grown, 2 * reach + 1, 1, reach, count_include_pad=False)
 
 
 def at_size(weights: Tensor, size: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What an edit achieved, as the steering judge and embedder see it: asked, achieved, leaked, and whether it is them."""
+"""What an edit achieved, by the steering judge and embedder: asked, achieved and leaked values, and similarity."""
 
 from dataclasses import dataclass
 

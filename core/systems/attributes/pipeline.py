@@ -262,7 +262,7 @@ class Attributes(Files):
                 "request": values, **arrays}
 
     def restored(self, path: str | Path) -> Restored | None:
-        """The request that made a picture here; None for other files. Strangers write files too: all is checked.
+        """The request that made a picture here; None for other files. The file is untrusted: all is checked.
 
         Raises SettingsError.
         """

@@ -66,10 +66,11 @@ class Sources:
         A restored latent is used as it is.
         """
         key = self._key(request)
-        if self._kept.has(key):
-            return self._kept.get(key, dict)
-        found = yield from self._made(request)
-        return self._kept.get(key, lambda: found)
+        found = self._kept.find(key)
+        if found is None:
+            made = yield from self._made(request)
+            found = self._kept.get(key, lambda: made)
+        return found
 
     def _key(self, request: FaceRequest) -> tuple:
         if request.latent is not None:
@@ -143,7 +144,7 @@ class Sources:
 
 
 def example(number: int) -> faces.Face:
-    """A drawn person nobody trained on, facing us."""
+    """A drawn test person in a frontal look."""
     identity = faces.person(number, "test")
     return faces.Face(identity, faces.look(identity, 0, **PLAIN))
 

@@ -17,7 +17,7 @@ BULKY = frozenset({"latent", "frozen", "request", "judged"})    # of the setting
 
 
 def restored(stored: Mapping[str, Any]) -> FaceRequest:
-    """The request that made a picture, checked: strangers write pictures too. Raises SettingsError."""
+    """The request that made a picture, checked, because files are untrusted. Raises SettingsError."""
     classes = {request.action: request for request in REQUESTS}
     asked, action = stored.get("request"), stored.get("action")
     if not isinstance(asked, dict) or not isinstance(action, str) or action not in classes:

@@ -1,4 +1,4 @@
-"""GANSpace (Härkönen et al., NeurIPS 2020, section 2.2): along the principal component that fits the attribute best.
+"""GANSpace (Härkönen et al., NeurIPS 2020, section 2): along the principal component that fits the attribute best.
 
 A component has no notion of other attributes, so nothing can be frozen here.
 """
