@@ -8,7 +8,6 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -52,22 +51,25 @@ def tabs() -> dict[str, Callable[[Any], None]]:
 def warm() -> None:
     """Load what the tabs need, so that the first visitor does not wait."""
     for system in map(str.lower, tabs()):
-        try:
-            systems.load(system).warm()
-        except FacetError as error:     # the page shows it with the next request
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        try_to(f"warm up {system}", lambda system=system: systems.load(system).warm())
         time.sleep(WARMUP_PAUSE_S)
-    systems.warm_more()
+    try_to("warm up what is needed later", systems.warm_more)
+
+
+def try_to(description: str, task: Callable[[], None]) -> None:
+    """Run a task in the background; an error is one line of the log, and the page shows it to those it concerns."""
+    try:
+        task()
+    except Exception as error:
+        reason = error.message if isinstance(error, FacetError) else f"{type(error).__name__}: {error}"
+        print(f"Could not {description}. {' '.join(reason.split())}", file=sys.stderr, flush=True)
 
 
 def tidy() -> None:
-    """Delete what has grown old, over and over, whatever else fails."""
+    """Delete old files, again and again."""
     while True:
         time.sleep(KEEP[0])
-        try:
-            systems.tidy()
-        except Exception as error:
-            traceback.print_exception(error)
+        try_to("delete old files", systems.tidy)
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:

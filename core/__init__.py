@@ -6,6 +6,7 @@
     photos.py    a photo -> its faces, each aligned to 112 x 112
     hub/         checkpoint name -> verified file -> network on a device
     sampling.py  one seed per image; sampling identities
+    cache.py     the cache folder, and what stays in memory
     words.py     vocabulary of aging-tiny: prompts, captions, token ids
     data.py      batches of drawn faces or of a folder of photos
     metrics.py   verification, accuracy, image statistics

@@ -15,6 +15,7 @@ from types import ModuleType
 
 import numpy as np
 
+from core.cache import cache_dir
 from core.errors import FacetError, PictureError
 
 BLOCK = 32  # pictures drawn by one task of the pool
@@ -67,11 +68,6 @@ class Augment:
     jpeg: float = 0.0  # probability of JPEG compression with quality 30 to 95
 
 
-def cache_dir() -> Path:
-    """Folder of drawn sets and cached features: $FACET_CACHE, else ~/.cache/facet."""
-    return Path(os.environ.get("FACET_CACHE") or Path.home() / ".cache" / "facet").expanduser()
-
-
 def key_of(**facts: object) -> str:
     """A short hash of facts, as the name of a cache entry."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
@@ -106,8 +102,7 @@ def drawn_set(
 
     mixed = {} if version == 3 else {"mixture": mixture}
     facts = dict(version=renderer(version).VERSION, split=split, looks=looks, view=view, size=size, seed=seed, **mixed)
-    home = cache_dir() / "drawn" / f"{split}-{view}-{size}-{key_of(**facts)}"
-    home.mkdir(parents=True, exist_ok=True)
+    home = cache_dir("drawn", f"{split}-{view}-{size}-{key_of(**facts)}")
     with FileLock(home / "lock"):
         truth, points = _grown_table(home / "truth.npz", people * looks)
         images = _grown_images(home / "images.u8", len(truth), size)

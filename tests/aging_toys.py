@@ -15,7 +15,8 @@ from safetensors.torch import save
 
 from core import faces_v3 as faces
 from core import hub, latent, systems
-from core.engine.waiting import Line
+from core.cache import LRUCache
+from core.engine.waiting import JobQueue
 from core.faces_v3 import jit  # noqa: F401  compiled code stays in the cache of the run, wherever a test puts its own
 from core.hub import manifest
 from core.models import NETWORKS, autoencoder, safety, subject, text, unet
@@ -60,9 +61,9 @@ def _toy(network: str, small: bool, seed: int) -> torch.nn.Module:
 def checkout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty folder of checkpoints with the networks that read, as they ship; nothing loaded, nobody teaching."""
     monkeypatch.setattr(manifest, "CHECKPOINTS", folder)
-    monkeypatch.setattr(hub, "_networks", {})
-    monkeypatch.setattr(systems, "_made", {})
-    monkeypatch.setattr(teaching, "LINE", Line())
+    monkeypatch.setattr(hub, "_networks", LRUCache(99))
+    monkeypatch.setattr(systems, "_pipelines", LRUCache(9))
+    monkeypatch.setattr(teaching, "QUEUE", JobQueue())
     monkeypatch.setattr(pipeline, "PATIENCE", float("inf"))        # a busy machine says no more than a quick one
     folder.mkdir(parents=True, exist_ok=True)
     for name in READERS:

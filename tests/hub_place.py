@@ -16,6 +16,7 @@ from huggingface_hub import constants
 from torch import nn
 
 from core import hub, models
+from core.cache import LRUCache
 from core.hub import download, manifest
 from core.hub.manifest import Row
 
@@ -73,7 +74,7 @@ def place(tmp_path, monkeypatch, server):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(download, "_forced_offline", False)
     monkeypatch.setattr(manifest, "CHECKPOINTS", tmp_path / "checkpoints")
-    monkeypatch.setattr(hub, "_networks", {})
+    monkeypatch.setattr(hub, "_networks", LRUCache(99))
     toy = ModuleType("core.models.toy")
     toy.Toy, toy.PRESETS, toy.UNUSED = Toy, {"small": ToyConfig(4)}, frozenset({"teacher.weight"})
     toy.rename = lambda key: key.replace("body.", "inner.")

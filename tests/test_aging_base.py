@@ -11,6 +11,7 @@ import torch
 from test_training import made_up, stepped
 
 from core import data, hub, words
+from core.cache import LRUCache
 from core.errors import CheckpointError, SettingsError
 from core.faces import NAMES
 from core.hub import manifest
@@ -26,7 +27,7 @@ AUTOENCODER = "aging-autoencoder-tiny"
 def place(tmp_path, monkeypatch):
     """A folder of checkpoints with an untrained embedder and judge, and a cache of its own."""
     monkeypatch.setattr(manifest, "CHECKPOINTS", tmp_path / "checkpoints")
-    monkeypatch.setattr(hub, "_networks", {})
+    monkeypatch.setattr(hub, "_networks", LRUCache(99))
     monkeypatch.setenv("FACET_CACHE", str(tmp_path / "cache"))
     for name, network in (("embedder-tiny", "iresnet"), ("judge-tiny", "judge")):
         ship(name, network)

@@ -15,8 +15,8 @@ from aging_toys import ROWS, SD, TINY, kohya, toy
 from PIL import Image
 
 from core import hub, latent, photos, subjects, systems
+from core.cache import LRUCache
 from core.engine import choices
-from core.engine.cache import LRUCache
 from core.engine.result import last
 from core.errors import CheckpointError, SettingsError
 from core.kernels import attention as kernels

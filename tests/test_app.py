@@ -126,6 +126,18 @@ def test_a_network_that_is_missing_ends_the_warm_up_with_a_line(monkeypatch, cap
     assert "vectors-tiny is missing." in capsys.readouterr().err
 
 
+def test_warming_up_survives_any_error_in_one_line(monkeypatch, capsys):
+    def broken(*asked):
+        raise RuntimeError("CUDA out of memory.\n  Tried to allocate 2 GiB.")
+
+    monkeypatch.setattr(systems, "load", broken)
+    monkeypatch.setattr(systems, "warm_more", broken)
+    monkeypatch.setattr(app, "WARMUP_PAUSE_S", 0)
+    app.warm()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(app.TABS) + 1 and all("out of memory" in line for line in lines)
+
+
 def test_what_was_looked_at_leaves_with_its_drawing():
     """Else "More like this" would vary whoever has its place in the new one. It is said once: who looks at a face that
     is there already keeps it.

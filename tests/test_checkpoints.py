@@ -17,6 +17,7 @@ from hub_place import ROOT, wait_for
 from huggingface_hub import constants
 
 from core import hub, images, models, systems
+from core.cache import LRUCache
 from core.engine import choices as engine_choices
 from core.engine.choices import facts, fetch
 from core.engine.result import cosine, last
@@ -74,7 +75,7 @@ def published(place, server, monkeypatch):
         row = ROWS[name]
         digest = server.put(row.repo, row.file, stand_in(row, seed), large=True)
         manifest.put(replace(row, preset=row.network and "toy", sha256=row.sha256 and digest), manifest.CHECKPOINTS)
-    monkeypatch.setattr(systems, "_made", {})
+    monkeypatch.setattr(systems, "_pipelines", LRUCache(9))
     yield server
     server.fault = None
     wait_for(nobody_fetches)                            # while the Hub is still the test's own
@@ -142,11 +143,11 @@ def test_another_choice_does_not_wait(published, monkeypatch):
     try:
         assert begun.wait(60)
         assert systems.load("vectors") == "tiny"
-        assert set(systems._made.values()) == {"tiny"}
+        assert set(systems._pipelines.values()) == {"tiny"}
     finally:
         go.set()
         slow.join(60)
-    assert set(systems._made.values()) == {"tiny", "base"}
+    assert set(systems._pipelines.values()) == {"tiny", "base"}
 
 
 # --------------------------------------------------------------------------------------------------------- the facts

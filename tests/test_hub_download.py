@@ -19,6 +19,7 @@ from huggingface_hub import constants
 from safetensors.torch import load_file
 
 from core import hub
+from core.cache import LRUCache
 from core.errors import CheckpointError
 from core.hub import download, manifest, weights
 from core.hub.manifest import Row
@@ -271,7 +272,7 @@ def test_a_published_pickle_is_converted_once(place, server, monkeypatch):
     (twin,) = (place / "facet" / "converted").iterdir()
     assert set(load_file(twin)) == {"body.weight", "body.bias", "norm.weight", "norm.bias", "norm.running_mean",
                                     "norm.running_var", "order", "teacher.weight"}
-    monkeypatch.setattr(hub, "_networks", {})
+    monkeypatch.setattr(hub, "_networks", LRUCache(99))
     monkeypatch.setattr(torch, "load", forbid)
     assert hub.load("toy", "cpu")                       # from the twin, without the pickle
 
@@ -281,7 +282,7 @@ def test_a_damaged_twin_is_made_again(place, server, monkeypatch):
     hub.load("toy", "cpu")
     (twin,) = (place / "facet" / "converted").iterdir()
     twin.write_bytes(twin.read_bytes()[:-9])
-    monkeypatch.setattr(hub, "_networks", {})
+    monkeypatch.setattr(hub, "_networks", LRUCache(99))
     assert hub.load("toy", "cpu")
 
 

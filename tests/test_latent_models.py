@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from core import hub, words
+from core.cache import LRUCache
 from core.hub import manifest
 from core.kernels import attention as kernels
 from core.models import NETWORKS, autoencoder, build, text, unet
@@ -135,7 +136,7 @@ def test_files_with_published_names_are_read(network, monkeypatch):
 def test_saved_and_loaded_it_says_the_same(network, tmp_path, monkeypatch):
     """By way of the meta device, on which nothing may be left behind."""
     monkeypatch.setattr(manifest, "CHECKPOINTS", tmp_path)
-    monkeypatch.setattr(hub, "_networks", {})
+    monkeypatch.setattr(hub, "_networks", LRUCache(99))
     torch.manual_seed(0)
     model = build(network, "tiny").eval()
     for weight in model.parameters():

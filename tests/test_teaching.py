@@ -11,8 +11,9 @@ from aging_toys import drawn, photo, pixels, saved
 from PIL import Image
 
 from core import words
+from core.engine import waiting
 from core.engine.result import last
-from core.engine.waiting import Line, in_words
+from core.engine.waiting import Job, JobQueue, in_words
 from core.errors import SettingsError
 from core.systems.aging import teaching
 from core.systems.aging.pipeline import fingerprint
@@ -146,7 +147,7 @@ def test_somebody_is_taught_and_drawn(system, uploads):
     result = last(system.draw(replace(OLD, subject=back)))
     assert result.settings[0]["drawn"] == "photo of a sks person as old"
     assert -1 <= result.scores["similarity"][0] <= 1
-    assert end.seconds > 0 and teaching.LINE._jobs == []
+    assert end.seconds > 0 and teaching.QUEUE._jobs == []
 
 
 def test_stopping_keeps_what_was_learned(system, uploads):
@@ -159,7 +160,7 @@ def test_stopping_keeps_what_was_learned(system, uploads):
     assert news.step < 20 and news.adapter is None
     assert last(system.draw(replace(OLD, subject=news.subject))).images
     assert system.subject_file(system.adapter(news.subject)).settings["taken"] == news.step
-    assert teaching.LINE._jobs == []
+    assert teaching.QUEUE._jobs == []
 
 
 def test_the_shared_networks_are_not_changed(system, uploads):
@@ -170,19 +171,19 @@ def test_the_shared_networks_are_not_changed(system, uploads):
 
 
 def test_one_at_a_time_and_the_wait_is_told(system, uploads, monkeypatch):
-    monkeypatch.setattr(teaching, "LINE", Line())
+    monkeypatch.setattr(teaching, "QUEUE", JobQueue())
     crops = [each.picture for each in system.checked(uploads)]
     first, second = system.teach(crops, steps=6, seed=1), system.teach(crops, steps=2, seed=2)
     for _, news in zip(range(4), first, strict=False):
         assert news.waiting is None
-    waiting = next(second)
-    assert news.left == pytest.approx(waiting.waiting)
-    assert waiting.waiting == pytest.approx((6 - news.step + teaching.LOOKING) * teaching.LINE.pace)
-    assert "it is your turn in about" in waiting.notes[0] and waiting.subject is None
+    other = next(second)
+    assert news.left == pytest.approx(other.waiting)
+    assert other.waiting == pytest.approx((6 - news.step + teaching.LOOKING) * teaching.QUEUE.step_seconds)
+    assert "your turn comes in about" in other.notes[0] and other.subject is None
     while news.looked is None:
         news = next(first)
     left = (1 - news.looked) * teaching.LOOKING
-    assert next(second).waiting == pytest.approx(left * teaching.LINE.pace, abs=teaching.LINE.pace)
+    assert next(second).waiting == pytest.approx(left * teaching.QUEUE.step_seconds, abs=teaching.QUEUE.step_seconds)
     first.close()
     assert last(second).adapter
 
@@ -194,12 +195,30 @@ def test_wrong_settings_of_a_teaching_are_refused_before_it(system, uploads, wro
         system.teach(uploads, **wrong)
 
 
-def test_a_line_knows_whose_turn_it_is():
-    line = Line()
-    jobs = [line.join(steps) for steps in (100, 50, 10)]
-    line.stepped(jobs[0], 40, 20.0)                     # half a second a step
-    assert [line.wait(job) for job in jobs] == [None, 30.0, 55.0]
-    line.leave(jobs[0])
-    assert [line.wait(job) for job in jobs[1:]] == [None, 25.0]
+def test_a_queue_knows_whose_turn_it_is():
+    queue, jobs = JobQueue(), [Job(steps) for steps in (100, 50, 10)]
+    assert queue.wait(jobs[0]) is None and queue.wait(jobs[1]) and queue.wait(jobs[2])
+    queue.stepped(jobs[0], 40, 20.0)                     # half a second a step
+    assert [queue.wait(job) for job in jobs] == [None, 30.0, 55.0]
     assert [in_words(seconds) for seconds in (1, 31, 88, 100, 600)] == [
         "5 seconds", "30 seconds", "90 seconds", "2 minutes", "10 minutes"]
+
+
+def test_a_caller_who_left_without_closing_loses_the_place_and_can_return(monkeypatch):
+    monkeypatch.setattr(waiting, "POLL_S", 0.0)
+    queue, busy = JobQueue(), []
+
+    def work(name: str):
+        def values(job):
+            busy.append(name)
+            yield from (f"{name}{number}" for number in range(3))
+        return values
+
+    first, second = (queue.run(3, work(name), lambda seconds: "waits") for name in "ab")
+    assert [next(first), next(second)] == ["a0", "waits"]
+    monkeypatch.setattr(waiting, "ABSENT_S", 0.0)       # from now on everybody who does not compute is gone
+    assert next(second) == "b0" and busy == ["a", "b"]
+    monkeypatch.setattr(waiting, "ABSENT_S", 60.0)
+    assert next(first) == "waits"                       # another one computes by now
+    assert [*second] == ["b1", "b2"]
+    assert [*first] == ["a1", "a2"] and queue._jobs == []

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from core import data
+from core.cache import LRUCache
 from core.faces import ATTRIBUTES, NAMES, traits_of
 from core.training import embedder, judge, landmarks, loop, vectors
 
@@ -182,7 +183,7 @@ def generator_recipe(tmp_path, monkeypatch):
     from core.models import build
 
     monkeypatch.setattr(manifest, "CHECKPOINTS", tmp_path / "checkpoints")
-    monkeypatch.setattr(hub, "_networks", {})
+    monkeypatch.setattr(hub, "_networks", LRUCache(99))
     torch.manual_seed(0)
     for name, network in (("embedder-tiny", "iresnet"), ("judge-tiny", "judge")):
         hub.save(build(network, "tiny").eval(), name, network=network, preset="tiny", recipe="", about="",

@@ -7,6 +7,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Event, Lock
@@ -40,9 +41,8 @@ class Files:
 
     def tidy(self) -> None:
         """Delete the files of requests older than KEPT seconds; a folder that the caller chose stays as it is."""
-        for old in self.folder.iterdir() if self._temporary else ():
-            if old.stat().st_mtime < time.time() - KEPT:
-                shutil.rmtree(old, ignore_errors=True)
+        if self._temporary:
+            _delete_old(self.folder)
 
     def _new_folder(self) -> Path:
         """A folder for one request, or the one that the caller chose."""
@@ -69,27 +69,43 @@ class Files:
         return str(path)
 
 
+_folders: dict[Path, weakref.ref] = {}      # every temporary folder, and the pipeline that made it
+_ended, _LOCK = Event(), Lock()
+
+
 def _temporary_folder(owner: object, prefix: str) -> Path:
-    """A new folder that is deleted with its owner, at the latest when the process ends; none once it is ending."""
+    """A new folder. It outlives its owner as long as it holds files of visitors, at most until the process ends."""
     with _LOCK:
         if _ended.is_set():
             raise RuntimeError("The process is ending: no new folder is made.")
         folder = Path(tempfile.mkdtemp(prefix=prefix))
-        weakref.finalize(owner, _remove, folder)
+        _folders[folder] = weakref.ref(owner)
     return folder
 
 
-_ended, _LOCK = Event(), Lock()
+def tidy() -> None:
+    """Delete the files of requests older than KEPT seconds, then the empty folders of pipelines that are gone."""
+    for folder, owner in [*_folders.items()]:
+        _delete_old(folder)
+        if owner() is None and not (folder.is_dir() and any(folder.iterdir())):
+            _folders.pop(folder)
+            _remove(folder)
 
 
+def _delete_old(folder: Path) -> None:
+    for old in folder.iterdir() if folder.is_dir() else ():
+        with suppress(FileNotFoundError):       # its owner has deleted it meanwhile
+            if old.stat().st_mtime < time.time() - KEPT:
+                shutil.rmtree(old, ignore_errors=True)
+
+
+@atexit.register
 def _end() -> None:
-    """Make no more folders; called before those there are get deleted."""
+    """Make no more folders, and delete those there are."""
     with _LOCK:
         _ended.set()
-
-
-weakref.finalize(_ended, lambda: None)      # registers weakref's own clean-up first, and the last registered runs first
-atexit.register(_end)
+    for folder in _folders:
+        _remove(folder)
 
 
 def _remove(folder: Path) -> None:

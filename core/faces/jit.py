@@ -5,25 +5,25 @@ running old kernels that another file has inlined.
 """
 
 import hashlib
-import os
 import tempfile
 from pathlib import Path
 
 from numba import config, njit
 
+from core.cache import cache_dir
+from core.errors import SettingsError
+
 _SOURCE_DIR = Path(__file__).parent
 
 
 def _cache_dir() -> Path:
-    """FACET_CACHE or ~/.cache/facet, else the temporary folder where neither can be written."""
+    """In the cache folder, or in the temporary folder where that can't be written to."""
     sources = (path.read_bytes() for path in sorted(_SOURCE_DIR.glob("*.py")))
     digest = hashlib.sha256(b"".join(text for text in sources if b"@jit" in text)).hexdigest()[:16]
-    root = Path(os.environ.get("FACET_CACHE") or Path.home() / ".cache" / "facet").expanduser()
     try:
-        (root / "numba").mkdir(parents=True, exist_ok=True)
-    except OSError:
-        root = Path(tempfile.gettempdir()) / "facet"
-    return root / "numba" / digest
+        return cache_dir("numba") / digest
+    except SettingsError:
+        return Path(tempfile.gettempdir()) / "facet" / "numba" / digest
 
 
 _CACHE_DIR = str(_cache_dir())

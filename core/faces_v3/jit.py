@@ -5,23 +5,23 @@ Numba's own cache looks only at the file of the function that was called, and wo
 """
 
 import hashlib
-import os
 import tempfile
 from pathlib import Path
 
 from numba import config, njit
+
+from core.cache import cache_dir
+from core.errors import SettingsError
 
 _HERE = Path(__file__).parent
 
 
 def _folder():
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_HERE.glob("*.py")))).hexdigest()[:16]
-    root = Path(os.environ.get("FACET_CACHE") or Path.home() / ".cache" / "facet").expanduser()
     try:
-        (root / "numba").mkdir(parents=True, exist_ok=True)
-    except OSError:                                        # a home that can't be written: compile into the temp folder
-        root = Path(tempfile.gettempdir()) / "facet"
-    return root / "numba" / digest
+        return cache_dir("numba") / digest
+    except SettingsError:
+        return Path(tempfile.gettempdir()) / "facet" / "numba" / digest
 
 
 _FOLDER = str(_folder())

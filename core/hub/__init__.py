@@ -12,9 +12,9 @@ CheckpointError: one sentence and the command that mends it.
 
 import os
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
 
+from core.cache import LRUCache, device_name
 from core.errors import CheckpointError, SettingsError
 from core.hub import download, manifest, weights
 from core.hub.download import Progress, offline, set_offline
@@ -30,25 +30,31 @@ if TYPE_CHECKING:
 __all__ = ["Row", "check", "default_device", "fetch", "file", "from_published", "load", "offline", "opened",
            "place", "portable", "row", "rows", "save", "set_device", "set_offline"]
 
-_networks: "dict[tuple[str, str, str], nn.Module]" = {}
-_locks: dict[tuple[str, str, str], Lock] = {}
+NETWORK_BYTES = 8 << 30     # of networks that stay loaded; those in use stay besides
+
 _chosen: str | None = None
+
+
+def _bytes_of(network: "nn.Module") -> int:
+    return sum(value.nbytes for value in (*network.parameters(), *network.buffers()))
+
+
+_networks = LRUCache(NETWORK_BYTES, _bytes_of)      # by (name, device, dtype)
 
 
 def load(name: str, device: "str | torch.device | None" = None, *, dtype: str = "float32", agree: bool = False,
          progress: Progress | None = None) -> "nn.Module":
     """The network of a checkpoint: eval mode, frozen; one object per name, device and type.
 
-    device: default_device() when None. dtype: "float32", "float16" or "bfloat16". agree, progress: as in `file`, should
-    it have to be fetched. Raises CheckpointError.
+    The most recently used networks stay loaded, up to NETWORK_BYTES, and all that are in use. device: default_device()
+    when None. dtype: "float32", "float16" or "bfloat16". agree, progress: as in `file`, should it have to be fetched.
+    Raises CheckpointError, SettingsError for a device that is not there.
     """
-    key = (name, str(device or default_device()), dtype)
-    with _locks.setdefault(key, Lock()):
-        if key not in _networks:
-            import torch
+    import torch
 
-            _networks[key] = _loaded(row(name), agree, progress).to(key[1], getattr(torch, dtype))
-        return _networks[key]
+    device = default_device() if device is None else device_name(device)
+    return _networks.get((name, device, dtype),
+                         lambda: _loaded(row(name), agree, progress).to(device, getattr(torch, dtype)))
 
 
 def _loaded(row: Row, agree: bool, progress: Progress | None) -> "nn.Module":
@@ -152,8 +158,9 @@ def save(module: "nn.Module", name: str, *, network: str, preset: str, recipe: s
     facts = {"name": name, "network": network, "preset": preset, "recipe": recipe, "about": about, "licence": licence}
     weights.write(module, path, facts)
     manifest.put(Row(file=path.name, sha256=sha256(path), bytes=path.stat().st_size, **facts), folder)
-    for key in [key for key in _networks if key[0] == name]:
-        _networks.pop(key, None)
+    for key in _networks.keys():        # noqa: SIM118  a cache, not a dictionary
+        if key[0] == name:
+            _networks.drop(key)
     return path
 
 
@@ -179,20 +186,30 @@ def portable(name: str) -> "Portable":
 def set_device(name: str | None) -> None:
     """Where networks go from now on: "cpu", "cuda:1", "mps"…; None: the best there is. SettingsError if absent."""
     global _chosen
+    _chosen = None if name is None else _present(name)
+
+
+def _present(name: str, source: str = "") -> str:
+    """The canonical name of a device of this machine. source: of the name, for the error. Raises SettingsError."""
     import torch
 
     try:
-        torch.empty(1, device=name or "cpu")
+        torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise SettingsError(f"this machine has no device called {name!r}", "choose cpu, cuda or mps") from error
-    _chosen = name
+        raise SettingsError(f"This machine has no device called {name!r}{source}.", "Choose cpu, cuda or mps."
+                            ) from error
+    return device_name(name)
 
 
 def default_device() -> str:
-    """The device chosen by set_device or FACET_DEVICE; otherwise a GPU that runs something, otherwise the CPU."""
+    """The device chosen by set_device or FACET_DEVICE; otherwise a GPU that runs something, otherwise the CPU.
+
+    Raises SettingsError for an FACET_DEVICE that this machine does not have.
+    """
     import torch
 
-    chosen = _chosen or os.environ.get("FACET_DEVICE")
-    if chosen:
-        return chosen
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if _chosen:
+        return _chosen
+    if chosen := os.environ.get("FACET_DEVICE"):
+        return _present(chosen, " (FACET_DEVICE)")
+    return device_name("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")

@@ -1,4 +1,4 @@
-"""Files that other processes may be reading: the cache folder, atomic replacement, locks, hashes."""
+"""Files that other processes may be reading: atomic replacement, locks, hashes."""
 
 import hashlib
 import os
@@ -9,14 +9,9 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from core.cache import cache_dir
+
 ABANDONED = 3600.0      # seconds after which a half-written file belongs to a process that was killed
-
-
-def cache_dir() -> Path:
-    """Where this machine keeps what can be made or fetched again: FACET_CACHE, or ~/.cache/facet. Made if need be."""
-    folder = Path(os.environ.get("FACET_CACHE") or Path.home() / ".cache" / "facet").expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 @contextmanager
@@ -44,9 +39,7 @@ def locked(path: Path) -> Iterator[None]:
     """One process and thread at a time for `path`. The lock lies in the cache folder and dies with its process."""
     from filelock import FileLock
 
-    folder = cache_dir() / "locks"
-    folder.mkdir(exist_ok=True)
-    with FileLock(folder / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.lock"):
+    with FileLock(cache_dir("locks") / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.lock"):
         yield
 
 

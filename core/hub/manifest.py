@@ -10,8 +10,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from core.cache import cache_dir
 from core.errors import CheckpointError
-from core.hub.files import cache_dir, locked, replacing, sha256
+from core.hub.files import locked, replacing, sha256
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 USUAL = {"model", "diffusion_pytorch_model", "pytorch_lora_weights", "vocab", "merges"}  # names of many files
@@ -123,7 +124,7 @@ def _plain(row: Row) -> dict[str, Any]:
 
 
 def _record_path(row: Row) -> Path:
-    return cache_dir() / "records" / f"{row.name}.json"
+    return cache_dir("records") / f"{row.name}.json"
 
 
 def _record(row: Row) -> dict[str, Any] | None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from core.cache import cache_dir
 from core.errors import CheckpointError
-from core.hub.files import cache_dir, draft, replacing, sha256
+from core.hub.files import draft, replacing, sha256
 from core.hub.manifest import Row
 
 if TYPE_CHECKING:
@@ -112,9 +113,7 @@ def convert(path: Path, row: Row) -> Path:
 
 
 def _twins() -> Path:
-    folder = cache_dir() / "converted"
-    folder.mkdir(exist_ok=True)
-    return folder
+    return cache_dir("converted")
 
 
 def fit(network: str, preset: str, state: "dict[str, Tensor]") -> "nn.Module":

@@ -20,6 +20,7 @@ import torch
 
 from core import data, hub, latent, words
 from core import faces_v3 as faces
+from core.cache import cache_dir
 from core.hub.files import replacing, sha256
 from core.scoring import people
 
@@ -143,7 +144,7 @@ def kept(way: Way, number: int) -> Path:
     facts = dict(number=number, preset=asdict(preset_of(way)), sampler=asdict(default_sampler()), pictures=PICTURES,
                  brought=[people.PICTURES, people.SPREAD, people.SIZE], faces=faces.VERSION, made_by=made_by())
     name = way.name.replace(" ", "-")
-    return data.cache_dir() / "scored" / f"aged-{number}-{name}-{data.key_of(**facts)}.npy"
+    return cache_dir("scored") / f"aged-{number}-{name}-{data.key_of(**facts)}.npy"
 
 
 @cache

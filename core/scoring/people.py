@@ -15,6 +15,7 @@ import numpy as np
 
 from core import data
 from core import faces_v3 as faces
+from core.cache import cache_dir
 from core.hub.files import replacing
 from core.training.people import OLDEST, PICTURES, SIZE, SPREAD, look, usual
 from core.words import GROUPS
@@ -57,4 +58,4 @@ def _file(kind: Callable[[int], list[faces.Face]], number: int) -> Path:
     """Cache file of one person's pictures."""
     key = data.key_of(version=faces.VERSION, kind=kind.__name__, number=number, size=SIZE, pictures=PICTURES,
                       spread=SPREAD, each=EACH)
-    return data.cache_dir() / "scored" / f"{kind.__name__}-{number}-{key}.npy"
+    return cache_dir("scored") / f"{kind.__name__}-{number}-{key}.npy"

@@ -4,9 +4,9 @@
     make("vectors", folder=…)   a new one, which writes where the caller says
 """
 
-from threading import Lock
 from typing import Any
 
+from core.cache import LRUCache
 from core.engine.system import System
 from core.errors import SettingsError
 from core.systems import aging, attributes, vectors
@@ -15,9 +15,10 @@ SYSTEMS: dict[str, System] = {system.name: system for system in (vectors.SYSTEM,
 if attributes.SYSTEM.is_shipped:        # as soon as the manifest has its checkpoints
     SYSTEMS[attributes.SYSTEM.name] = attributes.SYSTEM
 
-_made: dict[tuple[str, str], Any] = {}      # (system, choice of checkpoints): its pipeline
+MAX_PIPELINES = 8       # that stay made; those in use stay besides, and pictures stay in any case
+
+_pipelines = LRUCache(MAX_PIPELINES)        # by (system, choice of checkpoints)
 _device: str | None = None
-_locks: dict[tuple[str, str], Lock] = {}
 
 
 def configure(device: str | None = None, offline: bool = False) -> None:
@@ -67,24 +68,22 @@ def make(system: str, checkpoint: str | None = None, **settings: Any) -> Any:
 
 
 def load(system: str, checkpoint: str | None = None) -> Any:
-    """The pipeline of a system and choice, the same one for everybody; the first call makes it, others wait.
+    """The shared pipeline of a system and choice; the first call makes it, other calls for the same choice wait.
 
-    Who asks for another choice does not wait. Raises as `make`.
+    The MAX_PIPELINES used last stay. Raises as `make`.
     """
     key = (system, choose(system, checkpoint).name)
-    with _locks.setdefault(key, Lock()):
-        if key not in _made:
-            _made[key] = make(*key)
-        return _made[key]
+    return _pipelines.get(key, lambda: make(*key))
 
 
 def warm_more() -> None:
     """Let every pipeline there is do what can wait until visitors have been served."""
-    for pipeline in tuple(_made.values()):
+    for pipeline in _pipelines.values():
         pipeline.warm_more()
 
 
 def tidy() -> None:
-    """Delete the old files of every pipeline there is."""
-    for pipeline in tuple(_made.values()):
-        pipeline.tidy()
+    """Delete the old files of every pipeline, also of those that are gone."""
+    from core.engine import files
+
+    files.tidy()

@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from core import data, faces
+from core.cache import cache_dir
 from core.faces.looks import Unnamed
 
 KINDS = {"tied": ("bun", "ponytail"), "short": ("short", "sidepart", "slick"), "frame_shape": (0, 1, 2)}
@@ -51,8 +52,7 @@ def numbers_of(split: str, people: int, looks: int, seed: int = 0, mixture: str 
 
     key = data.key_of(version=faces.VERSION, split=split, people=people, looks=looks, seed=seed, mixture=mixture,
                       layout=1)
-    path = data.cache_dir() / "numbers" / f"{split}-{key}.npy"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = cache_dir("numbers") / f"{split}-{key}.npy"
     with FileLock(f"{path}.lock"):
         if not path.exists():
             found = np.array([_numbers(_face(split, number, index, seed, mixture))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from core import data, hub
+from core.cache import cache_dir
 from core.hub.files import locked, replacing
 from core.images import recognisable
 from core.models.autoencoder import Autoencoder
@@ -72,7 +73,7 @@ def _kept(folder: str, drawn: data.DrawnSet, facts: dict, made) -> np.ndarray:
     """
     pictures = hashlib.sha256(drawn.truth.tobytes() + drawn.images[[0, -1]].tobytes()).hexdigest()
     key = data.key_of(size=drawn.images.shape, pictures=pictures, **facts)
-    path = data.cache_dir() / folder / f"{key}.npy"
+    path = cache_dir(folder) / f"{key}.npy"
     with locked(path):
         if not path.exists():
             with replacing(path) as part, part.open("wb") as file:

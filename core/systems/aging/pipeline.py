@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from core.cache import LRUCache
 from core.engine import choices, files
-from core.engine.cache import LRUCache
 from core.engine.files import Files
 from core.engine.readers import Read, Reading, likeness
 from core.engine.replay import Opening

@@ -11,7 +11,7 @@ letter borrowed from Greek), so that Sussex, grapes and assassins pass. The list
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from core.errors import SettingsError
@@ -135,7 +135,7 @@ def _bare(text: str) -> str:
     return re.sub(r"[^a-z]", "", text)
 
 
-@cache
+@lru_cache(maxsize=4096)        # words come from visitors
 def _kind(word: str) -> str:
     """Which kind a word of plain letters is of, "" for none; a * inside stands for any letter."""
     word = word.strip("*")

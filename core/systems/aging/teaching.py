@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from core import words
 from core.engine import choices
 from core.engine.checks import whole
-from core.engine.waiting import Job, Line, in_words
+from core.engine.waiting import Job, JobQueue, in_words
 from core.errors import SettingsError
 from core.sampling import settle_seed
 from core.systems.aging import prompts
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from core.training.dreambooth import Preset, Teacher
 
-LINE = Line()
+QUEUE = JobQueue()
 FEW = 5                 # steps before which there is nobody to know yet
 TOLD = 100              # times that teaching says how far it is
 PREVIEWS = 8            # times that it shows the person
@@ -53,7 +53,14 @@ class Teaching(Uploads):
         token, preset, name = free_token(token, taken), self._preset(steps, seed), _named(name)
         looked = self.checked(pictures)
         enough(looked)
-        return self._in_line([each for each in looked if each.good], name, token, preset)
+        good = [each for each in looked if each.good]
+
+        def waiting(seconds: float) -> Taught:
+            note = f"Another person is being trained; your turn comes in about {in_words(seconds)}."
+            return Taught(steps=preset.steps, notes=(note,), waiting=seconds)
+
+        return QUEUE.run(preset.steps + LOOKING * bool(preset.looks),
+                         lambda job: self._teach(job, good, name, token, preset), waiting)
 
     def _preset(self, steps: int | None, seed: int | None) -> "Preset":
         """How this choice is taught."""
@@ -63,18 +70,6 @@ class Teaching(Uploads):
         steps = preset.steps if steps is None else whole(steps, "steps", 1, MAX_LESSONS)
         return replace(preset, steps=steps, seed=settle_seed(seed))
 
-    def _in_line(self, looked: list[Checked], name: str, token: str, preset: "Preset") -> Iterator[Taught]:
-        """Wait for this one's turn, then teach."""
-        job = LINE.join(preset.steps + LOOKING * bool(preset.looks))
-        try:
-            while (wait := LINE.wait(job)) is not None:
-                note = f"Somebody else is teaching; it is your turn in about {in_words(wait)}."
-                yield Taught(steps=preset.steps, notes=(note,), waiting=wait)
-                time.sleep(0.5)
-            yield from self._teach(job, looked, name, token, preset)
-        finally:
-            LINE.leave(job)
-
     def _teach(self, job: Job, looked: list[Checked], name: str, token: str, preset: "Preset") -> Iterator[Taught]:
         yield Taught(steps=preset.steps, notes=("Getting ready.",))
         teacher = self.teacher(looked, token, preset)
@@ -83,8 +78,8 @@ class Teaching(Uploads):
         now, curves, begun = Taught(steps=preset.steps), {}, time.monotonic()
         for lesson in teacher.lessons():
             seconds = time.monotonic() - begun
-            LINE.stepped(job, lesson.step + round(LOOKING * (lesson.looked or 0)), seconds)
-            left = LINE.left(job)
+            QUEUE.stepped(job, lesson.step + round(LOOKING * (lesson.looked or 0)), seconds)
+            left = QUEUE.remaining(job)
             if lesson.looked is not None:
                 now = replace(now, looked=lesson.looked, seconds=seconds, left=left)
                 yield now

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.engine.cache import LRUCache
+from core.cache import LRUCache
 from core.systems.attributes import masks
 from core.systems.attributes.networks import Networks
 from core.systems.attributes.sources import Source

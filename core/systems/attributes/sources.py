@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from core import faces
-from core.engine.cache import LRUCache
+from core.cache import LRUCache
 from core.engine.checks import crop_of, square, whole
 from core.errors import PictureError, SettingsError
 from core.systems.attributes.inversion import refine
