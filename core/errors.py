@@ -8,6 +8,9 @@
       SettingsError             a setting outside its range or of the wrong type
 """
 
+LFS_POINTER = b"version https://git-lfs"    # the first bytes of a file that Git LFS has not replaced by its content
+LFS_STEP = "Download the file itself:  git lfs pull"
+
 
 class FacetError(Exception):
     """An error with a message of one sentence.

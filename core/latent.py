@@ -241,6 +241,5 @@ def write_prior(latents: Tensor, captions: list[str], name: str, folder: Path, c
     path = Path(folder) / f"{name}.safetensors"
     with replacing(path) as part:
         save_file({"latents": latents.half().contiguous()}, part, metadata={"captions": json.dumps(captions)})
-    about = (f"{len(captions)} drawn training people, one picture each in latents, with captions: "
-             "the regularisation set for training a person.")
+    about = f"Regularisation set: captioned latents of {len(captions)} drawn training people, one picture each."
     return manifest.enter(path, name, command, about)

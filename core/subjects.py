@@ -9,7 +9,6 @@ the rest: token, class word, base, settings, calibrated ages and, as base64, tok
 """
 
 import base64
-import binascii
 import copy
 import json
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 
 from core import words
 from core.errors import CheckpointError, SettingsError
-from core.hub.files import replacing
+from core.hub.files import replacing, unreadable
 from core.models.unet import UNet
 
 CLASS = "person"             # the word after the token: photo of a wzx person
@@ -32,8 +31,12 @@ PORTRAIT = (128, 128, 3)
 LONGEST = 60                 # characters of a name
 OLDEST = 120                 # years, upper limit of calibrated ages
 DOWN, UP = ".lora_A.weight", ".lora_B.weight"
-WRONG = "choose an adapter file that training a person here has written"
-OTHER = "use it with the checkpoint that it was trained on"
+WRONG = "Choose an adapter file that training a person here has written."
+OTHER = "Use it with the checkpoint that it was trained on."
+
+
+class _Invalid(ValueError):
+    """What is wrong with an adapter, in our words; part of a sentence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +75,8 @@ def write(subject: Subject, path: Path | str) -> Path:
     tensors = {key: value.detach().cpu().contiguous() for key, value in subject.weights.items()}
     bad = [key for key, value in tensors.items() if not value.isfinite().all()]
     if bad:
-        raise CheckpointError(f"{bad[0]} of the trained person has values that are not finite",
-                              "train again with a smaller learning rate")
+        raise CheckpointError(f"{bad[0]} of the trained person has values that are not finite.",
+                              "Train again with a smaller learning rate.")
     with replacing(path) as part:
         save_file(tensors, part, metadata=_header(subject))
     return path
@@ -105,66 +108,68 @@ def read(path: Path | str, base: str | None = None, base_sha256: str = "") -> Su
             facts = stored.metadata() or {}
             weights = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{name} is cut off or damaged, or is no safetensors file: {error}", WRONG) from error
+        raise unreadable(path, WRONG) from error
     if facts.get("facet") != FORM:
-        raise CheckpointError(f"{name} is a safetensors file, but not an adapter of Facet", WRONG)
+        raise CheckpointError(f"{name} is a safetensors file, but not an adapter of Facet.", WRONG)
     try:
         subject = _subject(facts, weights)
-    except (KeyError, ValueError, TypeError, OverflowError, RuntimeError, binascii.Error) as error:
-        raise CheckpointError(f"{name} is not a valid adapter: {error}", WRONG) from error
+    except _Invalid as error:
+        raise CheckpointError(f"{name} is not a valid adapter: {error}.", WRONG) from error
+    except (KeyError, ValueError, TypeError, OverflowError, RuntimeError) as error:
+        raise CheckpointError(f"{name} is not a valid adapter: its header is incomplete or damaged.", WRONG) from error
     _same_base(subject, name, base, base_sha256)
     return subject
 
 
 def _subject(facts: Mapping[str, str], weights: dict[str, Tensor]) -> Subject:
-    """The subject of a header and tensors. Raises ValueError or KeyError for invalid ones."""
+    """The subject of a header and tensors. Raises _Invalid for invalid ones, KeyError and others for damaged ones."""
     if facts["token"] not in words.RARE:
-        raise ValueError(f"its token is {facts['token'][:20]!r}, not one of {', '.join(words.RARE)}")
+        raise _Invalid(f"its token is {facts['token'][:20]!r}, not one of {', '.join(words.RARE)}")
     _paired(weights)
     faces = _unpacked(facts["faces"], "<f2", (-1, 512)).float()
     spoken = _unpacked(facts["spoken"], "<f4", (-1,)) if "spoken" in facts else None
     for what, tensor in {**weights, "the face vectors": faces, "the token's vector": spoken}.items():
         if tensor is not None and not (tensor.is_floating_point() and tensor.isfinite().all()):
-            raise ValueError(f"{what[:100]} has values that are not finite")
+            raise _Invalid(f"{what[:100]} has values that are not finite")
     if not len(faces) or not faces.norm(dim=1).min() > 0:
-        raise ValueError("its face vectors are missing or zero")
+        raise _Invalid("its face vectors are missing or zero")
     settings = json.loads(facts["settings"])
     if not isinstance(settings, dict):
-        raise ValueError("its settings are not a table")
+        raise _Invalid("its settings are not a table")
     portrait = _unpacked(facts["portrait"], "u1", PORTRAIT).numpy()
     return Subject(facts["name"][:LONGEST], facts["token"], facts["base"], facts["base_sha256"], weights, spoken,
                    faces, portrait, settings, _ages(facts["ages"]) if "ages" in facts else None)
 
 
 def _ages(text: str) -> tuple[float, ...]:
-    """Calibrated ages from a header. Raises ValueError or TypeError for invalid ones."""
+    """Calibrated ages from a header. Raises _Invalid for invalid ones."""
     found = json.loads(text)
     if not isinstance(found, list) or len(found) != len(words.GROUPS):
-        raise ValueError(f"its ages are not {len(words.GROUPS)} numbers")
+        raise _Invalid(f"its ages are not {len(words.GROUPS)} numbers")
     ages = tuple(float(each) for each in found)
     if not all(0 <= each <= OLDEST for each in ages):
-        raise ValueError(f"its ages are not all between 0 and {OLDEST} years")
+        raise _Invalid(f"its ages are not all between 0 and {OLDEST} years")
     return ages
 
 
 def _paired(weights: dict[str, Tensor]) -> None:
-    """Raise ValueError unless every key belongs to the denoiser and LoRA matrices A and B come in pairs."""
+    """Raise _Invalid unless every key belongs to the denoiser and LoRA matrices A and B come in pairs."""
     for key, value in weights.items():
         other = key.replace(DOWN, UP) if key.endswith(DOWN) else key.replace(UP, DOWN)
         if not key.startswith("unet.") or other not in weights:
-            raise ValueError(f"{key[:100]} is unexpected, or its LoRA counterpart is missing")
+            raise _Invalid(f"{key[:100]} is unexpected, or its LoRA counterpart is missing")
         if key.endswith(DOWN) and (value.ndim < 2 or weights[other].ndim < 2
                                    or not len(value) == weights[other].shape[1] == weights[other][:1].numel()):
-            raise ValueError(f"{key[:100]} and its LoRA counterpart have different ranks")
+            raise _Invalid(f"{key[:100]} and its LoRA counterpart have different ranks")
 
 
 def _same_base(subject: Subject, name: str, base: str | None, base_sha256: str) -> None:
     if base is not None and subject.base != base:
-        raise SettingsError(f"{name} was trained on {subject.base}, and the checkpoint in use is {base}",
-                            f"choose the checkpoint {subject.base}, or train the person again on {base}")
+        raise SettingsError(f"{name} was trained on {subject.base}, and the checkpoint in use is {base}.",
+                            f"Choose the checkpoint {subject.base}, or train the person again on {base}.")
     if base is not None and base_sha256 and subject.base_sha256 and subject.base_sha256 != base_sha256:
-        raise SettingsError(f"{name} was trained on other weights of {base} than those in use",
-                            "train the person again")
+        raise SettingsError(f"{name} was trained on other weights of {base} than those in use.",
+                            "Train the person again.")
 
 
 def _packed(array: np.ndarray) -> str:
@@ -196,11 +201,11 @@ def merged(unet: UNet, weights: Mapping[str, Tensor]) -> UNet:
         if key.endswith(UP):
             continue
         if target not in own:
-            raise CheckpointError(f"the adapter changes {target[:100]}, which is not in this denoiser", OTHER)
+            raise CheckpointError(f"The adapter changes {target[:100]}, which is not in this denoiser.", OTHER)
         before = own[target]
         up = weights[key.replace(DOWN, UP)] if target != key else value
         if (*up.shape[:1], *value.shape[1:]) != before.shape:       # checked first: the product could be huge
-            raise CheckpointError(f"the adapter's {target[:100]} has another shape than the weight", OTHER)
+            raise CheckpointError(f"The adapter's {target[:100]} has another shape than the weight.", OTHER)
         if target in changed:
             raise CheckpointError(f"The adapter changes {target[:100]} twice, whole and by a LoRA.", OTHER)
         change = (product(value, up) if target != key else value).to(before.device)

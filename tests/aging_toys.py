@@ -139,7 +139,8 @@ def on_hub(server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, content in contents.items():
         row = ROWS[name]
         server.put(row.repo, row.file, content, large=True)
-        manifest.put(replace(row, preset=row.preset and "toy"), manifest.CHECKPOINTS)
+        manifest.put(replace(row, preset=row.preset and "toy", revision=None, sha256=None, bytes=None,
+                             rounded_bytes=row.bytes), manifest.CHECKPOINTS)
     monkeypatch.setitem(latent.CHOICES, "sd14", replace(latent.CHOICES["sd14"], size=64))
     latent._published_tokenizer.cache_clear()
 

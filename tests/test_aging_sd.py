@@ -70,10 +70,10 @@ def test_size_licence_and_restrictions_are_said_before_anything_is_fetched(publi
     assert set(found.missing) == {name for name in SD.files() if ROWS[name].repo}
     assert found.size == "about 5.5 GB" and "CreativeML OpenRAIL-M" in found.licences
     terms, = found.agreements
-    for said in ("break the law", "minors", "discriminate", "medical advice", "passes on these restrictions"):
+    for said in ("break the law", "minors", "discriminate", "medical advice", "pass on these restrictions"):
         assert said in terms
     assert "OpenRAIL" in choices.facts(SD, extra=True).agreements[0].replace("Open RAIL++", "OpenRAIL")
-    with pytest.raises(CheckpointError, match="agrees to the terms"):
+    with pytest.raises(CheckpointError, match="agreement to the terms"):
         next(choices.fetch(SD, agree=False))
     with pytest.raises(CheckpointError, match="sd14-unet") as error:
         systems.load("aging", "sd14")

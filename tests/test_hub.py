@@ -82,13 +82,22 @@ def test_a_file_that_fits_its_row_but_is_no_safetensors(place):
     path = ship()
     path.write_bytes(b"\x10" * 100)
     edit("toy-tiny", sha256=None, bytes=None)
-    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+    with pytest.raises(CheckpointError, match="no safetensors file"):
         hub.load("toy-tiny", "cpu")
+
+
+def test_a_git_lfs_pointer_is_recognised(place):
+    path = ship()
+    path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{64 * 'a'}\nsize 1234\n")
+    for use in (lambda: hub.load("toy-tiny", "cpu"), lambda: hub.opened(path, "toy")):
+        with pytest.raises(CheckpointError, match="Git LFS pointer") as caught:
+            use()
+        assert "git lfs pull" in caught.value.next_step
 
 
 def test_an_unknown_name_lists_the_known_ones(place):
     ship()
-    with pytest.raises(CheckpointError, match=r"(?s)'toy-tinny'.*did you mean toy-tiny\?.*plain, toy-tiny"):
+    with pytest.raises(CheckpointError, match=r"(?s)'toy-tinny'.*Did you mean toy-tiny\?.*plain, toy-tiny"):
         hub.load("toy-tinny")
 
 
@@ -235,7 +244,7 @@ def test_terms_are_shown_and_must_be_agreed_to(place, server, capsys):
     assert server.log == []
     assert "licence: non-commercial" in capsys.readouterr().err
     commands.fetch(["plain"], yes=True)
-    assert "checked" in capsys.readouterr().out
+    assert "verified" in capsys.readouterr().out
     assert hub.file("plain")                            # here now: nobody is asked again
 
 
@@ -252,7 +261,7 @@ def test_a_file_put_there_by_hand(place, server):
     (manifest.CHECKPOINTS / "plain.bin").write_bytes(DATA)
     assert hub.file("plain") == manifest.CHECKPOINTS / "plain.bin"
     (manifest.CHECKPOINTS / "plain.bin").write_bytes(DATA[1:])
-    with pytest.raises(CheckpointError, match=r"(?s)bytes instead of.*remove .*plain\.bin, then:"):
+    with pytest.raises(CheckpointError, match=r"(?s)bytes instead of.*Remove .*plain\.bin, then:"):
         hub.file("plain")
     assert server.log == []
 
@@ -303,7 +312,7 @@ def test_verify_knows_what_was_put_there_by_hand(place, capsys):
 def test_the_command_line_ends_in_one_sentence(place):
     run = subprocess.run([sys.executable, "-m", "core", "fetch", "nobody"], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 1
-    assert run.stderr.startswith("CheckpointError: there is no checkpoint called 'nobody'")
+    assert run.stderr.startswith("CheckpointError: There is no checkpoint called 'nobody'")
     assert "Traceback" not in run.stderr
 
 
@@ -325,7 +334,8 @@ def test_the_published_rows():
         assert row.licence
         assert row.about
         if row.origin == "hub":
-            assert row.revision or "open here" in row.about
+            assert row.revision and (row.bytes or row.rounded_bytes)
+            assert row.sha256 or row.name == "hsface-20k"       # nobody has published its hash
         if "non-commercial" in row.licence:
             assert "non-commercial" in row.agreement
 

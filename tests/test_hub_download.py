@@ -1,6 +1,7 @@
 """Files from the Hub, through the real client: fetched, cut, refused, killed, offline, unpickled; and what is said."""
 
 import argparse
+import hashlib
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ import hub_place
 import huggingface_hub
 import pytest
 import torch
+import typer
 from hub_place import DATA, REPO, edit, forbid, in_a_process, incomplete, point_at, seeded, ship, wait_for
 from hub_server import COMMIT, HubServer
 from huggingface_hub import constants
@@ -20,8 +22,9 @@ from safetensors.torch import load_file
 
 from core import hub
 from core.cache import LRUCache
+from core.commands import hub as commands
 from core.errors import CheckpointError
-from core.hub import download, manifest, weights
+from core.hub import download, manifest, pins, weights
 from core.hub.manifest import Row
 
 the_server, server, place = hub_place.the_server, hub_place.server, hub_place.place     # the fixtures
@@ -50,10 +53,56 @@ def test_a_file_of_unknown_hash_is_held_to_what_came_first(place, server):
         hub.file("plain")
 
 
+def test_an_open_row_says_so_and_verify_holds_the_machine_to_its_pin(place, server, capsys):
+    edit("plain", sha256=None, bytes=None)
+    commands.fetch(["plain"])
+    said = capsys.readouterr().out
+    assert f"{hashlib.sha256(DATA).hexdigest()[:12]}…) is pinned in {pins.pins_path()}" in said
+    assert pins.read_pins()["plain"] == {"repo": REPO, "file": "deep/plain.bin", "revision": COMMIT, "bytes": len(DATA),
+                                         "sha256": hashlib.sha256(DATA).hexdigest()}
+    commands.fetch(["plain"])
+    assert "pinned" not in capsys.readouterr().out         # only the first time
+    commands.verify()
+    assert capsys.readouterr().out.split(maxsplit=1) == ["plain", "ok (pinned at the first fetch)\n"]
+    hub.file("plain").resolve().write_bytes(DATA[:-1] + b"x")
+    with pytest.raises(typer.Exit):
+        commands.verify()
+    assert "expected sha256" in capsys.readouterr().out
+
+
+def test_a_file_put_there_by_hand_is_pinned_too(place, server):
+    edit("plain", sha256=None, bytes=None)
+    by_hand = hub.row("plain").shipped
+    by_hand.write_bytes(DATA)
+    assert hub.file("plain") == by_hand and hub.row("plain").sha256 == hashlib.sha256(DATA).hexdigest()
+    by_hand.write_bytes(DATA[:-1] + b"x")
+    with pytest.raises(CheckpointError, match="expected sha256"):
+        hub.file("plain")
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"plain": {"sha256": 1}}', '{"plain": 7}'])
+def test_a_damaged_lock_file_is_named_and_trusts_nothing(place, server, text):
+    edit("plain", sha256=None)
+    pins.pins_path().write_text(text)
+    with pytest.raises(CheckpointError, match=r"pins\.json is damaged"):
+        hub.file("plain")
+    assert server.log == []
+    ship()
+    assert hub.load("toy-tiny", "cpu")      # what the manifest pins needs no lock file
+
+
+def test_pins_made_at_once_are_all_there(place):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: pins.pin(f"row{number}", dict.fromkeys(
+            ("repo", "file", "revision", "sha256", "bytes"), number)), range(8)))
+    assert len(pins.read_pins()) == 8 and pins.unpin("row3") and not pins.unpin("row3")
+    assert len(pins.read_pins()) == 7
+
+
 def test_a_revision_that_vanished_is_asked_for_anew(place, server):
     download.drop(hub.file("plain"))
     server.commit = 40 * "b"
-    with pytest.raises(CheckpointError, match=f"revision {COMMIT} of {REPO} is gone"):
+    with pytest.raises(CheckpointError, match=f"Revision {COMMIT} of {REPO} is gone"):
         hub.file("plain")
     assert hub.file("plain").read_bytes() == DATA
     assert hub.row("plain").revision == 40 * "b"
@@ -86,7 +135,7 @@ def test_large_files_come_by_way_of_the_cdn(place, server):
 
 def test_a_file_that_was_replaced_is_refused_before_a_byte_is_fetched(place, server):
     server.put(REPO, "deep/plain.bin", DATA[::-1], large=True)
-    with pytest.raises(CheckpointError, match="now holds another"):
+    with pytest.raises(CheckpointError, match="holds another"):
         hub.file("plain")
     assert server.bytes_asked() == 0
 
@@ -115,19 +164,19 @@ def waits(monkeypatch) -> list[float]:
 
 
 @pytest.mark.parametrize(("fault", "said"), [
-    ("gated", r"is gated.*accept them at http.*hf auth login"),
-    ("gated-403", r"is gated.*accept them at http"),
+    ("gated", r"is gated.*Accept them at http.*hf auth login"),
+    ("gated-403", r"is gated.*Accept them at http"),
     ("private", r"does not exist on http.* or is private.*hf auth login"),
     ("gone", r"does not exist on http.* or is private"),
     ("no-login", r"answered 401.*hf auth login"),
     ("bad-token", r"answered 401.*hf auth login"),
     ("forbidden", r"answered 403.*hf auth login"),
-    ("no-revision", r"revision .* gone"),
+    ("no-revision", r"Revision .* gone"),
     ("no-file", r"exists but holds no deep/plain.bin"),
-    ("busy", r"answered 429.*wait a few minutes"),
-    ("down", r"answered 500.*wait a few minutes"),
+    ("busy", r"answered 429.*Wait a few minutes"),
+    ("down", r"answered 500.*Wait a few minutes"),
     ("portal", r"not as a Hub would"),
-    ("wrong", r"is not the file the manifest describes.*thrown away"),
+    ("wrong", r"another file.* than the manifest describes.*thrown away"),
 ])
 def test_what_is_said_when_the_hub_says_no(place, server, fault, said, waits):
     server.fault = fault
@@ -173,7 +222,7 @@ def test_a_stop_in_the_callback_stops_the_download(place, server):
 
 def test_a_cache_that_can_not_be_written(place, monkeypatch):
     (place / "hf").write_text("in the way")
-    with pytest.raises(CheckpointError, match=r"(?s)can't be stored.*set HF_HOME"):
+    with pytest.raises(CheckpointError, match=r"(?s)can't be stored.*Set HF_HOME"):
         hub.file("plain")
 
 
@@ -236,7 +285,7 @@ def test_a_full_disk(place, server):
         hub.file('plain')
     """)
     _, said = process.communicate(timeout=300)
-    assert "CheckpointError: the disk is too full for plain" in said
+    assert "CheckpointError: The disk is too full for plain" in said
     assert "set HF_HOME" in said
     assert incomplete(place) == []
 
@@ -289,7 +338,7 @@ def test_a_damaged_twin_is_made_again(place, server, monkeypatch):
 def test_nothing_in_a_pickle_is_executed(place, server, monkeypatch):
     monkeypatch.chdir(place)
     pickled(place, server, published(bomb=Bomb()))
-    with pytest.raises(CheckpointError, match="holds more than weights"):
+    with pytest.raises(CheckpointError, match="no file of weights alone"):
         hub.load("toy", "cpu")
     assert not Path("exploded").exists()
     task, given = Bomb().__reduce__()

@@ -170,7 +170,7 @@ def test_a_lora_that_does_not_fit_is_refused(latent):
     subject = made_up_subject(latent.unet)
     for key in ("unet.mid_block.resnets.7.conv1", "unet.conv_out"):
         weights = {key + DOWN: torch.zeros(2, 9), key + UP: torch.zeros(9, 2)}
-        with pytest.raises(CheckpointError, match=r"the adapter"):
+        with pytest.raises(CheckpointError, match=r"The adapter"):
             subjects.adapted(latent.unet, replace(subject, weights=weights))
 
 

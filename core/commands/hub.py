@@ -18,11 +18,12 @@ def fetch(
     """Download checkpoints into the Hub's cache and verify size and SHA-256; replaces damaged copies."""
     if not names:
         open_ones = " ".join(row.name for row in hub.rows() if row.origin == "hub")
-        raise CheckpointError("fetch needs the name of a checkpoint", f"python -m core fetch {open_ones}")
+        raise CheckpointError("The command fetch needs the name of a checkpoint.",
+                              f"For example:  python -m core fetch {open_ones}")
     for row in [hub.row(name) for name in names]:       # validates all names first
         agree = yes or _agreed(row)
         path = hub.fetch(row.name, agree=agree)
-        print(f"{row.name}  checked  {path}")
+        print(f"{row.name}  verified  {path}{hub.first_pin(row)}")
 
 
 def _agreed(row: Row) -> bool:
@@ -51,17 +52,19 @@ def _where(row: Row) -> str:
 
 def _size(row: Row) -> str:
     path = hub.place(row)
-    size = path.stat().st_size if path else row.bytes
+    size = path.stat().st_size if path else row.bytes or row.rounded_bytes
     return "?" if size is None else f"{size / 1e6:.1f} MB"
 
 
 def verify() -> None:
-    """Verify size and SHA-256 of every checkpoint here, and load all shipped ones."""
+    """Verify size and SHA-256 of all checkpoints here, those pinned at a fetch included; load all shipped ones."""
     problems = 0
-    for row in map(hub.row, [row.name for row in hub.rows()]):
+    for written in hub.rows():
+        row = hub.row(written.name)
         verdict = _verdict(row)
         problems += verdict not in ("ok", "not fetched", "not trained")
-        print(f"{row.name:<20} {verdict}")
+        pinned = " (pinned at the first fetch)" if verdict == "ok" and row.sha256 != written.sha256 else ""
+        print(f"{row.name:<20} {verdict}{pinned}")
     known = {row.shipped.name for row in hub.rows()}
     for stray in sorted({path.name for path in manifest.CHECKPOINTS.glob("*.safetensors")} - known):
         problems += 1

@@ -8,7 +8,6 @@ A choice has two sets of files: what drawing takes and, with `extra=True`, what 
 and quality off pictures, `aging` previews in four steps. Importing this is cheap.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +20,6 @@ from core.errors import CheckpointError
 
 PULSE = 1.0             # seconds after which a fetch that has nothing new says the old again, so that it can be stopped
 UNKNOWN = 10e6          # bytes that a file of unknown size counts for in the bar
-UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 News = tuple[float, str]                # fraction in [0, 1], one line of text
 
@@ -73,25 +71,20 @@ def facts(choice: Choice, extra: bool = False) -> Facts:
 
 
 def _size(row: hub.Row) -> tuple[int | None, bool]:
-    """Bytes of a file, and whether that is exact rather than what the row's text says; None where nobody says."""
+    """Bytes of a file, and whether that is exact; None where the manifest does not say."""
     path = hub.place(row)
     if path is not None:
         return path.stat().st_size, True
-    if row.bytes is not None:
-        return row.bytes, True
-    said = re.search(r"\b(?:[Aa]bout|[Ss]ome) ([\d.]+) (kB|MB|GB)\b", row.about)
-    return (round(float(said[1]) * UNITS[said[2]]) if said else None), False
+    return (row.rounded_bytes, False) if row.bytes is None else (row.bytes, True)
 
 
 def _in_words(rows: list[hub.Row]) -> str:
-    """The size of all: "22.4 MB", "about 961 MB"; a file of unknown size is named."""
+    """The size of all: "22.4 MB", "5.5 GB", "about 961 MB"; a file of unknown size is named."""
     sizes = [_size(row) for row in rows]
-    total = sum(size or 0 for size, exact in sizes)
+    total, is_exact = sum(size or 0 for size, _ in sizes), all(exact for _, exact in sizes)
     unknown = " and ".join(row.name for row, (size, _) in zip(rows, sizes, strict=True) if size is None)
-    if all(exact for _, exact in sizes):
-        return f"{total / 1e6:.1f} MB"
-    rounded = f"{total / 1e9:.1f} GB" if total > 2e9 else f"{total / 1e6:.0f} MB"
-    return f"about {rounded}" + (f", and {unknown} of a size that the Hub tells" if unknown else "")
+    rounded = f"{total / 1e9:.1f} GB" if total > 2e9 else f"{total / 1e6:.{int(is_exact)}f} MB"
+    return ("" if is_exact else "about ") + rounded + (f", and {unknown} of unknown size" if unknown else "")
 
 
 def sha256(name: str) -> str:
@@ -115,7 +108,7 @@ def require_all(names: Sequence[str], cannot: str) -> None:
             raise CheckpointError(f"{cannot} before {row.name} is on this machine.",
                                   f"{row.mend[0].upper()}{row.mend[1:]}")
         if row.repo is None:
-            raise CheckpointError(f"{row.shipped} is missing", row.mend)
+            raise CheckpointError(f"{row.shipped} is missing.", row.mend)
     if missing:
         names = [row.name for row in missing]
         raise CheckpointError(f"{cannot} before {', '.join(names)} "
@@ -142,7 +135,7 @@ def _check_agreed(missing: list[hub.Row], agree: bool) -> None:
     bound = [row for row in missing if row.agreement]
     if bound and not agree:
         names, terms = [row.name for row in bound], dict.fromkeys(row.agreement for row in bound)
-        raise CheckpointError(f"{' and '.join(names)}: fetched only for somebody who agrees to the terms. "
+        raise CheckpointError(f"{' and '.join(names)} can be fetched only after agreement to the terms. "
                               f"{' '.join(terms)}",
                               f"Agree in the tab, or:  python -m core fetch {' '.join(names)} --yes-i-agree")
 
@@ -152,9 +145,9 @@ def _fetch(rows: list[hub.Row], agree: bool, tell: Callable[[float, str], None])
     weights = [_size(row)[0] or UNKNOWN for row in rows]
     for at, row in enumerate(rows):
         start, end = (sum(weights[:count]) / sum(weights) for count in (at, at + 1))
-        tell(start, f"{row.name}: looked for")
+        tell(start, f"{row.name}: looking for it")
         hub.fetch(row.name, agree=agree, progress=partial(_part, tell, row.name, start, end))
-        tell(end, f"{row.name}: here and checked")
+        tell(end, f"{row.name}: downloaded and verified.{hub.first_pin(row)}")
 
 
 def _part(tell: Callable[[float, str], None], name: str, start: float, end: float, fraction: float, text: str) -> None:

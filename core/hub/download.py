@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.errors import CheckpointError
-from core.hub import manifest
+from core.hub import manifest, pins
 from core.hub.files import sha256, sweep
 from core.hub.manifest import Row
 
@@ -77,21 +77,22 @@ def download(row: Row, agree: bool = False, progress: Progress | None = None) ->
     if row.sha256 not in (None, sha256(path)):
         found = sha256(path)
         drop(path)
-        raise CheckpointError(f"what {_endpoint()} sent for {row.name} is not the file the manifest describes "
-                              f"(expected sha256 {row.sha256[:12]}…, found {found[:12]}…); it has been thrown away",
-                              f"try again, through another network if need be:  python -m core fetch {row.name}")
-    manifest.note(row, commit(path), path)
+        raise CheckpointError(f"{_endpoint()} sent another file for {row.name} than the manifest describes "
+                              f"(expected sha256 {row.sha256[:12]}…, found {found[:12]}…); it has been thrown away.",
+                              f"Try again, through another network if need be:  python -m core fetch {row.name}")
+    if row.is_open:
+        manifest.pin_first(row, commit(path), path)
     return path
 
 
 def _may(row: Row, agree: bool) -> None:
     if offline():
-        raise CheckpointError(f"{row.name} is not on this machine, and Facet is offline",
-                              "without --offline, FACET_OFFLINE and HF_HUB_OFFLINE:  "
+        raise CheckpointError(f"{row.name} is not on this machine, and Facet is offline.",
+                              "Without --offline, FACET_OFFLINE and HF_HUB_OFFLINE run:  "
                               f"python -m core fetch {row.name}")
     if row.agreement and not agree:
-        raise CheckpointError(f"{row.name} is fetched only for somebody who agrees to its terms. {row.agreement}",
-                              f"if you agree:  python -m core fetch {row.name} --yes-i-agree")
+        raise CheckpointError(f"{row.name} is fetched only after agreement to its terms. {row.agreement}",
+                              f"If you agree:  python -m core fetch {row.name} --yes-i-agree")
 
 
 def _ask(row: Row) -> None:
@@ -106,8 +107,8 @@ def _ask(row: Row) -> None:
     etag_is_hash = len(facts.etag) == 64        # the Hub names its large files by their SHA-256
     replaced = etag_is_hash and row.sha256 not in (None, facts.etag)
     if replaced or (row.bytes and facts.size and row.bytes != facts.size):
-        raise CheckpointError(f"{row.repo} now holds another {row.file} than the one Facet knows; nothing was fetched",
-                              "take a newer Facet (git pull), or open an issue with this message")
+        raise CheckpointError(f"{row.repo} holds another {row.file} than the one Facet knows; nothing was fetched.",
+                              "Take a newer Facet (git pull), or open an issue with this message.")
 
 
 def _get(row: Row, progress: Progress | None) -> Path:
@@ -189,34 +190,34 @@ def _hub_story(row: Row, error: Exception) -> tuple[str, str] | None:
     again = f"python -m core fetch {row.name}"
     match error:
         case errors.GatedRepoError():
-            return (f"{row.repo} is gated: its authors want their terms accepted before they hand out {row.name}",
-                    f"accept them at {_endpoint()}/{row.repo}, log in with  hf auth login,  then:  {again}")
+            return (f"{row.repo} is gated: its authors want their terms accepted before {row.name} is downloaded.",
+                    f"Accept them at {_endpoint()}/{row.repo}, log in with  hf auth login,  then:  {again}")
         case errors.RepositoryNotFoundError() | errors.DisabledRepoError():
-            return (f"{row.repo}, where {row.name} should be, does not exist on {_endpoint()} or is private",
-                    f"if it is private and you may see it, log in with  hf auth login,  then:  {again}")
+            return (f"{row.repo}, where {row.name} should be, does not exist on {_endpoint()} or is private.",
+                    f"If it is private and you may see it, log in with  hf auth login,  then:  {again}")
         case errors.RevisionNotFoundError():
-            manifest.forget(row)
-            return (f"revision {row.revision or 'main'} of {row.repo} is gone from the Hub; its note has been dropped",
-                    f"ask for the present one:  {again}")
+            was_open = pins.unpin(row.name) or row.revision is None
+            mend = "Fetch the present one" if was_open else "Take a newer Facet (git pull), then"
+            return f"Revision {row.revision or 'main'} of {row.repo} is gone from the Hub.", f"{mend}:  {again}"
         case errors.RemoteEntryNotFoundError():
-            return (f"{row.repo} exists but holds no {row.file}, so {row.name} can't be had from there",
-                    f"look at {_endpoint()}/{row.repo}/tree/main, take a newer Facet (git pull), then:  {again}")
+            return (f"{row.repo} exists but holds no {row.file}, so {row.name} can't be fetched.",
+                    f"Look at {_endpoint()}/{row.repo}/tree/main, take a newer Facet (git pull), then:  {again}")
         case errors.HfHubHTTPError():
             status = error.response.status_code
-            return (f"{_endpoint()} answered {status} when asked for {row.name}", _later(status, again))
+            return (f"{_endpoint()} answered {status} when asked for {row.name}.", _later(status, again))
         case errors.FileMetadataError():
-            return (f"{_endpoint()} answered, but not as a Hub would (a proxy's or a hotel's login page?)",
-                    f"check the connection and HF_ENDPOINT, then:  {again}")
+            return (f"{_endpoint()} answered, but not as a Hub would; it may be the login page of a network.",
+                    f"Check the connection and HF_ENDPOINT, then:  {again}")
         case errors.HFValidationError():
-            return (f"the manifest's row {row.name} names no possible repository ({row.repo!r})",
-                    "bring it back:  git restore -- checkpoints/manifest.json")
+            return (f"The manifest's row {row.name} names no possible repository ({row.repo!r}).",
+                    "Bring it back:  git restore -- checkpoints/manifest.json")
     return None
 
 
 def _later(status: int, again: str) -> str:
     if status in (401, 403):
-        return f"log in with an account that may read it,  hf auth login,  then:  {again}"
-    return f"wait a few minutes, then:  {again}"
+        return f"Log in with an account that may read it,  hf auth login,  then:  {again}"
+    return f"Wait a few minutes, then:  {again}"
 
 
 def _network_story(row: Row, error: Exception) -> tuple[str, str] | None:
@@ -227,12 +228,12 @@ def _network_story(row: Row, error: Exception) -> tuple[str, str] | None:
     again = f"python -m core fetch {row.name}"
     match error:
         case errors.OfflineModeIsEnabled():
-            return f"{row.name} is not on this machine, and Facet is offline", f"with a connection:  {again}"
+            return f"{row.name} is not on this machine, and Facet is offline.", f"With a connection:  {again}"
         case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.ProxyError() | errors.LocalEntryNotFoundError():
-            return (f"{row.name} is not on this machine, and {_endpoint()} can't be reached",
-                    f"check the connection, then:  {again}   (or put it there by hand: {row.shipped})")
+            return (f"{row.name} is not on this machine, and {_endpoint()} can't be reached.",
+                    f"Check the connection, then:  {again}   (or put it there by hand: {row.shipped})")
         case httpx2.HTTPError():
-            return f"the connection to {_endpoint()} broke off while fetching {row.name}", f"fetch it again:  {again}"
+            return f"The connection to {_endpoint()} broke off while fetching {row.name}.", f"Fetch it again:  {again}"
     return None
 
 
@@ -244,11 +245,11 @@ def _disk_story(row: Row, error: Exception) -> tuple[str, str] | None:
     if not isinstance(error, OSError):
         return None
     if error.errno in FULL:
-        return (f"the disk is too full for {row.name} ({constants.HF_HUB_CACHE})",
-                f"free some space, or set HF_HOME to a folder on a larger disk, then:  {again}")
+        return (f"The disk is too full for {row.name} ({constants.HF_HUB_CACHE}).",
+                f"Free some space, or set HF_HOME to a folder on a larger disk, then:  {again}")
     if error.errno in LOCKED:
-        return (f"{row.name} can't be stored: {error.filename or constants.HF_HUB_CACHE} may not be written to",
-                f"set HF_HOME and FACET_CACHE to folders of yours, then:  {again}")
+        return (f"{row.name} can't be stored: {error.filename or constants.HF_HUB_CACHE} can't be written to.",
+                f"Set HF_HOME and FACET_CACHE to folders of yours, then:  {again}")
     if error.errno is None and "size" in str(error):        # the client's own check of what arrived
-        return f"{row.name} arrived incomplete and was thrown away", f"fetch it again:  {again}"
+        return f"{row.name} arrived incomplete and was thrown away.", f"Fetch it again:  {again}"
     return None

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from core.cache import cache_dir
+from core.errors import LFS_POINTER, LFS_STEP, CheckpointError
 
 ABANDONED = 3600.0      # seconds after which a half-written file belongs to a process that was killed
 
@@ -63,3 +64,25 @@ def sha256(path: Path) -> str:
 def _sha256(path: str, changed: int, size: int) -> str:
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether Git LFS has not replaced a file by its content."""
+    with path.open("rb") as stream:
+        return stream.read(len(LFS_POINTER)) == LFS_POINTER
+
+
+def unreadable(path: Path | str, mend: str, kind: str = "safetensors file") -> CheckpointError:
+    """The error for a file that could not be read: missing, without permission, a Git LFS pointer, or damaged.
+
+    mend: the next step for a missing or damaged one.
+    """
+    try:
+        is_pointer = is_lfs_pointer(Path(path))
+    except FileNotFoundError:
+        return CheckpointError(f"{path} is missing.", mend)
+    except OSError:
+        return CheckpointError(f"{path} can't be read.", "Give a file, and one that you have the permission to read.")
+    if is_pointer:
+        return CheckpointError(f"{path} is a Git LFS pointer, not the file itself.", LFS_STEP)
+    return CheckpointError(f"{path} is cut off or damaged, or is no {kind}.", mend)

@@ -1,7 +1,6 @@
-"""checkpoints/manifest.json: a row per checkpoint, and what this machine noted where one leaves something open.
+"""checkpoints/manifest.json: a row per checkpoint.
 
-A published file's revision can't be known before the Hub has been asked. Such a row says null; the first fetch notes
-revision, size and hash in <cache>/records/<name>.json, and from then on this machine holds the file to them.
+A published row whose revision or SHA-256 is null is open: the first fetch pins both, see `core.hub.pins`.
 """
 
 import json
@@ -10,9 +9,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from core.cache import cache_dir
 from core.errors import CheckpointError
 from core.hub.files import locked, replacing, sha256
+from core.hub.pins import pin, read_pins
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 USUAL = {"model", "diffusion_pytorch_model", "pytorch_lora_weights", "vocab", "merges"}  # names of many files
@@ -28,14 +27,20 @@ class Row:
     preset: str | None = None
     origin: str = "shipped"         # "shipped" with the project, published on the "hub", or "trained" by its user
     repo: str | None = None         # on the Hub
-    revision: str | None = None     # commit on the Hub; None until the first fetch
+    revision: str | None = None     # commit on the Hub; None: open
     wrapper_key: str | None = None  # the key of a pickle under which the weights lie
-    sha256: str | None = None       # None until the first fetch
-    bytes: int | None = None        # None until the first fetch
+    sha256: str | None = None       # None: open
+    bytes: int | None = None        # exact size; None if unknown
+    rounded_bytes: int | None = None    # for display, where the exact size is unknown
     licence: str = "Apache-2.0"
     recipe: str | None = None       # the command or paper that made it
     about: str = ""
-    agreement: str | None = None    # what somebody must agree to before it is fetched
+    agreement: str | None = None    # the terms that must be agreed to before it is fetched
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the manifest, and this machine, accept any revision or any bytes for a published file."""
+        return self.repo is not None and (self.revision is None or self.sha256 is None)
 
     @property
     def is_pickle(self) -> bool:
@@ -54,8 +59,8 @@ class Row:
         if self.origin == "trained":
             return f"train it, or put your own there:  {self.recipe}"
         if self.repo is None:
-            return f"bring it back:  git restore -- checkpoints/{Path(self.file).name}"
-        return f"fetch it again:  python -m core fetch {self.name}"
+            return f"Bring it back:  git restore -- checkpoints/{Path(self.file).name}"
+        return f"Fetch it again:  python -m core fetch {self.name}"
 
 
 def rows(folder: Path | None = None) -> list[Row]:
@@ -64,40 +69,40 @@ def rows(folder: Path | None = None) -> list[Row]:
     try:
         return [Row(**row) for row in json.loads(path.read_text("utf-8"))["checkpoints"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} can't be read: {error}",
-                              "bring it back:  git restore -- checkpoints/manifest.json") from error
+        raise CheckpointError(f"{path} is missing or damaged.",
+                              "Bring it back:  git restore -- checkpoints/manifest.json") from error
 
 
 def row(name: str) -> Row:
-    """The row called `name`, with what the first fetch noted. Raises CheckpointError that lists the known names."""
+    """The row called `name`, with what the first fetch pinned. Raises CheckpointError that lists the known names."""
     known = {row.name: row for row in rows()}
     if name in known:
         return pinned(known[name])
     near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?  " if near else ""
-    raise CheckpointError(f"there is no checkpoint called {name!r}", f"{hint}known: {', '.join(known) or 'none'}")
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise CheckpointError(f"There is no checkpoint called {name!r}.",
+                          f"{hint}Choose from: {', '.join(known) or 'none'}.")
 
 
 def pinned(row: Row) -> Row:
-    """The row with revision, hash and size from its record, where the manifest leaves them open."""
-    noted = _record(row)
-    if not noted or row.sha256 not in (None, noted["sha256"]) or row.revision not in (None, noted["revision"]):
+    """The row with revision, hash and size from the lock file, where the manifest leaves them open.
+
+    A pin of another file, or one that the manifest contradicts, does not count.
+    """
+    found = read_pins().get(row.name) if row.is_open else None
+    if found is None or (found["repo"], found["file"]) != (row.repo, row.file):
         return row
-    return replace(row, revision=noted["revision"], sha256=noted["sha256"], bytes=row.bytes or noted["bytes"])
+    if row.sha256 not in (None, found["sha256"]) or row.revision not in (None, found["revision"]):
+        return row
+    return replace(row, revision=row.revision or found["revision"], sha256=found["sha256"],
+                   bytes=row.bytes or found["bytes"])
 
 
-def note(row: Row, revision: str, path: Path) -> Row:
-    """Record what a first fetch brought; returns the row so pinned."""
-    facts = {"repo": row.repo, "file": row.file, "revision": revision,
-             "sha256": sha256(path), "bytes": path.stat().st_size}
-    with replacing(_record_path(row)) as part:
-        part.write_text(json.dumps(facts, indent=1), "utf-8")
+def pin_first(row: Row, revision: str | None, path: Path) -> Row:
+    """Pin the first copy of an open row's file; returns the row so pinned. revision: None for a file put by hand."""
+    pin(row.name, {"repo": row.repo, "file": row.file, "revision": revision, "sha256": sha256(path),
+                   "bytes": path.stat().st_size})
     return pinned(row)
-
-
-def forget(row: Row) -> None:
-    """Drop a record, so that the next fetch asks the Hub again."""
-    _record_path(row).unlink(missing_ok=True)
 
 
 def put(row: Row, folder: Path) -> None:
@@ -120,17 +125,4 @@ def enter(path: Path, name: str, recipe: str, about: str) -> Path:
 
 
 def _plain(row: Row) -> dict[str, Any]:
-    return {key: value for key, value in asdict(row).items() if key != "agreement" or value}
-
-
-def _record_path(row: Row) -> Path:
-    return cache_dir("records") / f"{row.name}.json"
-
-
-def _record(row: Row) -> dict[str, Any] | None:
-    """The record, if there is a whole one and it speaks of this row's file."""
-    try:
-        noted = json.loads(_record_path(row).read_text("utf-8"))
-        return noted if (noted["repo"], noted["file"]) == (row.repo, row.file) and noted["sha256"] else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    return {key: value for key, value in asdict(row).items() if value or key not in ("agreement", "rounded_bytes")}

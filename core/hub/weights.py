@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.cache import cache_dir
 from core.errors import CheckpointError
-from core.hub.files import draft, replacing, sha256
+from core.hub.files import draft, replacing, sha256, unreadable
 from core.hub.manifest import Row
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def read(path: Path, row: Row) -> "dict[str, Tensor]":
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path.name} is not a whole safetensors file: {error}", row.mend) from error
+        raise unreadable(path, row.mend) from error
 
 
 def opened(path: Path) -> "tuple[dict[str, str], dict[str, Tensor]]":
@@ -49,8 +49,7 @@ def opened(path: Path) -> "tuple[dict[str, str], dict[str, Tensor]]":
         with safe_open(path, "pt") as stored:
             return stored.metadata() or {}, {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file: {error}",
-                              "name the file that `python -m core train` said it wrote") from error
+        raise unreadable(path, "Name the file that `python -m core train` wrote.") from error
 
 
 def unpickle(path: Path, row: Row) -> "dict[str, Tensor]":
@@ -64,8 +63,7 @@ def unpickle(path: Path, row: Row) -> "dict[str, Tensor]":
         with _unpickling, torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise CheckpointError(f"{path.name} is damaged, or holds more than weights, and was not opened further",
-                              row.mend) from error
+        raise unreadable(path, row.mend, "file of weights alone") from error
     return _unwrapped(content, path, row)
 
 
@@ -75,10 +73,10 @@ def _unwrapped(content: Any, path: Path, row: Row) -> "dict[str, Tensor]":
     if row.wrapper_key is not None:
         if not isinstance(content, dict) or row.wrapper_key not in content:
             there = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
-            raise CheckpointError(f"{path.name} has no {row.wrapper_key!r} inside; it holds: {there[:200]}", row.mend)
+            raise CheckpointError(f"{path.name} has no {row.wrapper_key!r} inside; it holds: {there[:200]}.", row.mend)
         content = content[row.wrapper_key]
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise CheckpointError(f"{path.name} does not hold a plain table of tensors", row.mend)
+        raise CheckpointError(f"{path.name} does not hold a plain table of tensors.", row.mend)
     return without_prefix(content)
 
 
@@ -179,8 +177,8 @@ def _compare(what: str, own: "dict[str, Tensor]", given: "dict[str, Tensor]") ->
         "of another shape": [key for key in own.keys() & given.keys() if own[key].shape != given[key].shape],
     }.items() if names]
     if wrong:
-        raise CheckpointError(f"these weights are not those of {what}: {'; '.join(wrong)}",
-                              "choose the network and preset they were made for; for a file of the manifest:  "
+        raise CheckpointError(f"These weights are not those of {what}: {'; '.join(wrong)}.",
+                              "Choose the network and preset they were made for; for a file of the manifest:  "
                               "python -m core verify")
 
 
@@ -192,8 +190,8 @@ def _some(names: Iterable[str]) -> str:
 def _nothing_on_meta(what: str, module: "nn.Module") -> None:
     left = [key for key, value in itertools.chain(module.named_parameters(), module.named_buffers()) if value.is_meta]
     if left:
-        raise CheckpointError(f"{what} has no value for {_some(left)}: buffers that aren't saved stay empty",
-                              "compute them in the network's forward, or save them with it")
+        raise CheckpointError(f"{what} has no value for {_some(left)}: buffers that are not saved stay empty.",
+                              "Compute them in the network's forward, or save them with it.")
 
 
 def write(module: "nn.Module", path: Path, facts: dict[str, Any]) -> None:
@@ -219,6 +217,6 @@ def _shipped(key: str, value: "Tensor", half: bool) -> "Tensor":
     if not value.is_floating_point():
         return value
     if not torch.isfinite(value).all():
-        raise CheckpointError(f"{key} holds numbers that are not finite, so this network is not worth saving",
-                              "go back to an earlier state of the training, or train with a smaller step")
+        raise CheckpointError(f"{key} holds numbers that are not finite, so this network is not saved.",
+                              "Go back to an earlier state of the training, or train with a smaller learning rate.")
     return value.half() if half and (value.abs() <= LARGEST_HALF).all() else value

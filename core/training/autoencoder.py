@@ -124,7 +124,8 @@ class AutoencoderRecipe(Recipe):
             rows = np.linspace(0, len(self.drawn) - 1, min(MEASURED, len(self.drawn))).astype(int)
             network = standardised(network, latents_of(network, self.drawn, rows))
         size, channels = network.config.size, network.config.channels
-        onward = "" if chosen.start is None else f"its decoder on from {hub.row(chosen.start).sha256[:12]}, "
+        start = None if chosen.start is None else hub.row(chosen.start).sha256[:12]
+        onward = "" if start is None else f"its decoder trained further from {start}, "
         about = (f"AutoencoderKL: a drawn face of {size} x {size} pixels in {size // 8} x {size // 8} x {channels} "
                  f"numbers; {onward}{chosen.people} people × {chosen.looks} looks, seed {chosen.seed}.")
         return [hub.save(network, chosen.name, network="autoencoder", preset=chosen.network, recipe=command,

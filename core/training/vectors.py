@@ -218,7 +218,7 @@ def finish(recipe: VectorsRecipe, networks: dict, folder: Path, command: str) ->
     chosen, generator, onward = recipe.preset, networks["generator"].generator, ""
     if chosen.start is not None:
         generator = blended(hub.load(chosen.start, "cpu"), generator, chosen.blend)
-        onward = f" on from {chosen.start} {hub.row(chosen.start).sha256[:12]}"
+        onward = f" further from {chosen.start} {hub.row(chosen.start).sha256[:12]}"
     about = (f"Vec2Face: 512 numbers to a drawn face of 112 x 112 pixels; trained{onward} on {chosen.people} drawn "
              f"people × {chosen.looks} looks, seed {chosen.seed}.")
     path = hub.save(generator, chosen.name, network="vec2face", preset=chosen.network,
