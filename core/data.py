@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import ModuleType
 
@@ -66,6 +67,20 @@ class Augment:
     blur: float = 0.0  # largest standard deviation of a Gaussian blur, in pixels; changes `blur`
     noise: float = 0.0  # largest standard deviation of Gaussian noise, for values in [-1, 1]
     jpeg: float = 0.0  # probability of JPEG compression with quality 30 to 95
+
+
+def _by_file(array: np.memmap) -> tuple:
+    """Pickling of an array on disk for another process of this machine: its file instead of its content."""
+    root = array
+    while isinstance(root.base, np.memmap):
+        root = root.base
+    if array.filename is None or not array.flags.c_contiguous or not isinstance(root, np.memmap):
+        return np.array, (np.asarray(array),)
+    start = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    return np.memmap, (array.filename, array.dtype, "r", root.offset + start, array.shape)
+
+
+ForkingPickler.register(np.memmap, _by_file)
 
 
 def key_of(**facts: object) -> str:

@@ -275,10 +275,9 @@ def test_the_captioned_set_has_every_age_and_nobody_twice(second, place):
                for latent in kept)
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_other_processes_make_the_same_batches_ready(second, workers):
+def test_other_processes_make_the_same_batches_ready(second):
     before = torch.get_rng_state()
-    made = list(islice(_batches(second, 2, (1, 2), torch.device("cpu"), workers), 5))
+    made = list(islice(_batches(second, 2, (1, 2), torch.device("cpu"), workers=2), 5))
     wanted = list(islice(second.batches(2, (1, 2), None), 5))
     assert all(torch.equal(value, other[name]) for one, other in zip(wanted, made, strict=True)
                for name, value in one.items())

@@ -1,6 +1,9 @@
 """Drawn sets on disk, batches in a fixed order, and pictures that are moved together with their truth."""
 
+import pickle
 import shutil
+from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -92,6 +95,16 @@ def test_batches_come_in_an_order_that_can_be_entered_anywhere(drawn):
     assert [b["row"].tolist() for b in whole[:3]] != [b["row"].tolist() for b in whole[3:]]
     entered = next(data.batches(drawn, 2, 7, augment=augment, start=4))
     assert torch.equal(entered["image"], whole[4]["image"]) and torch.equal(entered["truth"], whole[4]["truth"])
+
+
+def test_a_set_goes_to_another_process_as_the_name_of_its_file(drawn):
+    part = replace(drawn, images=drawn.images[1:])
+    for each in (drawn, part):
+        sent = bytes(ForkingPickler.dumps(each.images))
+        assert len(sent) < 1000 < each.images.nbytes
+        assert np.array_equal(pickle.loads(sent), each.images)
+    turned = drawn.images[:, ::-1]          # no block of the file: its content is sent
+    assert np.array_equal(pickle.loads(bytes(ForkingPickler.dumps(turned))), turned)
 
 
 def test_processes_share_the_batches(drawn):

@@ -187,13 +187,104 @@ def test_gradients_are_clipped(tmp_path):
     assert 0 < moved.norm() <= 0.51
 
 
-def test_two_processes_train_one_network(tmp_path):
-    """Without being told that there is no GPU, accelerate lets each process train a network of its own."""
-    program = tmp_path / "count.py"
-    program.write_text("from pathlib import Path\nfrom core.training.loop import Settings, _accelerator\n"
-                       "print('of', _accelerator(Settings(Path(__file__).parent / 'run')).num_processes)\n")
+@pytest.fixture
+def half_precision():
+    """Accelerate keeps its precision for the whole process."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield "bf16"
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_only_the_forward_runs_under_autocast(tmp_path, half_precision):
+    seen = {"forward": set(), "backward": set(), "step": set()}
+
+    def note(what: str) -> None:
+        seen[what].add(torch.is_autocast_enabled("cpu"))
+
+    class Watched(Line):
+        def __init__(self):
+            super().__init__()
+            self.optimizers["first"].register_step_pre_hook(lambda *_: note("step"))
+
+        def updates(self, networks, batch, progress):
+            made = networks["first"](batch["x"])
+            made.register_hook(lambda grad: note("backward"))
+            note("forward")
+            yield "first", made.float().square().mean(), {}
+            note("forward")
+
+    loop.fit(Watched(), settings(tmp_path, steps=2, precision=half_precision))
+    assert seen == {"forward": {True}, "backward": {False}, "step": {False}}
+
+
+# ----------------------------------------------------------------------------------------------- data processes
+
+class Parents(Line):
+    """Batches that name the process which the data process comes from."""
+
+    def batches(self, start, shard, device):
+        while True:
+            yield {"x": torch.tensor([os.getppid()]), "heavy": torch.tensor([hasattr(self, "networks")])}
+
+
+def test_data_processes_are_not_forked_from_this_one_and_get_no_networks():
+    recipe = Parents()
+    batch = next(loop._batches(recipe, 0, (0, 1), torch.device("cpu"), workers=1))
+    assert batch["x"].item() != os.getpid() and not batch["heavy"].item()
+    assert set(vars(recipe)) - set(vars(recipe.loader())) == {"networks", "optimizers"}
+
+
+# --------------------------------------------------------------------------------------------- several processes
+
+PROGRAM = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from core.errors import SettingsError
+from core.training import loop
+from test_loop import Line, settings
+
+rank, out = int(os.environ["RANK"]), Path(sys.argv[1])
+
+class Unlucky(Line):
+    def updates(self, networks, batch, progress):
+        for name, loss, logged in super().updates(networks, batch, progress):
+            yield name, loss * (float("nan") if rank == 1 and batch["step"] == 5 else 1.0), logged
+
+def stop(step):
+    if rank == 1 and step == 2:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+said = []
+for recipe, resume in ((Line(at_step=stop), False), (Unlucky(), True)):
+    try:
+        loop.fit(recipe, settings(out, resume=resume))
+    except (KeyboardInterrupt, SettingsError) as error:
+        said.append(f"{type(error).__name__} {len(recipe.seen)} {str(error).splitlines()[0]}")
+from accelerate import PartialState
+(out / f"said-{rank}").write_text(f"{PartialState().num_processes}\\n" + "\\n".join(said))
+"""
+
+
+def test_two_processes_train_one_network_and_stop_together(tmp_path):
+    """A signal to one of them, or its loss, ends both at the same step; resuming goes on from there.
+
+    Without being told that there is no GPU, accelerate lets each process train a network of its own.
+    """
+    (program := tmp_path / "train.py").write_text(PROGRAM)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ACCELERATE")}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", program]
-    done = subprocess.run(command, cwd=ROOT, env=environment | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-                          capture_output=True, text=True, timeout=240, check=True)
-    assert done.stdout.split() == ["of", "2", "of", "2"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", program,
+               tmp_path / "run"]
+    places = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+    done = subprocess.run(command, cwd=ROOT, env=environment | {"PYTHONPATH": places, "OMP_NUM_THREADS": "1"},
+                          capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = [(tmp_path / "run" / f"said-{rank}").read_text().splitlines() for rank in (0, 1)]
+    assert [lines[0] for lines in said] == ["2", "2"]
+    for stopped in (lines[1] for lines in said):
+        assert stopped == "KeyboardInterrupt 3 Stopped at step 3; continue with --resume."
+    assert [lines[2].split(" at ")[0] for lines in said] == [
+        "SettingsError 3 The loss is not finite in another process", "SettingsError 3 The loss is nan"]
+    assert all("at step 5." in lines[2] for lines in said)

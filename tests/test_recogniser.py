@@ -107,8 +107,8 @@ def test_the_command_leaves_a_checkpoint_named_after_its_data(held_out, generate
 
 def test_a_file_that_is_no_recogniser_is_refused(tmp_path):
     (tmp_path / "text.safetensors").write_text("no weights")
-    for name in ("text", "missing"):
-        with pytest.raises(CheckpointError, match=r"not a whole safetensors file(.|\n)*core train"):
+    for name, problem in (("text", "no safetensors file"), ("missing", "is missing")):
+        with pytest.raises(CheckpointError, match=rf"{problem}(.|\n)*core train"):
             hub.opened(tmp_path / f"{name}.safetensors", "iresnet")
     other = hub.save(build("landmarks", "tiny"), "other", network="landmarks", preset="tiny", recipe="", about="",
                      folder=tmp_path)

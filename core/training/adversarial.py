@@ -55,9 +55,10 @@ def balanced_loss(picture: Tensor, last: Tensor, reconstruction: Tensor, adversa
     picture: what the generator made, both losses' only way to it. last: the weight of its last layer. Each loss is
     differentiated down to the picture once, and the loss that comes back has the weighted sum as its gradient.
     """
-    wanted, = torch.autograd.grad(reconstruction, picture, retain_graph=True)     # both may share a discriminator
-    fooled, = torch.autograd.grad(adversarial, picture)
-    at_last = [torch.autograd.grad(picture, last, gradient, retain_graph=True)[0] for gradient in (wanted, fooled)]
+    with torch.autocast(picture.device.type, enabled=False):
+        wanted, = torch.autograd.grad(reconstruction, picture, retain_graph=True)     # both may share a discriminator
+        fooled, = torch.autograd.grad(adversarial, picture)
+        at_last = [torch.autograd.grad(picture, last, gradient, retain_graph=True)[0] for gradient in (wanted, fooled)]
     weight = adaptive_weight(*at_last, share)
     carrier = (picture * (wanted + weight * fooled)).sum()
     value = (reconstruction + weight * adversarial).detach()

@@ -29,7 +29,7 @@ class People:
     @classmethod
     def of(cls, drawn: data.DrawnSet, embedder: str) -> "People":
         """The people of a set, with vectors of the checkpoint `embedder`."""
-        return cls(drawn.person, torch.from_numpy(cached_vectors(embedder, drawn)))
+        return cls(drawn.person, torch.from_numpy(np.array(cached_vectors(embedder, drawn))))
 
     def others(self, rows: np.ndarray, rng: np.random.Generator, most: int) -> Tensor:
         """For each row the mean face vector of the same person's other pictures, 1 to `most` of them: (B, 512)."""
@@ -69,7 +69,7 @@ def cached_latents(autoencoder: Autoencoder, drawn: data.DrawnSet) -> np.ndarray
 def _kept(folder: str, drawn: data.DrawnSet, facts: dict, made) -> np.ndarray:
     """The cached array of these facts about a set; otherwise the result of `made()`, which is then cached.
 
-    A set is identified by its truth and its first and last pictures, because renderers differ.
+    It stays on disk. A set is identified by its truth and its first and last pictures, because renderers differ.
     """
     pictures = hashlib.sha256(drawn.truth.tobytes() + drawn.images[[0, -1]].tobytes()).hexdigest()
     key = data.key_of(size=drawn.images.shape, pictures=pictures, **facts)
@@ -78,7 +78,7 @@ def _kept(folder: str, drawn: data.DrawnSet, facts: dict, made) -> np.ndarray:
         if not path.exists():
             with replacing(path) as part, part.open("wb") as file:
                 np.save(file, made())
-    return np.load(path)
+    return np.load(path, mmap_mode="r")
 
 
 def blocks(count: int, size: int) -> list[np.ndarray]:

@@ -3,6 +3,7 @@
 Built on Hugging Face Accelerate. Use `accelerate launch -m core train …` for several GPUs or machines.
 """
 
+import copy
 import json
 import math
 import os
@@ -68,13 +69,25 @@ class Recipe:
     def batches(self, start: int, shard: tuple[int, int], device) -> Iterator[dict]:
         """Endless batches of process `shard` = (index, count), from its step `start` on.
 
-        Over all processes these are batches start · count + index and every `count`-th after it.
+        Over all processes these are batches start · count + index and every `count`-th after it. Data loading
+        processes run this on a copy without networks, optimisers and tensors on a GPU; see `loader`.
         """
         raise NotImplementedError
 
     def updates(self, networks: dict, batch: dict, progress: float) -> Iterator[tuple[str, torch.Tensor, dict]]:
-        """Yield (optimiser name, loss, values to log) for each update of a step; each is applied at once."""
+        """Yield (optimiser name, loss, values to log) for each update of a step; each is applied at once.
+
+        Runs under autocast between two yields; the updates themselves do not.
+        """
         raise NotImplementedError
+
+    def loader(self) -> "Recipe":
+        """A copy for data loading processes: without any attribute that holds a network, an optimiser or GPU memory."""
+        light = copy.copy(self)
+        for name, value in vars(self).items():
+            if _is_heavy(value):
+                delattr(light, name)
+        return light
 
     def check(self, networks: dict) -> dict[str, float]:
         """Metrics on validation people, of the averaged networks in eval mode."""
@@ -83,6 +96,13 @@ class Recipe:
     def sheet(self, networks: dict):
         """A PIL image with samples, or None."""
         return None
+
+
+def _is_heavy(value: object) -> bool:
+    """Whether a value is, or contains, a network, an optimiser or a tensor that is not in main memory."""
+    if isinstance(value, (list, tuple, dict)):
+        return any(map(_is_heavy, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, (nn.Module, torch.optim.Optimizer)) or (torch.is_tensor(value) and not value.is_cpu)
 
 
 def onward(recipe: Recipe) -> None:
@@ -160,21 +180,23 @@ class _Run:
 
     def train(self) -> None:
         with _stop_requested() as stop:
-            self.steps(stop)
+            is_stopped = self.steps(stop)
         self.save()
-        if stop():
-            message = f"stopped at step {self.clock.step}; continue with --resume"
+        if is_stopped:
+            message = f"Stopped at step {self.clock.step}; continue with --resume."
             self.accelerator.print(message, flush=True)
             raise KeyboardInterrupt(message)       # gives the command its exit status
         self.look()
 
-    def steps(self, stop) -> None:
-        """Train until the end or `stop()`, with validation and saving every few minutes."""
+    def steps(self, stop) -> bool:
+        """Train until the end, or until `stop()` in any process, which is returned; validate and save now and then."""
         shard = (self.accelerator.process_index, self.accelerator.num_processes)
         batches = _batches(self.recipe, self.clock.step, shard, self.accelerator.device, self.settings.workers)
         saved = checked = logged = self.clock.spent
         self.clock.seen = time.monotonic()
-        while self.clock.progress < 1.0 and not stop():
+        while self.clock.progress < 1.0:
+            if self.in_any(stop()):
+                return True
             numbers = self.step(next(batches))
             if self.clock.step % self.settings.log_every == 0:
                 self.log(numbers, (self.clock.spent - logged) / self.settings.log_every)
@@ -185,6 +207,7 @@ class _Run:
             if self.clock.spent - saved > 60 * self.settings.save_every:
                 saved = self.clock.spent
                 logged += self.timed(self.save)
+        return False
 
     def timed(self, task) -> float:
         """Run a task between steps; returns its seconds, which are excluded from the logged speed."""
@@ -201,16 +224,29 @@ class _Run:
         numbers = {"rate": rate}
         for network in self.networks.values():
             network.train()
-        with self.accelerator.autocast():
-            updates = self.recipe.updates(self.networks, batch, self.clock.progress)
-            for name, loss, logged in updates:
-                self.update(self.optimizers[name], loss, rate)
-                numbers |= {name: loss.detach()} | logged
+        updates = self.recipe.updates(self.networks, batch, self.clock.progress)
+        while (update := self.forward(updates)) is not None:
+            name, loss, logged = update
+            self.update(self.optimizers[name], loss, rate)
+            numbers |= {name: loss.detach()} | logged
         for name, average in self.averages.items():
             average.update_parameters(self.accelerator.unwrap_model(self.networks[name]))
         self.clock.tick()
         self.clock.spent = self.agreed(self.clock.spent)
         return numbers
+
+    def forward(self, updates: Iterator) -> tuple[str, torch.Tensor, dict] | None:
+        """The next update of a step, computed under autocast; None after the last."""
+        with self.accelerator.autocast():
+            return next(updates, None)
+
+    def in_any(self, flag: bool) -> bool:
+        """Whether a flag is set in any process. All must ask at the same point, or they wait for each other forever."""
+        if self.accelerator.num_processes == 1:
+            return flag
+        from accelerate.utils import reduce
+
+        return bool(reduce(torch.tensor(float(flag), device=self.accelerator.device), "sum"))
 
     def agreed(self, seconds: float) -> float:
         """The time of the first process, for all: different times would desynchronise the processes."""
@@ -221,11 +257,11 @@ class _Run:
         return float(broadcast(torch.tensor(seconds, dtype=torch.float64, device=self.accelerator.device)))
 
     def update(self, optimizer, loss: torch.Tensor, rate: float) -> None:
-        if not torch.isfinite(loss):
-            raise SettingsError(
-                f"the loss is {loss.item()} at step {self.clock.step}",
-                "Resume from the saved state with a smaller learning rate.",
-            )
+        """One step of an optimiser. Raises SettingsError in all processes if the loss of any is not finite."""
+        if self.in_any(not torch.isfinite(loss)):
+            value = loss.item() if not torch.isfinite(loss) else "not finite in another process"
+            raise SettingsError(f"The loss is {value} at step {self.clock.step}.",
+                                "Resume from the saved state with a smaller learning rate.")
         optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], self.settings.clip)
@@ -267,8 +303,10 @@ def _batches(recipe: Recipe, start: int, shard: tuple[int, int], device, workers
         yield from recipe.batches(start, shard, device)
         return
     # own generator: the global one, restored on resuming, must not depend on the number of workers
-    ready = DataLoader(_Share(recipe, start, shard), batch_size=None, num_workers=workers, prefetch_factor=4,
-                       multiprocessing_context="fork", generator=torch.Generator(), pin_memory=device.type == "cuda")
+    # forkserver: a process must not be forked once it has used CUDA or OpenMP
+    ready = DataLoader(_Share(recipe.loader(), start, shard), batch_size=None, num_workers=workers, prefetch_factor=4,
+                       multiprocessing_context="forkserver", generator=torch.Generator(),
+                       pin_memory=device.type == "cuda")
     for batch in ready:
         yield {name: value.to(device, non_blocking=True) for name, value in batch.items()}
 
@@ -367,7 +405,7 @@ def _load_state(accelerator, out: Path, recipe: Recipe) -> None:
     """Load out/state, with the current learning rates. Raises SettingsError for the state of another run."""
     found = _state_in(out)
     if found is None:
-        raise SettingsError(f"{out} contains no saved state", "Leave out --resume, or give the folder of the run.")
+        raise SettingsError(f"{out} contains no saved state.", "Leave out --resume, or give the folder of the run.")
     _same_run(found / "preset.json", recipe, out)
     rates = [[group["initial_lr"] for group in each.param_groups] for each in recipe.optimizers.values()]
     accelerator.load_state(str(found))

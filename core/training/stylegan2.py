@@ -102,6 +102,7 @@ class StyleGAN2Recipe(Recipe):
         self.z, self.held_out_z = z, held_out_z
         self.encoder = hub.load(preset.encoder, device)
         generator = build("stylegan2", preset.network).to(memory_format=torch.channels_last)
+        self.size = generator.config.size
         critic = Critic(build("discriminator", "paired"), generator).to(memory_format=torch.channels_last)
         self.networks = {"generator": generator, "discriminator": critic}
         mapping = list(generator.style.parameters())
@@ -129,8 +130,7 @@ class StyleGAN2Recipe(Recipe):
 
     def sized(self, image: Tensor) -> Tensor:
         """Pictures at the generator's size, by averages."""
-        size = self.networks["generator"].config.size
-        image = image if image.shape[-1] == size else F.interpolate(image, size=size, mode="area")
+        image = image if image.shape[-1] == self.size else F.interpolate(image, size=self.size, mode="area")
         return image.contiguous(memory_format=torch.channels_last)
 
     def updates(self, networks, batch, progress):

@@ -204,7 +204,8 @@ def recipe(preset: str, **asked: float) -> VectorsRecipe:
 
 def balance(loss: Tensor, fooled: Tensor, weight: Tensor) -> Tensor:
     """The adversarial weight with equal gradient norms at the last layer (Esser et al., CVPR 2021, eq. 7)."""
-    pull, push = (torch.autograd.grad(term, weight, retain_graph=True)[0].norm() for term in (loss, fooled))
+    with torch.autocast(weight.device.type, enabled=False):
+        pull, push = (torch.autograd.grad(term, weight, retain_graph=True)[0].norm() for term in (loss, fooled))
     return (pull / (push + 1e-6)).clamp(0, 1e4).detach()
 
 
