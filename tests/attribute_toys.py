@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from core import hub, systems
+from core.cache import LRUCache
 from core.faces import jit  # noqa: F401  compiled code stays in the cache of the run, wherever a test puts its own
 from core.faces.head import load_head
 from core.hub import manifest
@@ -61,8 +62,8 @@ def toy_checkout(folder: Path):
         for network, config in TOYS.items():
             patch.setitem(NETWORKS[network].presets, "toy", config)
         patch.setattr(manifest, "CHECKPOINTS", folder)
-        patch.setattr(hub, "_networks", {})
-        patch.setattr(systems, "_made", {})
+        patch.setattr(hub, "_networks", LRUCache(99))
+        patch.setattr(systems, "_pipelines", LRUCache(9))
         folder.mkdir(parents=True)
         shutil.copy(REAL / ROWS["landmarks-tiny"].file, folder)
         for name in ("landmarks-tiny", "yunet", *FFHQ.files(), *FFHQ.files(extra=True)):
