@@ -8,8 +8,18 @@ from PIL import Image
 
 from core import systems
 from core.engine.result import Restored, Result
-from core.faces import ATTRIBUTES
-from core.systems.attributes.request import GROUPS, METHODS, PRESETS, REGIONS, Compare, Edit, FaceRequest, Invert, Sweep
+from core.systems.attributes.request import (
+    ATTRIBUTES,
+    GROUPS,
+    METHODS,
+    PRESETS,
+    REGIONS,
+    Compare,
+    Edit,
+    FaceRequest,
+    Invert,
+    Sweep,
+)
 from spaces import GPU, widgets
 from spaces.fields import field
 from spaces.paint import paint, painted, unpainted

@@ -208,4 +208,4 @@ def test_stable_diffusion_says_what_it_is_before_it_is_fetched(page):
     says(page, "#aging-about-checkpoint", re.compile("openrail", re.IGNORECASE))
     says(page, "#aging-notice", "not on this machine")
     page.locator("#aging-fetch").click()
-    says(page, "#aging-notice .bad", "agrees to the terms")
+    says(page, "#aging-notice .bad", "agreement to the terms")

@@ -55,8 +55,8 @@ def test_the_help_says_what_they_are(capsys):
 
 
 def test_a_tab_is_named_after_its_system(page):
-    assert {name.lower() for name in app.TABS} == set(systems.SYSTEMS)
-    assert {block.label for block in page.blocks.values() if type(block).__name__ == "Tab"} == set(app.TABS)
+    assert {name.lower() for name in app.tabs()} == set(systems.SYSTEMS)
+    assert {block.label for block in page.blocks.values() if type(block).__name__ == "Tab"} == set(app.tabs())
 
 
 def test_listeners_are_public_by_name_or_private(page):
@@ -135,7 +135,7 @@ def test_warming_up_survives_any_error_in_one_line(monkeypatch, capsys):
     monkeypatch.setattr(app, "WARMUP_PAUSE_S", 0)
     app.warm()
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == len(app.TABS) + 1 and all("out of memory" in line for line in lines)
+    assert len(lines) == len(app.tabs()) + 1 and all("out of memory" in line for line in lines)
 
 
 def test_what_was_looked_at_leaves_with_its_drawing():

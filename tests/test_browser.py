@@ -347,7 +347,7 @@ def test_a_checkpoint_that_is_not_here_says_what_it_is_and_is_not_used(page):
     expect(page.locator("#about-checkpoint")).to_contain_text("non-commercial")
     expect(page.locator("#notice")).to_contain_text("not on this machine")
     page.locator("#fetch").click()
-    expect(page.locator("#notice .bad")).to_contain_text("agrees to the terms")
+    expect(page.locator("#notice .bad")).to_contain_text("agreement to the terms")
     page.get_by_label("I agree to these terms").check()
     page.locator("#fetch").click()
     expect(page.locator("#notice .bad")).to_contain_text("Facet is offline")

@@ -318,7 +318,8 @@ def test_a_run_removes_the_error_before_it(module, monkeypatch):
     with gr.Blocks():
         tab = module.Tab()
     values = {name: widget.value for name, widget in tab.inputs.items()} | {"checkpoint": "tiny"}
-    monkeypatch.setattr(tab, "wanted", lambda **values: (_ for _ in ()).throw(SettingsError("Wrong.")))
-    first, last = tab.draw("run", request=None, **values)
-    assert first[tab.notice] == "" and "Wrong." in last[tab.notice]
+    assert next(tab.draw("run", request=None, **values))[tab.notice] == ""
     assert tab.notice not in next(tab.draw(widgets.new_run_id_with_notice(), request=None, **values))
+    monkeypatch.setattr(tab, "wanted", lambda **values: (_ for _ in ()).throw(SettingsError("Wrong.")))
+    only, = tab.draw("run", request=None, **values)
+    assert "Wrong." in only[tab.notice] and only[tab.generate]["visible"] is True
