@@ -9,7 +9,9 @@
     cache.py     the cache folder, and what stays in memory
     words.py     vocabulary of aging-tiny: prompts, captions, token ids
     data.py      batches of drawn faces or of a folder of photos
-    metrics.py   verification, accuracy, image statistics
+    features.py  feature spaces: faces -> features that groups are found in
+    clustering.py  principal components and k-means
+    metrics.py   verification, accuracy, agreement, image statistics
     scoring/     the bars of each system, measured on test people
     kernels/     attention: plain, torch or xFormers
     models/      one architecture per file, its sizes as presets

@@ -32,6 +32,7 @@ MAX_MEGAPIXELS = 100
 MAX_SIDE = 20_000          # pixels; sides of this length or more are refused
 LONGEST = 4096             # pixels; larger pictures are reduced to this while decoding
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "AVIF", "BMP", "DIB", "JPEG2000", "PPM", "ICO", "TGA")
+IMAGENET_MEAN, IMAGENET_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)     # of red, green, blue in [0, 1]
 MAX_SETTINGS = 1 << 18     # characters of JSON; 512 numbers take about 12,000
 
 AI_MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -210,6 +211,12 @@ def from_uint8(pictures: np.ndarray) -> "Tensor":
                            "Scale to 0..255 and stack the pictures first.")
     channels_first = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))       # (N, 3, H, W)
     return torch.from_numpy(channels_first).float().div_(127.5).sub_(1)
+
+
+def imagenet(image: "Tensor") -> "Tensor":
+    """(N, 3, H, W) in [-1, 1] -> the same in [0, 1], less ImageNet's mean and divided by its deviation."""
+    mean, spread = (image.new_tensor(rgb)[:, None, None] for rgb in (IMAGENET_MEAN, IMAGENET_SPREAD))
+    return ((image + 1) / 2 - mean) / spread
 
 
 def to_uint8(batch: "Tensor") -> np.ndarray:

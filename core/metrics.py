@@ -1,4 +1,4 @@
-"""Metrics: verification, identification, separability, accuracy, effective dimension, SSIM.
+"""Metrics: verification, identification, separability, accuracy, agreement of partitions, effective dimension, SSIM.
 
 A measure that can't be taken, of nothing or of nan, is nan; `core.scoring` reports it as missing.
 """
@@ -136,6 +136,63 @@ def within(table: Tensor, off: int) -> float:
     kinds = torch.arange(len(table))
     near = (kinds[:, None] - kinds).abs() <= off
     return float(table[near].sum() / table.sum())
+
+
+def adjusted_rand(a: Tensor, b: Tensor) -> float:
+    """Adjusted Rand index of two partitions, (N,) numbers from 0 each: 1 if equal, 0 for what chance gives.
+
+    Hubert and Arabie, *Comparing Partitions*, 1985. nan where both have one part, or N parts.
+    """
+    table = confusion_of(a, b).double()
+    both, rows, columns, whole = (float((counts * (counts - 1) / 2).sum())
+                                  for counts in (table, table.sum(1), table.sum(0), table.sum()))
+    chance, most = rows * columns / max(whole, 1), (rows + columns) / 2
+    return (both - chance) / (most - chance) if most > chance else math.nan
+
+
+def adjusted_mutual_information(a: Tensor, b: Tensor) -> float:
+    """Adjusted mutual information of two partitions, (N,) numbers from 0 each: 1 if equal, 0 for what chance gives.
+
+    Vinh, Epps and Bailey, JMLR 2010; the largest value is the mean of both entropies. nan where both have one part.
+    """
+    table = confusion_of(a, b).double()
+    rows, columns, count = table.sum(1), table.sum(0), len(a)
+    shared = table * (table * count / (rows[:, None] * columns)).clamp(min=1e-300).log() / count
+    entropies = [float(-(part / count * (part / count).clamp(min=1e-300).log()).sum()) for part in (rows, columns)]
+    chance, most = _expected_information(rows, columns, count), sum(entropies) / 2
+    return (float(shared.sum()) - chance) / (most - chance) if most > chance else math.nan
+
+
+def _expected_information(rows: Tensor, columns: Tensor, count: int) -> float:
+    """Mutual information that partitions with parts of these sizes, (R,) and (C,), have by chance (their theorem 1)."""
+    total, logs = 0.0, torch.lgamma(torch.arange(count + 1, dtype=torch.double) + 1)
+    for size in rows[rows > 0].long().tolist():
+        others = columns[columns > 0].long()[:, None]                                  # (C, 1)
+        both = torch.arange(1, size + 1)[None]                                         # (1, size)
+        possible = (both <= others) & (both >= size + others - count)
+        left = torch.where(possible, others - both, 0)
+        neither = torch.where(possible, count - size - others + both, 0)
+        chance = (logs[size] + logs[others] + logs[count - size] + logs[count - others] - logs[count] - logs[both]
+                  - logs[size - both] - logs[left] - logs[neither])
+        gain = both / count * (count * both.double() / (size * others)).log()
+        total += float(torch.where(possible, gain * chance.exp(), 0.0).sum())
+    return total
+
+
+def confusion_of(a: Tensor, b: Tensor) -> Tensor:
+    """Counts of each pair of parts of two partitions (N,): (parts of a, parts of b)."""
+    width = int(b.max()) + 1
+    return torch.bincount(a * width + b, minlength=(int(a.max()) + 1) * width).view(-1, width)
+
+
+def wilson_lower(hits: Tensor, count: Tensor, z: float = 1.96) -> Tensor:
+    """Lower end of the Wilson score interval of a share, `hits` of `count`, in [0, 1]; 0 where `count` is 0.
+
+    z: in standard deviations; 1.96 gives the interval of 95 %.
+    """
+    share, count = hits / count.clamp(min=1), count.double()
+    middle, half = share + z * z / (2 * count), z * (share * (1 - share) / count + (z / (2 * count)) ** 2).sqrt()
+    return torch.where(count > 0, (middle - half) / (1 + z * z / count), 0.0).clamp(min=0)
 
 
 def mean_error(a: Tensor, b: Tensor) -> float:

@@ -71,6 +71,7 @@ NETWORKS = {
     "xploregan_critic": Network("xploregan", "Critic"),
     "bagnet":        Network("bagnet", "BagNet", published=("17",)),
     "resnet":        Network("resnet", "ResNet", published=("50",)),
+    "dinov2":        Network("dinov2", "DINOv2", published=("small",)),
 }
 
 
