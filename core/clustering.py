@@ -81,7 +81,7 @@ def _signed(rows: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Clusters:
-    """A partition. labels: (N,) int64, numbers of clusters. centres: (k, K).
+    """A partition. labels: (N,) int64, the number of the nearest centre. centres: (k, K).
 
     Clusters are numbered by size, largest first; of equal sizes the one with the earliest member comes first.
     """

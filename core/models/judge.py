@@ -89,6 +89,18 @@ class Judge(nn.Module):
                 "quality": quality[:, 0].sigmoid()}
 
 
+def attribute_table(answers: dict[str, Tensor]) -> Tensor:
+    """A judge's answers for N faces as a table like the renderer's truth: (N, 35) in the order of core.faces.NAMES.
+
+    Binary attributes are 0 or 1, the others in their own units.
+    """
+    measures = torch.cat([answers["continuous"], answers["pose"], answers["age"][:, None]], 1).float()
+    table = measures.new_zeros(len(measures), len(NAMES))
+    table[:, [NAMES.index(name) for name in BINARY]] = (answers["binary"] > 0).float()
+    table[:, [NAMES.index(name) for name in MEASURES]] = measures
+    return table
+
+
 def measure_scale(like: Tensor) -> tuple[Tensor, Tensor]:
     """Middle and half-width of each measure's range, (8,) each: natural = middle + half * network output."""
     rows = [ATTRIBUTES[name] for name in MEASURES]
