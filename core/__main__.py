@@ -13,9 +13,10 @@ COMMANDS = {  # command: (its module in core.commands, its line in the help)
     "generate": ("generate", "Generate a data set: new people, many pictures of each."),
     "train": ("train", "Train a network from its recipe."),
     "score": ("score", "Measure a system against its bars."),
-    "build": ("build", "Build a shipped data file: `build head`, the sculpted head of the drawn faces."),
+    "build": ("build", "Build a shipped data file: the sculpted `head` of the drawn faces, the `crowd` of clusters."),
     "bench": ("bench", "Measure speed and memory on this machine."),
     "fetch": ("hub", "Download a checkpoint and verify it."),
+    "import": ("hub", "Take a published checkpoint that you hold as a file."),
     "list": ("hub", "List the checkpoints: location, size and licence."),
     "verify": ("hub", "Verify size and hash of every checkpoint on this machine."),
 }

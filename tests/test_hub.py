@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
+from pathlib import Path
 
 import hub_place
 import pytest
@@ -314,6 +315,61 @@ def test_the_command_line_ends_in_one_sentence(place):
     assert run.returncode == 1
     assert run.stderr.startswith("CheckpointError: There is no checkpoint called 'nobody'")
     assert "Traceback" not in run.stderr
+
+
+# --- files that only their holders have
+
+def held(place, name: str = "toy", **changes) -> Path:
+    """A published pickle on this machine, and the row that it is imported for."""
+    path = place / "downloads" / "toy.pth.tar"
+    path.parent.mkdir(exist_ok=True)
+    state = {f"module.body.{key.removeprefix('inner.')}" if key.startswith("inner.") else f"module.{key}": value
+             for key, value in seeded().state_dict().items()}
+    torch.save({"epoch": 3, "weights": state}, path)
+    row = Row(name, f"toy-{files.sha256(path)[:8]}.pth.tar", "toy", "small", "imported", wrapper_key="weights",
+              licence="MIT", about="held by few")
+    manifest.put(replace(row, **changes), manifest.CHECKPOINTS)
+    return path
+
+
+def test_a_held_file_is_imported(place):
+    path, x = held(place), torch.randn(3, 4)
+    assert hub.place(hub.row("toy")) is None
+    for get in (hub.file, hub.load, hub.fetch):
+        with pytest.raises(CheckpointError, match="can't be fetched") as error:
+            get("toy")
+        assert "import toy FILE" in error.value.next_step
+    commands.import_("toy", path)
+    assert hub.file("toy").is_relative_to(files.cache_dir()) and hub.place(hub.row("toy")) == hub.file("toy")
+    torch.testing.assert_close(hub.load("toy", "cpu")(x), seeded().eval()(x))
+
+
+def test_another_file_is_not_imported(place):
+    path = held(place, file="toy-00000000.pth.tar")
+    with pytest.raises(CheckpointError, match="SHA-256 begins with"):
+        hub.import_file("toy", path)
+    with pytest.raises(CheckpointError, match="is no file"):
+        hub.import_file("toy", place / "missing")
+    held(place, file="toy.pth.tar", wrapper_key="teacher")
+    with pytest.raises(CheckpointError, match="has no 'teacher'"):
+        hub.import_file("toy", path)
+    torch.save({"weights": {"inner.weight": torch.zeros(4, 4)}}, path)
+    edit("toy", wrapper_key="weights")
+    with pytest.raises(CheckpointError, match="missing"):
+        hub.import_file("toy", path)
+    with pytest.raises(CheckpointError, match="not imported from a file"):
+        hub.import_file("plain", path)
+    assert hub.place(hub.row("toy")) is None
+
+
+def test_listing_and_verifying_know_files_to_import(place, capsys):
+    path = held(place)
+    commands.list_()
+    commands.verify()
+    assert "to import" in capsys.readouterr().out
+    hub.import_file("toy", path)
+    commands.verify()
+    assert "ok" in capsys.readouterr().out.split("toy", 1)[1]
 
 
 # --- what the project really ships

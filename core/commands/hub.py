@@ -1,6 +1,7 @@
-"""`python -m core fetch`, `list` and `verify`: checkpoints on the command line."""
+"""`python -m core fetch`, `import`, `list` and `verify`: checkpoints on the command line."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,6 +37,14 @@ def _agreed(row: Row) -> bool:
     return typer.confirm(f"{row.agreement}\nDo you agree?", default=False, err=True)
 
 
+def import_(
+    name: Annotated[str, typer.Argument(help="Name of a checkpoint that can't be fetched; see `list`.")],
+    file: Annotated[Path, typer.Argument(help="The file as its authors publish it.")],
+) -> None:
+    """Take a published file that you hold, such as BagNet-17's: its hash and every weight are verified."""
+    print(f"{name}  imported  {hub.import_file(name, file)}")
+
+
 def list_() -> None:
     """List the checkpoints: location, size and licence."""
     for row in map(hub.row, [row.name for row in hub.rows()]):
@@ -46,7 +55,8 @@ def list_() -> None:
 def _where(row: Row) -> str:
     path = hub.place(row)
     if path is None:
-        return "on Hub" if row.repo else "to train" if row.origin == "trained" else "missing"
+        waits = {"trained": "to train", "imported": "to import"}
+        return "on Hub" if row.repo else waits.get(row.origin, "missing")
     return "here" if path == row.shipped else "cached"
 
 
@@ -62,7 +72,7 @@ def verify() -> None:
     for written in hub.rows():
         row = hub.row(written.name)
         verdict = _verdict(row)
-        problems += verdict not in ("ok", "not fetched", "not trained")
+        problems += verdict not in ("ok", "not fetched", "not trained", "not imported")
         pinned = " (pinned at the first fetch)" if verdict == "ok" and row.sha256 != written.sha256 else ""
         print(f"{row.name:<20} {verdict}{pinned}")
     known = {row.shipped.name for row in hub.rows()}
@@ -75,7 +85,7 @@ def verify() -> None:
 
 def _verdict(row: Row) -> str:
     if row.origin != "shipped" and hub.place(row) is None:
-        return "not fetched" if row.repo else "not trained"
+        return "not fetched" if row.repo else f"not {row.origin}"
     try:
         hub.check(hub.file(row.name), row)
         if row.network and row.origin == "shipped":

@@ -104,7 +104,7 @@ def require_all(names: Sequence[str], cannot: str) -> None:
     """Raise CheckpointError unless these are on this machine. cannot: what is not possible without them."""
     missing = [row for row in map(hub.row, names) if hub.place(row) is None]
     for row in missing:
-        if row.origin == "trained":
+        if row.origin in ("trained", "imported"):
             raise CheckpointError(f"{cannot} before {row.name} is on this machine.",
                                   f"{row.mend[0].upper()}{row.mend[1:]}")
         if row.repo is None:

@@ -2,6 +2,7 @@
 
     hub.load("vectors-tiny")      an eval-mode, frozen network; once per process, name and device
     hub.file("yunet")             the path of a file, found or fetched, size and SHA-256 checked
+    hub.import_file(name, path)   a published file that only its holders have
     hub.rows(), hub.row(name)     what there is: the manifest, checkpoints/manifest.json
     hub.save(network, name, …)    a trained network into the folder and the manifest
     hub.opened(path, "iresnet")   the network of a file so saved, wherever it lies
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
     from core.hub.repository import Portable
 
-__all__ = ["Row", "check", "default_device", "fetch", "file", "first_pin", "from_published", "load", "offline",
-           "opened", "place", "portable", "row", "rows", "save", "set_device", "set_offline"]
+__all__ = ["Row", "check", "default_device", "fetch", "file", "first_pin", "from_published", "import_file", "load",
+           "offline", "opened", "place", "portable", "row", "rows", "save", "set_device", "set_offline"]
 
 NETWORK_BYTES = 8 << 30     # of networks that stay loaded; those in use stay besides
 
@@ -85,6 +86,8 @@ def file(name: str, *, agree: bool = False, progress: Progress | None = None) ->
     """
     found = row(name)
     path = place(found)
+    if path is None and found.origin == "imported":
+        raise CheckpointError(f"{name} is not on this machine, and can't be fetched.", found.mend)
     if path is None and found.repo is None:
         raise CheckpointError(f"{found.shipped} is missing.", found.mend)
     if path is None:
@@ -94,7 +97,9 @@ def file(name: str, *, agree: bool = False, progress: Progress | None = None) ->
 
 
 def place(row: Row) -> Path | None:
-    """Where a row's file lies on this machine, unchecked; None when it would have to be fetched."""
+    """Where a row's file lies on this machine, unchecked; None when it would have to be fetched or imported."""
+    if row.origin == "imported":
+        return weights.imported(row)
     if row.shipped.exists():
         return row.shipped
     return download.cached(row) if row.repo else None
@@ -118,6 +123,19 @@ def check(path: Path, row: Row) -> None:
         by_hand = path == row.shipped
         if row.sha256 is None or not by_hand:       # another client fetched it, or it was put there by hand
             manifest.pin_first(row, row.revision if by_hand else download.commit(path), path)
+
+
+def import_file(name: str, path: Path | str) -> Path:
+    """Take a published file that its user holds, for a row of origin "imported"; returns the path of the copy.
+
+    It must be the file of the row, by the hash in its name, and fit the network strictly. Nothing in it is executed.
+    Raises CheckpointError.
+    """
+    found = row(name)
+    if found.origin != "imported":
+        raise CheckpointError(f"{name} is not imported from a file.",
+                              f"Fetch it:  python -m core fetch {name}" if found.repo else "It ships with the project.")
+    return weights.import_pickle(Path(path), found)
 
 
 def fetch(name: str, *, agree: bool = False, progress: Progress | None = None) -> Path:

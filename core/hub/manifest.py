@@ -25,7 +25,7 @@ class Row:
     file: str                       # in checkpoints/, or inside the repository on the Hub
     network: str | None = None      # None: a plain file, not weights of ours
     preset: str | None = None
-    origin: str = "shipped"         # "shipped" with the project, published on the "hub", or "trained" by its user
+    origin: str = "shipped"         # "shipped" with the project, published on the "hub", "trained" or "imported" by a user
     repo: str | None = None         # on the Hub
     revision: str | None = None     # commit on the Hub; None: open
     wrapper_key: str | None = None  # the key of a pickle under which the weights lie
@@ -57,7 +57,9 @@ class Row:
     def mend(self) -> str:
         """The command that brings the file back."""
         if self.origin == "trained":
-            return f"train it, or put your own there:  {self.recipe}"
+            return f"Train it, or put your own there:  {self.recipe}"
+        if self.origin == "imported":
+            return f"Get {self.file} from its authors, then:  python -m core import {self.name} FILE"
         if self.repo is None:
             return f"Bring it back:  git restore -- checkpoints/{Path(self.file).name}"
         return f"Fetch it again:  python -m core fetch {self.name}"

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -112,6 +113,33 @@ def convert(path: Path, row: Row) -> Path:
 
 def _twins() -> Path:
     return cache_dir("converted")
+
+
+def imported(row: Row) -> Path | None:
+    """Where a file that its user imported lies; None if there is none."""
+    path = cache_dir() / "imported" / f"{row.name}.safetensors"
+    return path if path.exists() else None
+
+
+def import_pickle(path: Path, row: Row) -> Path:
+    """Write the tensors of a published pickle as safetensors into the cache folder; returns that path.
+
+    The row's file name ends in the first digits of its SHA-256, as torch's own files do. Raises CheckpointError.
+    """
+    from safetensors.torch import save_file
+
+    wanted = re.search(r"-([0-9a-f]{8,})\.", row.file)
+    if not path.is_file():
+        raise CheckpointError(f"{path} is no file", f"python -m core import {row.name} FILE")
+    if wanted and not sha256(path).startswith(wanted[1]):
+        raise CheckpointError(f"{path} is not {row.file}: its SHA-256 begins with {sha256(path)[:8]}, not {wanted[1]}",
+                              row.mend)
+    tensors = {key: value.clone().contiguous() for key, value in unpickle(path, row).items()}
+    fit(row.network, row.preset, tensors)
+    target = cache_dir() / "imported" / f"{row.name}.safetensors"
+    with replacing(target) as part:
+        save_file(tensors, part, metadata={"format": "pt", "sha256": sha256(path)})
+    return target
 
 
 def fit(network: str, preset: str, state: "dict[str, Tensor]") -> "nn.Module":
