@@ -9,11 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from core.errors import SettingsError
+from core.errors import CheckpointError, SettingsError
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor, nn
 
 BATCH = 64      # pictures at a time
@@ -60,8 +59,19 @@ def space_of(name: str) -> Space:
     return SPACES[name]
 
 
-def compute(space: Space, network: "nn.Module", images: np.ndarray, batch: int = BATCH) -> "Iterator[Tensor]":
+def network_of(space: Space, device: Any = None) -> "nn.Module":
+    """The network of a space. Raises CheckpointError that names the command which brings it."""
+    from core import hub
+
+    if space.checkpoint not in {row.name for row in hub.rows()}:
+        raise CheckpointError(f"The feature space {space.name} has no network yet.",
+                              f"Train it:  python -m core train features --preset {space.name} --ship checkpoints")
+    return hub.load(space.checkpoint, device)
+
+
+def compute(space: Space, network: "nn.Module", images: "np.ndarray", batch: int = BATCH) -> "Iterator[Tensor]":
     """Features of aligned faces (N, H, W, 3) uint8, `batch` at a time: (batch, D) float32 on the CPU."""
+    import numpy as np
     import torch
 
     from core.images import from_uint8, imagenet
@@ -84,18 +94,19 @@ def resized(picture: "Tensor", size: int) -> "Tensor":
     return F.interpolate(picture, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
-def remember(space: Space, images: np.ndarray, facts: Mapping[str, Any]) -> "Tensor":
+def remember(space: Space, images: "np.ndarray", facts: Mapping[str, Any]) -> "Tensor":
     """Features (N, D) of a drawn set, computed once per set and network, and kept in the cache folder.
 
     facts: what the set was drawn from, such as split, people and looks.
     """
+    import numpy as np
     import torch
     from filelock import FileLock
 
     from core import hub
     from core.hub.files import cache_dir, replacing, sha256
 
-    network = hub.load(space.checkpoint)
+    network = network_of(space)
     key = {"set": dict(facts), "count": len(images), "network": sha256(hub.file(space.checkpoint)), "size": space.size}
     path = cache_dir() / "features" / f"{space.name}-{_hash(key)}.npy"
     path.parent.mkdir(exist_ok=True)

@@ -58,7 +58,7 @@ def test_features_of_a_set_are_computed_once(tmp_path, monkeypatch):
     path = tmp_path / "toy"
     for content in (b"one", b"two"):
         path.write_bytes(content)
-        monkeypatch.setattr(hub, "load", lambda name: None)
+        monkeypatch.setattr(features, "network_of", lambda space: None)
         monkeypatch.setattr(hub, "file", lambda name: path)
         for split in ("train", "train", "test"):
             assert torch.equal(features.remember(space_of("texture"), pictures(), {"split": split}), torch.eye(3))

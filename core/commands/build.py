@@ -1,5 +1,6 @@
 """`python -m core build`: build the shipped data files that are not trained."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ build = Typer(no_args_is_help=True)
 
 @build.callback()
 def files() -> None:
-    """Build a shipped data file: `build head`, the sculpted head of the drawn faces."""
+    """Build a shipped data file: the sculpted head of the drawn faces, or the crowd of `clusters`."""
 
 
 @build.command()
@@ -33,3 +34,26 @@ def head(
     build_head(data, out)
     list_head(out)
     print(f"{out}  {out.stat().st_size / 1e6:.2f} MB")
+
+
+@build.command()
+def crowd(
+    space: Annotated[str, Option(help="Feature space of the groups; its network is trained or fetched first.")] =
+    "texture",
+    k: Annotated[int, Option(min=2, help="Groups.")] = 50,
+    seed: Annotated[int, Option(min=0, help="Seed of k-means.")] = 0,
+    people: Annotated[int, Option(min=2, help="Drawn training people that the groups are found in.")] = 6000,
+    looks: Annotated[int, Option(min=1, help="Pictures per person.")] = 6,
+    faces: Annotated[int, Option(min=2, help="Faces to store beside the groups.")] = 2000,
+    name: Annotated[str, Option(help="Name of the checkpoint.")] = "clusters-crowd-tiny",
+    out: Annotated[Path, Option(help="Folder for the file.")] = Path("checkpoints"),
+) -> None:
+    """Find the groups that `train clusters` learns, and store them with the faces that the tab opens with.
+
+    It takes the networks of `train features` and about five minutes on one core. The same networks give the same file.
+    """
+    from core.commands.train import recorded
+    from core.training.crowd import build_crowd
+
+    path = build_crowd(space, k, seed, people, looks, faces, name, out, recorded(sys.argv[1:]))
+    print(f"{path}  {path.stat().st_size / 1e6:.2f} MB")

@@ -13,7 +13,7 @@ from typer import Argument, Option
 from core.errors import SettingsError
 
 Recipe = Literal["embedder", "judge", "vectors", "landmarks", "recogniser", "aging", "stylegan2", "encoder", "mapper",
-                 "directions"]
+                 "directions", "features", "clusters"]
 PEOPLE = ("aging", "people")    # the stage that trains the shipped people
 WITH_DATA = ("recogniser",)  # recipes for any set of people; the others need labels
 NAMED = ("--data", "--generator", "--judge")    # options that may be paths
@@ -24,7 +24,9 @@ def train(
     preset: Annotated[str, Option(help="Size and seed: tiny, or tiny-check for scoring only. aging: the stages "
                                        "autoencoder, unet, decoder and people; with --images tiny, paper or sd-lora. "
                                        "vectors: also onward, from shipped weights. stylegan2: tiny-128. "
-                                       "mapper: also tiny+pairs. mapper, directions: also ffhq.")] = "tiny",
+                                       "mapper: also tiny+pairs. mapper, directions: also ffhq. "
+                                       "features: texture or shape. clusters: also tiny-adain, tiny-mean, "
+                                       "tiny-label.")] = "tiny",
     out: Annotated[Path | None, Option(help="Folder for log, samples and state; default "
                                             "runs/<recipe>-<preset>[-<data>].", show_default=False)] = None,
     data: Annotated[str | None, Option(help="recogniser: drawn (default), or a folder with a sub-folder per "

@@ -25,7 +25,7 @@ class Row:
     file: str                       # in checkpoints/, or inside the repository on the Hub
     network: str | None = None      # None: a plain file, not weights of ours
     preset: str | None = None
-    origin: str = "shipped"         # "shipped" with the project, published on the "hub", "trained" or "imported" by a user
+    origin: str = "shipped"         # "shipped" with the project, on the "hub", or "trained" or "imported" by its user
     repo: str | None = None         # on the Hub
     revision: str | None = None     # commit on the Hub; None: open
     wrapper_key: str | None = None  # the key of a pickle under which the weights lie

@@ -5,7 +5,7 @@ clusters of features, so nothing need be labelled. Their mean and variance set t
 norms (attribute summary instance norm, ASIN). The AdaIN twin takes them from one exemplar picture instead.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -46,18 +46,21 @@ class XploreGANConfig:
 
 _PAPER = XploreGANConfig(size=128, width=64, blocks=6, clusters=100, layers=3, hidden=256)      # CelebA
 
+_TINY = XploreGANConfig(size=64, width=16, blocks=6, clusters=50, layers=3, hidden=128, critic_width=32,
+                        critic_layers=4)
+
 PRESETS = {
-    "tiny":       XploreGANConfig(size=64, width=16, blocks=6, clusters=50, layers=3, hidden=128, critic_width=32,
-                                  critic_layers=4),
-    "tiny-adain": XploreGANConfig(size=64, width=16, blocks=6, clusters=50, layers=3, hidden=128, norm="adain",
-                                  critic_width=32, critic_layers=4),
+    "tiny":       _TINY,
+    "tiny-adain": replace(_TINY, norm="adain"),
+    "tiny-mean":  replace(_TINY, condition="mean"),
+    "tiny-label": replace(_TINY, condition="label"),
     "paper-128":  _PAPER,
     "paper-256":  XploreGANConfig(size=256, width=64, blocks=6, clusters=50, layers=7, hidden=256),    # FFHQ, EmotioNet
 }
 
 
 class GroupStatistics(NamedTuple):
-    """What the pictures of each group have in common: (groups, features) each, of L2-normalised feature vectors."""
+    """What the pictures of each group have in common: (groups, features) each, of vectors of mean squared length 1."""
 
     mean: Tensor
     variance: Tensor
@@ -127,7 +130,7 @@ class XploreGAN(nn.Module):
     def group_condition(self, statistics: GroupStatistics, groups: Tensor) -> Tensor:
         """groups: (N,) numbers of groups. Returns (N, condition_size), of order one, for ASIN.
 
-        Feature vectors of length 1 have entries of order 1 / sqrt(features); means and variances are scaled by that.
+        Vectors of length 1 have entries of order 1 / sqrt(features); means and variances are scaled by that.
         Mixtures of conditions are conditions too. Raises SettingsError for the AdaIN twin.
         """
         config = self.config

@@ -22,7 +22,7 @@ from torch import Tensor
 from core import data, hub
 from core.clustering import PCA, k_means, nearest, unit
 from core.errors import CheckpointError
-from core.features import SPACES, compute, remember, space_of
+from core.features import SPACES, compute, network_of, remember, space_of
 from core.hub import weights
 from core.models.judge import attribute_table
 from core.models.xploregan import GroupStatistics
@@ -75,6 +75,9 @@ def find_groups(space: str, features: Tensor, k: int, seed: int) -> tuple[Groups
 
 def read_groups(name: str = CROWD) -> Groups:
     """The groups of a crowd file. Raises CheckpointError."""
+    if name not in {row.name for row in hub.rows()}:
+        raise CheckpointError(f"There is no crowd {name} yet.",
+                              "Build it:  python -m core build crowd --out checkpoints")
     return groups_in(*weights.opened(hub.file(name)))
 
 
@@ -126,7 +129,7 @@ def chosen_rows(groups: Groups, vectors: Tensor, count: int) -> np.ndarray:
 def vectors_of(space: str, images: np.ndarray) -> Tensor:
     """Vectors of pictures in a space of their own: features, length 1, principal components."""
     row = space_of(space)
-    features = unit(torch.cat([*compute(row, hub.load(row.checkpoint), images)]))
+    features = unit(torch.cat([*compute(row, network_of(row), images)]))
     return PCA.fit(features).apply(features)
 
 

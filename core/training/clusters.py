@@ -1,0 +1,257 @@
+"""The clusters recipe: XploreGAN, which makes a face wear what a group of faces has in common; and its AdaIN twin.
+
+Bahng et al., *Exploring Unlabeled Faces for Novel Attribute Discovery*, CVPR 2020, section 3: WGAN-GP on patches,
+classification of clusters, cycle consistency and a latent loss, with the paper's weights. The groups come from the
+crowd file (`core.training.crowd`), which must be built first. The twin takes its condition from one picture of the
+group instead of the group's statistics; all else is equal.
+
+Time: see PRESETS. Memory: 2 GB. Seed: the preset's.
+Data: `aligned` drawn faces of 128 pixels, made smaller; never mirrored, because groups may differ by side.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core import data, hub
+from core.errors import SettingsError
+from core.features import compute, network_of, remember, resized, space_of
+from core.models import build
+from core.models.xploregan import XploreGAN
+from core.training.crowd import CROWD, Groups, read_groups, set_facts
+from core.training.loop import Recipe
+
+
+@dataclass(frozen=True)
+class Preset:
+    """network: preset of `xploregan`, which has the norm and the condition. crowd: checkpoint with the groups.
+
+    critics: updates of the critic for one of the generator. classification, cycle, penalty, latent: weights of the
+    losses (λ_cls, λ_rec, λ_gp, λ_lnt). rate, discriminating: peak learning rates of generator and critic.
+    """
+
+    network: str
+    name: str
+    seed: int
+    crowd: str = CROWD
+    critics: int = 5
+    classification: float = 1.0
+    cycle: float = 10.0
+    penalty: float = 10.0
+    latent: float = 10.0
+    people: int = 6000
+    looks: int = 6
+    batch: int = 16
+    rate: float = 1e-4
+    discriminating: float = 1e-4
+
+
+PRESETS = {
+    "tiny":       Preset("tiny", "clusters-asin-tiny", seed=41),
+    "tiny-adain": Preset("tiny-adain", "clusters-adain-tiny", seed=41),
+    "tiny-mean":  Preset("tiny-mean", "clusters-mean-tiny", seed=41),       # ablations of the condition
+    "tiny-label": Preset("tiny-label", "clusters-label-tiny", seed=41),
+    "paper-128":  Preset("paper-128", "clusters-asin-128", seed=41, batch=32),
+    "paper-256":  Preset("paper-256", "clusters-asin-256", seed=41, batch=32),
+}
+CHECKED = (150, 8)      # validation people × looks
+SHOWN = 8               # faces on a sheet, and groups that each wears
+
+
+class Cycle(nn.Module):
+    """The generator there and back, in one call. It takes conditions of groups, or for AdaIN pictures of them."""
+
+    def __init__(self, generator: XploreGAN) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, x: Tensor, target: Tensor, own: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x: (N, 3, S, S). target, own: of the group asked for, and of the picture's own.
+
+        Returns the translation and the picture made back from it, (N, 3, S, S) each, and the latent distance (N,):
+        the root mean square of h(x) - h(translation).
+        """
+        h = self.generator.encode(x)
+        made = self.generator.decode(h, self.condition(target))
+        h_made = self.generator.encode(made)
+        back = self.generator.decode(h_made, self.condition(own))
+        apart = (h - h_made).float().square().mean((1, 2, 3)).clamp(min=1e-12).sqrt()
+        return made, back, apart
+
+    def translate(self, x: Tensor, target: Tensor) -> Tensor:
+        """The way there alone: (N, 3, S, S)."""
+        return self.generator(x, self.condition(target))
+
+    def condition(self, given: Tensor) -> Tensor:
+        """Conditions as they are; for AdaIN, those of pictures (N, 3, S, S)."""
+        return given if self.generator.config.norm == "asin" else self.generator.exemplar_condition(given)
+
+
+class ClustersRecipe(Recipe):
+    """Networks "generator" (kept as an average), a `Cycle`, and "critic"."""
+
+    averaged = ("generator",)
+
+    def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet, groups: Groups, labels: Tensor,
+                 held_out_labels: Tensor) -> None:
+        """groups: to be worn. labels, held_out_labels: the group of each picture of both sets, (N,)."""
+        torch.manual_seed(preset.seed)
+        self.preset, self.drawn, self.held_out, self.groups = preset, drawn, held_out, groups
+        self.labels, self.held_out_labels, self.batch = labels, held_out_labels, preset.batch * preset.critics
+        generator, critic = (build(name, preset.network) for name in ("xploregan", "xploregan_critic"))
+        self.config = generator.config
+        if len(groups.centres) != self.config.clusters or groups.centres.shape[1] != self.config.features:
+            raise SettingsError(
+                f"{preset.crowd} has {len(groups.centres)} groups of {groups.centres.shape[1]} numbers, and the "
+                f"network {preset.network} takes {self.config.clusters} of {self.config.features}.",
+                f"Build another crowd:  python -m core build crowd --k {self.config.clusters}")
+        self.members = [(labels == group).nonzero()[:, 0] for group in range(self.config.clusters)]
+        self.wearable = labels.unique()         # few pictures may leave a group empty
+        self.networks = {"generator": Cycle(generator).to(memory_format=torch.channels_last),
+                         "critic": critic.to(memory_format=torch.channels_last)}
+        self.optimizers = {"critic": _adam(critic, preset.discriminating), "generator": _adam(generator, preset.rate)}
+
+    def batches(self, start, shard, device) -> Iterator[dict]:
+        """Pictures for one step: `critics` times `batch`, each with its group and one to wear."""
+        steps = count(start * shard[1] + shard[0], shard[1])
+        batches = data.batches(self.drawn, self.batch, self.preset.seed, device, None, start, shard)
+        for step, batch in zip(steps, batches, strict=False):
+            draw = torch.Generator().manual_seed(data.look_seed("target", step, 0, self.preset.seed))
+            yield self.material(self.drawn, self.labels, batch["row"].cpu(), draw, device)
+
+    def material(self, drawn: data.DrawnSet, labels: Tensor, rows: Tensor, draw: torch.Generator, device) -> dict:
+        """The pictures in some rows of a set: "image" (N, 3, S, S), "group" and "target" (N,); and what `Cycle` takes
+        of both, "own" and "wanted": conditions, or for AdaIN pictures, the own one and a random one of the target.
+        """
+        device = device or "cpu"
+        image = self.sized(data.rows_of(drawn, rows.numpy(), device)["image"])
+        group, target = labels[rows], self.wearable[torch.randint(len(self.wearable), (len(rows),), generator=draw)]
+        if self.config.norm == "adain":
+            chosen = [self.members[each][torch.randint(len(self.members[each]), (), generator=draw)] for each in target]
+            own, wanted = image, self.sized(data.rows_of(self.drawn, torch.stack(chosen).numpy(), device)["image"])
+        else:
+            own, wanted = (self.networks["generator"].generator.group_condition(self.groups.statistics, each).to(device)
+                           for each in (group, target))
+        return {"image": image, "group": group.to(device), "target": target.to(device), "own": own, "wanted": wanted}
+
+    def sized(self, image: Tensor) -> Tensor:
+        """Pictures at the size of the network."""
+        return resized(image, self.config.size).contiguous(memory_format=torch.channels_last)
+
+    def updates(self, networks, batch, progress):
+        """`critics` updates of the critic, each on a part of the batch, then one of the generator on the last part."""
+        parts = [{name: value[at: at + self.preset.batch] for name, value in batch.items()}
+                 for at in range(0, len(batch["image"]), self.preset.batch)]
+        for part in parts:
+            with torch.no_grad():
+                made = self.networks["generator"].translate(part["image"], part["wanted"])
+            yield "critic", *self.critic_loss(networks["critic"], part, made)
+        yield "generator", *self.generator_loss(networks, parts[-1])
+
+    def critic_loss(self, critic: nn.Module, part: dict, made: Tensor) -> tuple[Tensor, dict]:
+        """WGAN-GP on the mean over patches, and the group of real pictures."""
+        real, fake = critic(part["image"]), critic(made)
+        apart = real.realness.float().mean() - fake.realness.float().mean()
+        known = F.cross_entropy(real.clusters.float(), part["group"])
+        steep = gradient_penalty(critic, part["image"], made)
+        loss = -apart + self.preset.classification * known + self.preset.penalty * steep
+        return loss, {"apart": apart.detach(), "real group": known.detach(), "penalty": steep.detach()}
+
+    def generator_loss(self, networks: dict, part: dict) -> tuple[Tensor, dict]:
+        """To look real, to be taken for the target group, to come back, to keep what the encoder sees."""
+        made, back, apart = networks["generator"](part["image"], part["wanted"], part["own"])
+        seen = networks["critic"](made)
+        terms = {"real": -seen.realness.float().mean(),
+                 "group": self.preset.classification * F.cross_entropy(seen.clusters.float(), part["target"]),
+                 "cycle": self.preset.cycle * (back.float() - part["image"]).abs().mean(),
+                 "latent": self.preset.latent * apart.mean()}
+        return sum(terms.values()), {name: term.detach() for name, term in terms.items()}
+
+    def check(self, networks):
+        """Of an eighth of the validation pictures: the share of translations that are nearest to the group asked for,
+        the share that already were, and the L1 of the cycle.
+        """
+        rows = torch.arange(0, len(self.held_out), 8)
+        device = next(networks["generator"].parameters()).device
+        part = self.material(self.held_out, self.held_out_labels, rows, torch.Generator().manual_seed(0), device)
+        made, back, _ = networks["generator"](part["image"], part["wanted"], part["own"])
+        found, target = self.groups_of(made), part["target"].cpu()
+        return {"worn": float((found == target).float().mean()),
+                "worn before": float((self.held_out_labels[rows] == target).float().mean()),
+                "cycle l1": float((back - part["image"]).abs().mean())}
+
+    def groups_of(self, made: Tensor) -> Tensor:
+        """The group that each picture (N, 3, S, S) in [-1, 1] is nearest to: (N,)."""
+        from core.images import to_uint8
+
+        space = space_of(self.groups.space)
+        return self.groups.assign(self.groups.vectors(torch.cat([
+            *compute(space, network_of(space), to_uint8(made))])))
+
+    def sheet(self, networks):
+        """Validation faces in the first row; below, each wearing one of eight groups."""
+        from core.images import grid, to_pil
+
+        network = networks["generator"]
+        rows = torch.from_numpy(np.linspace(0, len(self.held_out) - 1, SHOWN).astype(int))
+        image = self.sized(data.rows_of(self.held_out, rows.numpy(), next(network.parameters()).device)["image"])
+        pictures = [image]
+        for group in self.wearable[:SHOWN].tolist():
+            pictures.append(network.generator(image, self.condition_of(network, group, image)))
+        return grid(to_pil(torch.cat(pictures)), columns=len(rows))
+
+    def condition_of(self, network: Cycle, group: int, image: Tensor) -> Tensor:
+        """The condition of one group for all pictures (N, 3, S, S); for AdaIN of its first member."""
+        if self.config.norm == "adain":
+            first = data.rows_of(self.drawn, self.members[group][:1].numpy(), image.device)["image"]
+            return network.condition(self.sized(first)).expand(len(image), -1)
+        groups = torch.full((len(image),), group)
+        return network.generator.group_condition(self.groups.statistics, groups).to(image.device)
+
+
+def gradient_penalty(critic: nn.Module, real: Tensor, made: Tensor) -> Tensor:
+    """WGAN-GP's penalty (Gulrajani et al. 2017): (‖∂ realness / ∂ picture‖ - 1)² between real and made pictures.
+
+    real, made: (N, 3, S, S). Computed in float32.
+    """
+    with torch.autocast(real.device.type, enabled=False):
+        share = torch.rand(len(real), 1, 1, 1, device=real.device)
+        mixed = torch.lerp(made.detach().float(), real.float(), share).requires_grad_()
+        slope, = torch.autograd.grad(critic(mixed).realness.mean((1, 2, 3)).sum(), mixed, create_graph=True)
+        return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def _adam(network: nn.Module, rate: float) -> torch.optim.Adam:
+    return torch.optim.Adam([{"params": list(network.parameters()), "initial_lr": rate}], lr=rate, betas=(0.5, 0.999))
+
+
+def recipe(preset: str, **asked: float) -> ClustersRecipe:
+    """The recipe of a preset; its faces are drawn and their features computed if they are not yet.
+
+    Raises CheckpointError unless the crowd file and the feature network are on this machine.
+    """
+    chosen = replace(PRESETS[preset], **asked)
+    groups = read_groups(chosen.crowd)
+    found = []
+    for split, people, looks in (("train", chosen.people, chosen.looks), ("validation", *CHECKED)):
+        drawn = data.drawn_set(split, people, looks, size=128, version=4)
+        features = remember(space_of(groups.space), drawn.images, set_facts(split, people, looks))
+        found.append((drawn, groups.assign(groups.vectors(features))))
+    (drawn, labels), (held_out, held_out_labels) = found
+    return ClustersRecipe(chosen, drawn, held_out, groups, labels, held_out_labels)
+
+
+def finish(recipe: ClustersRecipe, networks: dict, folder: Path, command: str) -> list[Path]:
+    """Write the generator's checkpoint; returns its path."""
+    chosen, config = recipe.preset, recipe.config
+    kind = "AdaIN twin of XploreGAN" if config.norm == "adain" else f"XploreGAN, condition {config.condition}"
+    about = (f"{kind}: drawn faces of {config.size} pixels wear one of {config.clusters} groups of {chosen.crowd}; "
+             f"{chosen.people} people × {chosen.looks} looks, seed {chosen.seed}.")
+    return [hub.save(networks["generator"].generator, chosen.name, network="xploregan", preset=chosen.network,
+                     recipe=command, about=about, folder=folder)]
