@@ -255,8 +255,8 @@ def grid(images: Sequence[Image.Image], columns: int, gap: int = 4) -> Image.Ima
 
 # ------------------------------------------------------------------------------------------------- PIL -> files
 
-def save(image: Image.Image, settings: Mapping, folder: str | Path | None = None) -> str:
-    """Write a PNG with its settings and an AI-generated mark; returns its path.
+def save(image: Image.Image, settings: Mapping, folder: str | Path | None = None, marked: bool = True) -> str:
+    """Write a PNG with its settings and an AI-generated mark; returns its path. marked: False leaves the mark out.
 
     settings: everything needed to generate the picture again (system, checkpoint and its hash, seed, parameters,
     attention kernel, version), as JSON; NumPy and torch values are converted. Stored as an iTXt chunk "facet", with an
@@ -265,7 +265,8 @@ def save(image: Image.Image, settings: Mapping, folder: str | Path | None = None
     """
     notes = PngInfo()
     notes.add_itxt("facet", _to_json(settings))
-    notes.add_itxt("XML:com.adobe.xmp", XMP)
+    if marked:
+        notes.add_itxt("XML:com.adobe.xmp", XMP)
     path = _new_path(folder, str(settings.get("system", "picture")), ".png")
     with writing(path):
         image.save(path, "PNG", pnginfo=notes, compress_level=1)

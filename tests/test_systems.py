@@ -18,7 +18,7 @@ from core.engine.result import last
 from core.errors import FacetError, SettingsError
 
 SMALL = {"vectors": {"count": 2, "seed": 7}, "aging": {"steps": 2, "seed": 7},      # so that a request takes little
-         "attributes": {"count": 2, "seed": 7}}
+         "attributes": {"count": 2, "seed": 7}, "clusters": {"k": 4, "count": 2, "seed": 7}}
 DRAWN = [(name, request) for name, row in systems.SYSTEMS.items() for request in row.requests if request.draws]
 ALL = [request for row in systems.SYSTEMS.values() for request in row.requests]
 
@@ -50,8 +50,9 @@ def result_of(made: dict, request: type):
     return made[request]
 
 
-@pytest.mark.parametrize(("system", "request_"), DRAWN, ids=[f"{name}-{each.action}" for name, each in DRAWN])
-class TestAction:
+class ActionContract:
+    """What every action of every system promises; a subclass says which, and has the fixtures `client` and `made`."""
+
     def test_results_grow_to_what_was_asked(self, made, system, request_):
         results = list(systems.load(system).run(request_(**small(request_))))
         steps = [result.step for result in results]
@@ -116,34 +117,42 @@ class TestAction:
             assert "Traceback" not in str(error.value)
 
 
+@pytest.mark.parametrize(("system", "request_"), DRAWN, ids=[f"{name}-{each.action}" for name, each in DRAWN])
+class TestAction(ActionContract):
+    pass
+
+
 WRONG = {"whole": [float("nan"), True, "many", 1.5, 10**40, -7], "number": [float("nan"), True, "much", float("inf")],
          "choice": ["magic", 3], "flag": ["yes", 1], "text": [7, "x" * 10_000], "seed": [-5, 99_999_999_999, 1.5, True],
          "file": [7], "files": ["one", [7]]}
 
 
-@pytest.mark.parametrize("request_", ALL, ids=[f"{each.system}-{each.action}" for each in ALL])
-def test_every_wrong_value_is_refused_with_the_arguments_name(request_):
-    for name, setting in request_.settings().items():
-        for value in WRONG[setting.kind]:
-            with pytest.raises(SettingsError) as error:
-                request_(**{name: value}).checked()
-            assert error.value.message.startswith(f"{name} can't be "), (name, value)
-            assert error.value.next_step.endswith(".")
+class RequestContract:
+    """What the settings of every action promise."""
+
+    def test_every_wrong_value_is_refused_with_the_arguments_name(self, request_):
+        for name, setting in request_.settings().items():
+            for value in WRONG[setting.kind]:
+                with pytest.raises(SettingsError) as error:
+                    request_(**{name: value}).checked()
+                assert error.value.message.startswith(f"{name} can't be "), (name, value)
+                assert error.value.next_step.endswith(".")
+
+    def test_defaults_are_fine_and_seeds_are_chosen(self, request_):
+        asked = request_().checked()
+        assert all(getattr(asked, name) == setting.default for name, setting in request_.settings().items()
+                   if setting.kind != "seed" and setting.default is not None)
+        assert 0 <= asked.seed < 2**32 and asked.checked() == asked
+
+    def test_every_setting_is_explained(self, request_):
+        assert len(request_.help()) > 40
+        for name, setting in request_.settings().items():
+            assert name.isidentifier() and len(setting.help) > 4 and setting.label, name
 
 
 @pytest.mark.parametrize("request_", ALL, ids=[f"{each.system}-{each.action}" for each in ALL])
-def test_defaults_are_fine_and_seeds_are_chosen(request_):
-    asked = request_().checked()
-    assert all(getattr(asked, name) == setting.default for name, setting in request_.settings().items()
-               if setting.kind != "seed" and setting.default is not None)
-    assert 0 <= asked.seed < 2**32 and asked.checked() == asked
-
-
-@pytest.mark.parametrize("request_", ALL, ids=[f"{each.system}-{each.action}" for each in ALL])
-def test_every_setting_is_explained(request_):
-    assert len(request_.help()) > 40
-    for name, setting in request_.settings().items():
-        assert name.isidentifier() and len(setting.help) > 4 and setting.label, name
+class TestRequest(RequestContract):
+    pass
 
 
 @given(stored=st.dictionaries(st.sampled_from(["source", "count", "seed", "sigma", "vector", "move", "steps", "prompt",

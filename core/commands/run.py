@@ -116,9 +116,14 @@ def report(result: Result) -> None:
         print(f"  {note}")
 
 
+def add(system: System) -> None:
+    """Add the commands of a system to `run`."""
+    group = Typer(no_args_is_help=True)
+    for request in system.requests:
+        if request.draws:
+            group.command(request.action)(command(system, request))
+    run.add_typer(group, name=system.name, help=f"{system.title}: {system.paper}.")
+
+
 for _system in systems.SYSTEMS.values():
-    _group = Typer(no_args_is_help=True)
-    for _request in _system.requests:
-        if _request.draws:
-            _group.command(_request.action)(command(_system, _request))
-    run.add_typer(_group, name=_system.name, help=f"{_system.title}: {_system.paper}.")
+    add(_system)

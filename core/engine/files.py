@@ -118,11 +118,14 @@ def _remove(folder: Path) -> None:
 
 
 def save(pictures: Sequence[Image.Image], settings: Sequence[dict[str, Any]], folder: Path,
-         named: Callable[[dict[str, Any]], str]) -> list[str]:
-    """PNGs with their settings inside, called what `named` makes of these; returns their paths."""
+         named: Callable[[dict[str, Any]], str], marked: bool = True) -> list[str]:
+    """PNGs with their settings inside, called what `named` makes of these; returns their paths.
+
+    marked: as AI-generated; False only for photos as they were given.
+    """
     from core import images
 
-    paths = [Path(images.save(picture, kept, folder)) for picture, kept in zip(pictures, settings, strict=True)]
+    paths = [Path(images.save(picture, kept, folder, marked)) for picture, kept in zip(pictures, settings, strict=True)]
     return [str(path.replace(folder / named(kept))) for path, kept in zip(paths, settings, strict=True)]
 
 

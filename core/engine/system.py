@@ -23,6 +23,16 @@ class System:
     choices: tuple[Any, ...]
     requests: tuple[type[Request], ...]
 
+    def choose(self, name: str | None = None) -> Any:
+        """The choice called `name`; None: the one that ships. Raises SettingsError that lists those there are."""
+        known = {choice.name: choice for choice in self.choices}
+        if name is None:
+            return self.choices[0]
+        if name not in known:
+            raise SettingsError(f"{self.name} has no checkpoint choice called {str(name)[:40]!r}.",
+                                f"Choose from: {', '.join(known)}.")
+        return known[name]
+
     @property
     def is_shipped(self) -> bool:
         """Whether the manifest has every checkpoint of the first choice; nothing but the manifest is read."""
@@ -33,16 +43,6 @@ class System:
         except CheckpointError:     # a damaged manifest is reported where a network is loaded
             return False
         return {*self.choices[0].files(), *self.choices[0].files(extra=True)} <= known
-
-    def choose(self, name: str | None = None) -> Any:
-        """The choice called `name`; None: the one that ships. Raises SettingsError that lists those there are."""
-        known = {choice.name: choice for choice in self.choices}
-        if name is None:
-            return self.choices[0]
-        if name not in known:
-            raise SettingsError(f"{self.name} has no checkpoint choice called {str(name)[:40]!r}.",
-                                f"Choose from: {', '.join(known)}.")
-        return known[name]
 
     def make(self, checkpoint: str | None = None, **settings: Any) -> Any:
         """A new pipeline of a choice. Raises SettingsError, CheckpointError; nothing is fetched."""

@@ -9,11 +9,11 @@ from typing import Any
 from core.cache import LRUCache
 from core.engine.system import System
 from core.errors import SettingsError
-from core.systems import aging, attributes, vectors
+from core.systems import aging, attributes, clusters, vectors
 
 SYSTEMS: dict[str, System] = {system.name: system for system in (vectors.SYSTEM, aging.SYSTEM)}
-if attributes.SYSTEM.is_shipped:        # as soon as the manifest has its checkpoints
-    SYSTEMS[attributes.SYSTEM.name] = attributes.SYSTEM
+SYSTEMS |= {system.name: system for system in (attributes.SYSTEM, clusters.SYSTEM)
+            if system.is_shipped}       # as soon as the manifest has its checkpoints
 
 MAX_PIPELINES = 8       # that stay made; those in use stay besides, and pictures stay in any case
 

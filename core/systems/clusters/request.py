@@ -1,0 +1,115 @@
+"""The actions of `clusters` and the settings of each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from core.engine.request import Request, choice, file, flag, number, seed, text, whole
+from core.errors import SettingsError
+from core.features import SPACES
+from core.sampling import SEEDS
+from core.systems.clusters.tree import levels_in
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from core.systems.clusters.crowd import Faces
+
+MAX_K = 100             # groups
+MAX_COUNT = 16          # pictures of one request
+MAX_STRENGTH = 1.5      # 1 is the group itself
+PEOPLE = 100_000        # drawn test people to choose from
+SOURCES = {"drawn": "Drawn crowd", "images": "Your pictures"}
+FACES = {"random": "Random face", "drawn": "Drawn example", "photo": "Your photo"}
+METHODS = {"asin": "ASIN: what the group shares", "adain": "AdaIN: one picture's style"}
+SPACE_LABELS = {"": "The checkpoint's own", **{name: space.label for name, space in SPACES.items()}}
+
+
+@dataclass(frozen=True)
+class Grouping(Request):
+    """What all actions share: the faces that groups are found in, and how.
+
+    crowd: those faces, where the caller holds them already; `source` is then where they came from.
+    """
+
+    system: ClassVar[str] = "clusters"
+
+    source: str = choice("drawn", SOURCES, "Faces")
+    images: str | None = file("ZIP or folder of pictures", "Up to 2,000, checked one by one; nothing is kept")
+    aligned: bool = flag(False, "Already aligned", "Take the middle square as it is, without looking for a face")
+    space: str = choice("", SPACE_LABELS, "Feature space", "What makes two faces similar")
+    k: int = whole(50, 2, MAX_K, "Groups (k)", "More groups are smaller and more alike")
+    crowd: "Faces | None" = None
+
+    def checked(self) -> Self:
+        """As `Request.checked`; also refuses missing pictures, and pictures without use."""
+        request = super().checked()
+        if request.source == "images" and not request.images and request.crowd is None:
+            raise SettingsError("source images needs a ZIP file or a folder as images.",
+                                "Give the pictures; results do not store them.")
+        if request.source == "drawn" and request.images:
+            raise SettingsError("images has no use with source drawn.", "Choose source images, or leave images out.")
+        return request
+
+
+@dataclass(frozen=True)
+class Discover(Grouping):
+    """Groups that faces fall into by themselves: a strip for each, largest first, with what its faces have in common.
+    No labels are used to find them.
+    """
+
+    action: ClassVar[str] = "discover"
+    expected: ClassVar[float] = 5.0
+
+    seed: int = whole(0, 0, SEEDS - 1, "Seed", "The same seed gives the same groups")
+    tree: str = text("", "Tree over", "Other k, such as 10, 20: which group splits into which", 60)
+    members: bool = flag(False, "Contact sheets", "Also a sheet with the faces of each group")
+
+    def checked(self) -> Self:
+        """As `Grouping.checked`; also refuses a tree of impossible k."""
+        request = super().checked()
+        levels_in(request.tree, request.k, MAX_K)
+        return request
+
+
+@dataclass(frozen=True)
+class Wear(Grouping):
+    """A face that wears a group: what the group's faces have in common is transferred to it (XploreGAN §3.2).
+
+    wearer: an aligned face, where the caller holds it already; `face` is then where it came from.
+    """
+
+    action: ClassVar[str] = "wear"
+    expected: ClassVar[float] = 3.0
+
+    group: int = whole(0, 0, MAX_K - 1, "Group", "Its number; 0 is the largest")
+    grouping: int = whole(0, 0, SEEDS - 1, "Seed of the groups", "The seed that `discover` found them with")
+    face: str = choice("random", FACES, "Face")
+    person: int = whole(0, 0, PEOPLE - 1, "Drawn person", "The number of the person, for face drawn")
+    photo: str | None = file("Photo", "A picture with a face, for face photo")
+    which: int = whole(0, 0, 63, "Which face", "Of the photo; 0 is the largest")
+    strength: float = number(1.0, 0, MAX_STRENGTH, "Strength", "0 the face's own group, 1 the group, more beyond")
+    method: str = choice("asin", METHODS, "Method")
+    count: int = whole(4, 1, MAX_COUNT, "How many", "Faces; of a photo it is one")
+    seed: int = seed()
+    wearer: "Image.Image | None" = None
+
+    def checked(self) -> Self:
+        """As `Grouping.checked`; also refuses a group beyond k, a missing photo and one without use."""
+        request = super().checked()
+        if request.group >= request.k:
+            raise SettingsError(f"group can't be {request.group} with k {request.k}.",
+                                f"Choose a whole number from 0 to {request.k - 1}.")
+        if request.face == "photo" and not request.photo and request.wearer is None:
+            raise SettingsError("face photo needs a picture as photo.", "Give it; results do not store it.")
+        if request.face != "photo" and request.photo:
+            raise SettingsError(f"photo has no use with face {request.face}.", "Choose face photo, or leave photo out.")
+        return request
+
+
+REQUESTS = (Discover, Wear)
+
+
+def restored(stored: Mapping[str, Any]) -> Grouping:
+    """The request that made a picture. Raises SettingsError, also where it needs pictures that are not stored."""
+    return (Wear if stored.get("action") == "wear" else Discover).from_png(stored)
