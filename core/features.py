@@ -104,11 +104,12 @@ def remember(space: Space, images: "np.ndarray", facts: Mapping[str, Any]) -> "T
     from filelock import FileLock
 
     from core import hub
-    from core.hub.files import cache_dir, replacing, sha256
+    from core.cache import cache_dir
+    from core.hub.files import replacing, sha256
 
     network = network_of(space)
     key = {"set": dict(facts), "count": len(images), "network": sha256(hub.file(space.checkpoint)), "size": space.size}
-    path = cache_dir() / "features" / f"{space.name}-{_hash(key)}.npy"
+    path = cache_dir("features") / f"{space.name}-{_hash(key)}.npy"
     path.parent.mkdir(exist_ok=True)
     with FileLock(f"{path}.lock"):
         if not path.exists():

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from core import data, hub, systems
+from core.cache import LRUCache
 from core.faces import jit  # noqa: F401  compiled code stays in the cache of the run, wherever a test puts its own
 from core.faces.head import load_head
 from core.hub import manifest
@@ -56,8 +57,8 @@ def checkout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder of checkpoints with toys as everything that `clusters` ships, and the system in the registry."""
     load_head()     # the renderer's own file, checked against the real manifest
     monkeypatch.setattr(manifest, "CHECKPOINTS", folder)
-    monkeypatch.setattr(hub, "_networks", {})
-    monkeypatch.setattr(systems, "_made", {})
+    monkeypatch.setattr(hub, "_networks", LRUCache(99))
+    monkeypatch.setattr(systems, "_pipelines", LRUCache(9))
     monkeypatch.setattr(data, "drawn_set", drawn_toys)
     monkeypatch.setenv("FACET_CACHE", str(folder.parent / "cache"))
     folder.mkdir(parents=True, exist_ok=True)
