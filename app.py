@@ -23,9 +23,9 @@ import gradio as gr  # noqa: E402
 
 from core import systems  # noqa: E402
 from core.errors import FacetError  # noqa: E402
-from spaces import aging, api, attributes, vectors, widgets  # noqa: E402
+from spaces import aging, api, attributes, clusters, vectors, widgets  # noqa: E402
 
-TABS = {"Vectors": vectors.tab, "Aging": aging.tab, "Attributes": attributes.tab}     # title: what fills the tab
+TABS = {"Vectors": vectors.tab, "Aging": aging.tab, "Attributes": attributes.tab, "Clusters": clusters.tab}
 
 KEEP = (1800, 7200)     # every half hour, uploads and pictures older than two hours are deleted
 WARMUP_PAUSE_S = 3      # visitors have the machine to themselves before the next system is loaded

@@ -11,7 +11,7 @@ import gradio as gr
 
 from core import systems
 from core.engine import files
-from core.errors import FacetError, SettingsError
+from core.errors import SettingsError
 from core.systems.aging import prompts
 from core.systems.aging.request import MAX_LESSONS, MAX_TAUGHT, MIN_TAUGHT, Teach
 from core.systems.aging.results import Checked, Taught
@@ -159,8 +159,7 @@ class Training:
                     break
             yield self.learned(last, active)
         except Exception as error:
-            understood = error if isinstance(error, FacetError) else widgets.unforeseen(error)
-            yield {**self.ready(""), self.notice: widgets.sentence(understood)}
+            yield {**self.ready(""), self.notice: widgets.sentence(widgets.known(error))}
 
     def learning(self, taught: Taught) -> Change:
         """How far it is: the curve, the preview, the time that is left."""

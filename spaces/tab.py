@@ -261,8 +261,7 @@ class SystemTab:
 
     def failed(self, error: Exception) -> Change:
         """Ready for the next run, with what went wrong."""
-        known = error if isinstance(error, FacetError) else widgets.unforeseen(error)
-        return {**self.ended(None, ""), self.notice: widgets.sentence(known)}
+        return {**self.ended(None, ""), self.notice: widgets.sentence(widgets.known(error))}
 
     def cleared(self) -> Change:
         """No results: what was shown does not belong to what was asked for last."""

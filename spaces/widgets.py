@@ -129,6 +129,11 @@ def unforeseen(error: Exception) -> FacetError:
     return FacetError("An unexpected error occurred.", "Try again; the terminal of the app shows the details.")
 
 
+def known(error: Exception) -> FacetError:
+    """The error itself if the project raised it, else `unforeseen`."""
+    return error if isinstance(error, FacetError) else unforeseen(error)
+
+
 def unchanged(widget: Any) -> Change:
     """No change at all; gradio does not take an empty one, so any output of the listener is named."""
     return {widget: gr.skip()}
@@ -141,7 +146,7 @@ def safely(handler: Callable[..., Change]) -> Callable[..., Change]:
         try:
             return {self.notice: "", **handler(self, *args, **kwargs)}
         except Exception as error:
-            return {self.notice: sentence(error if isinstance(error, FacetError) else unforeseen(error))}
+            return {self.notice: sentence(known(error))}
     return safe
 
 
@@ -165,7 +170,8 @@ def facts(table: dict[str, str]) -> str:
 
 def computed_by(about: dict[str, str]) -> str:
     """What computes here, for the foot of a tab."""
-    return facts({"checkpoint": f"{about['checkpoint']} {about['sha256'][:8]}", "attention": about["kernel"],
+    attention = {"attention": about["kernel"]} if "kernel" in about else {}
+    return facts({"checkpoint": f"{about['checkpoint']} {about['sha256'][:8]}", **attention,
                   "device": about["device"], "Facet": about["version"], "torch": about["torch"],
                   "gradio": gr.__version__})
 

@@ -298,7 +298,7 @@ class Attributes(Files):
     @property
     def about(self) -> dict[str, str]:
         """What computes here: checkpoints and their hashes, device, versions. There is no attention."""
-        return self._fixed | {"kernel": "none"}
+        return dict(self._fixed)
 
     @cached_property
     def _fixed(self) -> dict[str, str]:

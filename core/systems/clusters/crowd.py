@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from core.cache import LRUCache
 from core.systems.clusters.words import traits_of
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from core.training.crowd import Groups
 
 QUALITY = 95    # of the JPEG files in memory
+KEPT = 16       # discoveries in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +26,7 @@ class Faces:
     """N aligned faces. names: one each. files: JPEG files. table: (N, 35), what the judge sees.
 
     features: by space, (N, D) as the network gives them. vectors: by space, (N, K) after PCA. Both grow as spaces are
-    asked for, so that another k takes no time.
+    asked for, so that another k takes no time. found: the last discoveries, by space, k and seed.
     """
 
     names: tuple[str, ...]
@@ -32,6 +34,7 @@ class Faces:
     table: "Tensor"
     features: "dict[str, Tensor]" = field(default_factory=dict)
     vectors: "dict[str, Tensor]" = field(default_factory=dict)
+    found: LRUCache = field(default_factory=lambda: LRUCache(KEPT))
 
     def __len__(self) -> int:
         return len(self.names)

@@ -16,7 +16,8 @@ from PIL import Image
 from core.engine import choices, files
 from core.engine.files import Files
 from core.engine.readers import Reading, small
-from core.engine.result import Restored, Result, cosine
+from core.engine.replay import Opening
+from core.engine.result import Restored, Result, cosine, last
 from core.errors import SettingsError
 from core.sampling import seeds_from
 from core.systems.clusters import SYSTEM, intake, sheets
@@ -65,11 +66,17 @@ class ClustersPipeline(Files):
         self.crowd, self.groups = shipped_crowd(self.choice.crowd)
         self.wearing = Wearing(self.choice, self.groups, self.device)
         self.reading = Reading(self.choice.embedder, self.choice.judge, self.device)
+        self._opening = Opening(lambda: self._run(self.opening()))
 
     def warm(self) -> None:
         """Do once what is slow the first time: find the groups that the page opens with, wear one."""
-        self.discover(self.crowd, self.space(""), len(self.groups.centres), 0)
-        self.wearing.closer([self.crowd.picture(0)], [self.crowd.picture(0)], self.target(Wear().checked()))
+        last(self.run(self.opening()))
+        self.wearing.closer([self.crowd.picture(0)], [self.crowd.picture(0)], self.target(
+            Wear(space=self.choice.spaces[0], k=len(self.groups.centres))))
+
+    def opening(self) -> Discover:
+        """The request of the groups that a page opens with."""
+        return Discover(space=self.choice.spaces[0], k=len(self.groups.centres))
 
     def warm_more(self) -> None:
         """Compile the renderer of drawn faces."""
@@ -134,6 +141,10 @@ class ClustersPipeline(Files):
         """
         for _ in self.prepare(faces, space):
             pass
+        return faces.found.get((space, k, seed), lambda: self._discovered(faces, space, k, seed))
+
+    def _discovered(self, faces: Faces, space: str, k: int, seed: int) -> Discovery:
+        """`discover`, computed now."""
         if self.is_own(faces, space, k, seed):
             from core.clustering import Clusters
 
@@ -148,9 +159,18 @@ class ClustersPipeline(Files):
     # ----------------------------------------------------------------------------------------------------- run
 
     def run(self, request: Grouping) -> Iterator[Result]:
-        """The pictures of a Discover or a Wear as they come. Raises FacetError before the first."""
+        """The pictures of a Discover or a Wear as they come. Raises FacetError before the first.
+
+        The groups that the page opens with are drawn once and kept, unless the caller chose where pictures go.
+        """
         request = request.checked()
         request = replace(request, space=self.space(request.space))
+        if self._temporary and isinstance(request, Discover) and request == self.opening():
+            return iter(self._opening)
+        return self._run(request)
+
+    def _run(self, request: Grouping) -> Iterator[Result]:
+        """`run`, drawn now."""
         own = request.source == "images" and request.crowd is None
         entries = intake.entries_in(request.images) if own else []
         return (self._run_wear if isinstance(request, Wear) else self._run_discover)(request, entries)
