@@ -218,9 +218,9 @@ class Tab(SystemTab):
             return unchanged(self.group)
         kept = found.result.settings[group]
         words = "".join(f"<li>{widgets.safe(each)}</li>" for each in kept["shared"]) or "<li>nothing stands out</li>"
-        return {self.group: group, self.wear: gr.update(interactive=True, value=f"Wear group {group + 1}"),
+        return {self.group: group, self.wear: gr.update(interactive=True, value=f"Wear group {group}"),
                 self.detail: gr.update(visible=True), self.name: names.get(key_of(found.request, group), ""),
-                self.facts: f"<b>Group {group + 1}</b>: {kept['size']} of {kept['faces']} faces<ul>{words}</ul>"}
+                self.facts: f"<b>Group {group}</b>: {kept['size']} of {kept['faces']} faces<ul>{words}</ul>"}
 
     def rename(self, name: str, found: Shown | None, group: int, names: dict) -> Change:
         """Keep a visitor's name of the group in the browser."""
@@ -272,7 +272,7 @@ def wall(shown: Shown, names: dict[str, str]) -> list[tuple[str, str]]:
 
 def title(kept: dict[str, Any], name: str) -> str:
     """A group in two lines: its name and size, and what its faces have in common."""
-    return f"{name or 'Group'} {'' if name else kept['group'] + 1} · {kept['size']} faces\n{', '.join(kept['shared'])}"
+    return f"{name or 'Group'} {'' if name else kept['group']} · {kept['size']} faces\n{', '.join(kept['shared'])}"
 
 
 def nested(levels: list[list[Node]]) -> str:
