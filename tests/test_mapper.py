@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from core import hub
 from core.errors import SettingsError
 from core.models import NETWORKS, build
 
@@ -130,3 +131,11 @@ def test_the_encoder_grows_rows_for_a_larger_generator():
 def test_each_row_reads_its_own_size(encoder):
     assert [encoder.level(row) for row in range(10)] == [0] * 3 + [1] * 4 + [2] * 3
     assert [len(head.convs) // 2 for head in encoder.styles] == [1] * 3 + [2] * 4 + [3] * 3
+
+
+def test_the_published_file_loads_with_its_prefix_and_without_its_generator(encoder):
+    row = NETWORKS["e4e"]
+    state = {f"encoder.{key}": value for key, value in encoder.state_dict().items()}
+    state |= {key: torch.zeros(1) for key in row.unused}
+    again = hub.from_published("e4e", state, "tiny")
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in encoder.state_dict().items())
