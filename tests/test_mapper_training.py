@@ -28,8 +28,10 @@ AGE, SMILE, BLOND, BLACK = (NAMES.index(name) for name in ("age", "smile", "blon
 def frozen() -> Frozen:
     """Small random networks: pictures of 64 pixels, w of 128 numbers, w+ of 10 rows."""
     torch.manual_seed(0)
-    networks = (build("stylegan2", "tiny", channels=(8, 8, 8, 8, 8)), build("judge", "tiny-check"),
-                build("iresnet", "tiny-check"), build("e4e", "tiny", widths=(8, 8, 16, 16), features=16, head=8))
+    networks = (build("stylegan2", "tiny", channels=(8, 8, 8, 8, 8)),
+                build("judge", "tiny-check", widths=(8, 8, 16, 16, 16), pooled=32),
+                build("iresnet", "tiny-check", widths=(16, 16, 16, 16), depths=(1, 1, 1, 1)),
+                build("e4e", "tiny", widths=(8, 8, 16, 16), features=16, head=8))
     return Frozen(*(network.eval().requires_grad_(False) for network in networks))
 
 

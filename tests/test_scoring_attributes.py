@@ -146,6 +146,7 @@ def test_everything_is_measured_at_toy_size(editor, tmp_path, monkeypatch):
     monkeypatch.setenv("FACET_CACHE", str(tmp_path))
     monkeypatch.setattr(attributes, "FEW", (2, 1, 1))
     monkeypatch.setattr(attributes, "STRENGTHS", (1.0,))
+    monkeypatch.setattr(attributes, "Invert", partial(attributes.Invert, refine=2))
     monkeypatch.setattr(attributes, "collect", partial(edits.collect, names=SOME, workers=1))
     monkeypatch.setattr(data, "drawn_set", lambda *_, **__: made_up(people=6, looks=3, size=SIZE))
     monkeypatch.setattr(System, "choose", lambda self, name=None: self.choices[0])

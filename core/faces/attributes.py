@@ -1,4 +1,4 @@
-"""The 35 attributes of a drawn face: name, kind, range, unit and one line of meaning each; and what shares a place."""
+"""The 35 attributes of a drawn face: name, kind, range, unit and one line of meaning each; which ones share a part."""
 
 from dataclasses import dataclass
 

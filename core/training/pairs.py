@@ -33,7 +33,7 @@ def opposite(name: str, value: float) -> float:
 
 
 def face_of(number: int, split: str, seed: int = 0) -> faces.Face:
-    """A look of a person as people are met, the same for the same numbers."""
+    """A look of a person from the ordinary mixture, the same for the same numbers."""
     identity = faces.person(number, split)
     return faces.Face(identity, faces.look(identity, data.look_seed(split, number, 0, seed), "ordinary"))
 

@@ -1,7 +1,7 @@
 """Faces to start from: a latent, its picture, and what is seen in it, computed once for each face."""
 
 import hashlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from core import faces
 from core.cache import LRUCache
 from core.engine.checks import crop_of, square, whole
 from core.errors import PictureError, SettingsError
-from core.systems.attributes.inversion import refine
+from core.systems.attributes.inversion import Refined, refine
 from core.systems.attributes.networks import Networks, Seen
 from core.systems.attributes.request import FaceRequest
 
@@ -93,7 +93,7 @@ class Sources:
             yield Progress(done.step, self.draw(w))
         return replace(self._drawn(w), original=original, original_seen=self.networks.see(original), drawn=drawn)
 
-    def refined(self, original: np.ndarray, w: Tensor, steps: int):
+    def refined(self, original: np.ndarray, w: Tensor, steps: int) -> Iterator[Refined]:
         """See `inversion.refine`; nothing for no steps."""
         if not steps:
             return iter(())
