@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import spaces
+from core import environment
+from core.errors import FacetError
 
 _ = spaces.GPU      # on a Space with lent GPUs, the Hub's package comes before anything that may touch CUDA
 
@@ -19,10 +21,14 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")    # torch's threads wait spinning, and take from others for long
 
+try:
+    environment.prepare_app(os.environ, offline="--offline" in sys.argv)     # gradio reads it when it is imported
+except FacetError as error:
+    sys.exit(str(error))
+
 import gradio as gr  # noqa: E402
 
 from core import systems  # noqa: E402
-from core.errors import FacetError  # noqa: E402
 from spaces import aging, api, attributes, clusters, vectors, widgets  # noqa: E402
 
 TABS = {"Vectors": vectors.tab, "Aging": aging.tab, "Attributes": attributes.tab, "Clusters": clusters.tab}
@@ -76,41 +82,56 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python app.py", description="Facet in the browser.")
     parser.add_argument("--host", default=None, help="address to listen on (127.0.0.1; 0.0.0.0 lets the network in)")
-    parser.add_argument("--port", type=int, default=None, help="port (7860, or the next one that is free)")
+    parser.add_argument("--port", type=port, default=None, help="port (7860, or the next one that is free)")
     parser.add_argument("--share", action="store_true", help="also open a temporary public address")
     parser.add_argument("--offline", action="store_true", help="never touch the network")
     parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps (the best there is)")
     return parser.parse_args(arguments)
 
 
-def is_taken(host: str, port: int) -> bool:
-    """Whether another program listens on a port."""
-    with socket.socket() as probe:
+def port(text: str) -> int:
+    """A port from the command line."""
+    if not (text.isdecimal() and 1 <= int(text) <= environment.MAX_PORT):
+        raise argparse.ArgumentTypeError(f"choose a number from 1 to {environment.MAX_PORT}, not {text[:30]!r}")
+    return int(text)
+
+
+def problem_with(host: str, number: int) -> str:
+    """Why the app can't listen on an address and a port; "" if it can."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            probe.bind((host, number))
+        except socket.gaierror:
+            return f"There is no address {host!r}."
         except OSError as error:
-            return error.errno == errno.EADDRINUSE
-    return False
+            if error.errno == errno.EADDRINUSE:
+                return f"Port {number} is taken."
+            return f"The app can't listen on {host}, port {number}: {os.strerror(error.errno).lower()}."
+    return ""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Build the page, start loading, and serve until interrupted."""
+    environment.print_anything()
     asked = options(arguments)
     if asked.offline and asked.share:
         sys.exit("--share opens an address on the network, which --offline never touches. Leave one of them out.")
-    if asked.port is not None and is_taken(asked.host or "127.0.0.1", asked.port):
-        sys.exit(f"Port {asked.port} is taken. Choose another one, or leave --port out:  python app.py --port "
-                 f"{asked.port + 1}")
+    host = asked.host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
+    if problem := problem_with(host, asked.port or 0):
+        sys.exit(f"{problem} Choose another --host (or GRADIO_SERVER_NAME) or --port, or leave them out.")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))   # as Ctrl-C: what visitors left is deleted on the way out
     systems.configure(asked.device, asked.offline)
     demo = page()
     for task in (warm, tidy):
         threading.Thread(target=task, name=task.__name__, daemon=True).start()
-    demo.queue(max_size=64).launch(
-        server_name=asked.host, server_port=asked.port, share=asked.share, max_file_size="64mb",
-        theme=widgets.theme(), css_paths=widgets.STYLE, head=widgets.HEAD, footer_links=["api"],
-        run_history=False, enable_monitoring=False, ssr_mode=False)
+    try:
+        demo.queue(max_size=64).launch(
+            server_name=asked.host, server_port=asked.port, share=asked.share, max_file_size="64mb",
+            theme=widgets.theme(), css_paths=widgets.STYLE, head=widgets.HEAD, footer_links=["api"],
+            run_history=False, enable_monitoring=False, ssr_mode=False)
+    except OSError as error:        # gradio found no free port
+        sys.exit(f"The app can't listen on {host}: {' '.join(str(error).split())}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@
     hub/         checkpoint name -> verified file -> network on a device
     sampling.py  one seed per image; sampling identities
     cache.py     the cache folder, and what stays in memory
+    output.py    files that a run writes
+    environment.py  proxies, certificates, terminals and signals
     words.py     vocabulary of aging-tiny: prompts, captions, token ids
     data.py      batches of drawn faces or of a folder of photos
     features.py  feature spaces: faces -> features that groups are found in

@@ -5,7 +5,9 @@ from importlib import import_module
 
 import typer
 
+from core.environment import ended_like_ctrl_c, print_anything
 from core.errors import FacetError
+from core.output import unwritable
 
 COMMANDS = {  # command: (its module in core.commands, its line in the help)
     "faces": ("faces", "Draw faces: a sheet of people, one person through an attribute, one person in many looks."),
@@ -46,10 +48,15 @@ def application(called: str | None) -> typer.Typer:
 
 
 def main(arguments: list[str]) -> None:
-    """Run one command; a FacetError is printed without a traceback."""
+    """Run one command; an error of ours or of the disk is printed without a traceback."""
+    print_anything()
     try:
-        application(arguments[0] if arguments else None)(arguments, prog_name="python -m core")
-    except FacetError as error:
+        with ended_like_ctrl_c():
+            application(arguments[0] if arguments else None)(arguments, prog_name="python -m core")
+    except (FacetError, OSError) as error:
+        if not isinstance(error, FacetError) and error.filename is None:
+            raise
+        error = error if isinstance(error, FacetError) else unwritable(error, error.filename)
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)
 

@@ -14,26 +14,21 @@ from threading import Lock, RLock
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from core.errors import SettingsError
+from core.errors import OutputError, SettingsError
 
 Value = TypeVar("Value")
 
 
 def cache_dir(*parts: str) -> Path:
-    """A folder inside the cache folder, created if missing. Raises SettingsError if it can't be written to."""
+    """A folder inside the cache folder, created if missing. Raises OutputError if it can't be written to."""
     folder = Path(os.environ.get("FACET_CACHE") or "~/.cache/facet")
     try:
         folder = folder.expanduser().joinpath(*parts)
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:      # RuntimeError: there is no home folder
-        raise unwritable(folder) from error
+        raise OutputError(f"The cache folder {folder} can't be written to.",
+                          "Point FACET_CACHE to a folder of yours, for example:  FACET_CACHE=/tmp/facet") from error
     return folder
-
-
-def unwritable(folder: Path) -> SettingsError:
-    """The error for a cache folder that can't be written to."""
-    return SettingsError(f"The cache folder {folder} can't be written to.",
-                         "Point FACET_CACHE to a folder of yours, for example:  FACET_CACHE=/tmp/facet")
 
 
 def device_name(device: Any) -> str:

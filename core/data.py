@@ -136,10 +136,11 @@ def folder(path: str | Path, size: int = 112) -> DrawnSet:
     Pictures are cropped to the central square and resized; truth and points are nan. All are kept in memory, 38 kB each
     at 112 pixels. Hidden files and folders are ignored, because `generate` writes temporary files there.
     """
-    files = sorted(p for p in Path(path).rglob("*") if p.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp"}
-                   and not any(part.startswith(".") for part in p.relative_to(path).parts))
+    from core.images import pictures_below
+
+    files = pictures_below(Path(path))
     if not files:
-        raise FacetError(f"{path} contains no pictures.", "Give a folder with PNG, JPEG or WebP files in it.")
+        raise FacetError(f"{path} contains no pictures.", "Give a folder with pictures, or with a folder per person.")
     names = [str(p.parent) if p.parent != Path(path) else str(p) for p in files]
     _, person = np.unique(names, return_inverse=True)
     images = np.stack([_square(p, size) for p in files])

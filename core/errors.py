@@ -6,6 +6,7 @@
       CheckpointError           a checkpoint that is unknown, missing, damaged or not downloadable
       VectorError               a face vector of the wrong length or with values that are not finite
       SettingsError             a setting outside its range or of the wrong type
+      OutputError               a file or folder that can't be written
 """
 
 LFS_POINTER = b"version https://git-lfs"    # the first bytes of a file that Git LFS has not replaced by its content
@@ -45,3 +46,7 @@ class VectorError(FacetError):
 
 class SettingsError(FacetError):
     """A setting outside its range or of the wrong type."""
+
+
+class OutputError(FacetError):
+    """A file or folder that can't be written."""

@@ -13,15 +13,17 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from core.errors import PictureError, SettingsError
+from core.errors import LFS_POINTER, LFS_STEP, PictureError, SettingsError
+from core.output import new_file, writing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +35,8 @@ MAX_SIDE = 20_000          # pixels; sides of this length or more are refused
 LONGEST = 4096             # pixels; larger pictures are reduced to this while decoding
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "AVIF", "BMP", "DIB", "JPEG2000", "PPM", "ICO", "TGA")
 IMAGENET_MEAN, IMAGENET_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)     # of red, green, blue in [0, 1]
+PNG_MARK = b"\x89PNG\r\n\x1a\n"
+PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"}
 MAX_SETTINGS = 1 << 18     # characters of JSON; 512 numbers take about 12,000
 
 AI_MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -50,20 +54,58 @@ _warnings_lock = threading.Lock()   # warnings.catch_warnings is not thread-safe
 
 # ------------------------------------------------------------------------------------------------ files -> PIL
 
+@cache
+def suffixes() -> frozenset[str]:
+    """Endings of the files that `read` can read, in lower case: ".png", ".jpg", …"""
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS)
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """The pictures of a folder and its sub-folders, by their endings, sorted; hidden files and folders are left out."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes() and path.is_file()
+                  and not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
 def read(source: Source) -> Image.Image:
     """Read an uploaded picture: upright, 8-bit RGB, without metadata.
 
     source: a path, the file's bytes, an open file, or a PIL image. Animations give their first frame. Transparency
-    becomes white. Gray of 16 bits or floats is scaled to 8 bits. Larger sides are reduced to LONGEST while decoding.
+    becomes white. Gray of 16 bits or floats is scaled to 8 bits. Colours are converted to sRGB from an embedded
+    profile. Larger sides are reduced to LONGEST while decoding. Metadata that Pillow refuses are ignored.
     Raises PictureError for files that are no picture, truncated, or exceed MAX_SIDE or MAX_MEGAPIXELS.
     """
     if isinstance(source, Image.Image):
         return _decoded(source)
     with _stream(source) as stream:
-        _check_kind(stream.read(1024))
-        stream.seek(0)
-        with _opened(stream) as image:
-            return _decoded(image)
+        _check_kind(head := stream.read(1024))
+        try:
+            return _read(stream)
+        except PictureError as error:
+            if not head.startswith(PNG_MARK) or (bare := _without_metadata(stream)) is None:
+                raise
+            try:
+                return _read(bare)
+            except PictureError:
+                raise error from None
+
+
+def _read(stream: BinaryIO) -> Image.Image:
+    stream.seek(0)
+    with _opened(stream) as image:
+        return _decoded(image)
+
+
+def _without_metadata(stream: BinaryIO) -> BytesIO | None:
+    """A PNG with its pixels, transparency and orientation alone; None if its chunks are cut off."""
+    stream.seek(len(PNG_MARK))
+    kept = [PNG_MARK]
+    while len(head := stream.read(8)) == 8:
+        body = stream.read(int.from_bytes(head[:4], "big") + 4)
+        if head[4:] in PIXEL_CHUNKS:
+            kept += [head, body]
+        if head[4:] == b"IEND":
+            return BytesIO(b"".join(kept))
+    return None
 
 
 def _stream(source: str | Path | bytes | BinaryIO) -> BinaryIO:
@@ -89,6 +131,8 @@ def _check_kind(head: bytes) -> None:
         raise PictureError("This is an SVG drawing, which has no pixels.", "Export it as PNG and use that.")
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"heif", b"mif1", b"msf1"):
         raise PictureError("This is a HEIC photo, which can't be read here.", "Export it as JPEG and use that.")
+    if head.startswith(LFS_POINTER):
+        raise PictureError("This is a Git LFS pointer, not the picture itself.", LFS_STEP)
 
 
 def _opened(stream: BinaryIO) -> Image.Image:
@@ -137,7 +181,7 @@ def _decoded(image: Image.Image) -> Image.Image:
         picture = _resizable(image)
         if max(picture.size) > LONGEST:
             picture = picture.resize(_fitted(picture.size), Image.Resampling.LANCZOS, reducing_gap=1.0)
-        picture = _on_white(_upright(picture))
+        picture = _on_white(_upright(_in_srgb(picture, image.info.get("icc_profile"))))
     except Exception as error:      # decoders raise many kinds of errors for broken data
         raise _damaged() from error
     picture.info = {}
@@ -175,6 +219,20 @@ def _upright(image: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception:      # a broken EXIF block must not reject a readable picture
         return image
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert the colours from an embedded ICC profile to sRGB; profiles that don't fit are ignored."""
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
+        return image
+    try:
+        found = ImageCms.ImageCmsProfile(BytesIO(profile))
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        converted = ImageCms.profileToProfile(image, found, ImageCms.createProfile("sRGB"), outputMode=mode)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return image
+    converted.info = {name: value for name, value in image.info.items() if name != "icc_profile"}
+    return converted
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -255,20 +313,21 @@ def grid(images: Sequence[Image.Image], columns: int, gap: int = 4) -> Image.Ima
 
 # ------------------------------------------------------------------------------------------------- PIL -> files
 
-def save(image: Image.Image, settings: Mapping, folder: str | Path | None = None, marked: bool = True) -> str:
+def save(image: Image.Image, settings: Mapping, folder: str | Path | None = None, name: str | None = None,
+         marked: bool = True) -> str:
     """Write a PNG with its settings and an AI-generated mark; returns its path. marked: False leaves the mark out.
 
     settings: everything needed to generate the picture again (system, checkpoint and its hash, seed, parameters,
     attention kernel, version), as JSON; NumPy and torch values are converted. Stored as an iTXt chunk "facet", with an
     XMP packet with the IPTC digital source type trainedAlgorithmicMedia.
-    folder: None means `facet` in the temporary folder; created if missing. File names are unique.
+    folder: None means `facet` in the temporary folder; created if missing. name: of the file, numbered if there is
+    such a file; None takes a unique one. Raises OutputError.
     """
     notes = PngInfo()
     notes.add_itxt("facet", _to_json(settings))
     if marked:
         notes.add_itxt("XML:com.adobe.xmp", XMP)
-    path = _new_path(folder, str(settings.get("system", "picture")), ".png")
-    with writing(path):
+    with new_file(_made(folder), name or _unique(str(settings.get("system", "picture")), ".png")) as path:
         image.save(path, "PNG", pnginfo=notes, compress_level=1)
     return str(path)
 
@@ -327,17 +386,22 @@ def _plain(value: object) -> object:
 
 
 def zip_files(paths: Iterable[str | Path], extra: Mapping[str, bytes | str] | None = None,
-              folder: str | Path | None = None) -> str:
+              folder: str | Path | None = None, name: str | None = None) -> str:
     """A ZIP of files and of `extra` contents by name; returns its path.
 
-    Equal names are numbered. Files are stored without compression, because PNG files are already compressed.
+    Equal names are numbered. Files are stored without compression, because PNG files are already compressed. folder,
+    name: as in `save`. Raises PictureError for a file that is missing, OutputError.
     """
-    path, used = _new_path(folder, "facet", ".zip"), set(extra or {})
-    with writing(path), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for file in map(Path, paths):
+    paths, used = [*map(Path, paths)], set(extra or {})
+    if missing := [path for path in paths if not path.exists()]:
+        raise PictureError(f"{missing[0].name} is no longer there; files are deleted some hours after they were made.",
+                           "Make the pictures again.")
+    with (new_file(_made(folder), name or _unique("facet", ".zip")) as path,
+          zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive):
+        for file in paths:
             archive.write(file, _free_name(file, used))
-        for name, content in (extra or {}).items():
-            archive.writestr(name, content)
+        for entry, content in (extra or {}).items():
+            archive.writestr(entry, content)
     return str(path)
 
 
@@ -349,23 +413,17 @@ def _free_name(file: Path, used: set[str]) -> str:
     return name
 
 
-def _new_path(folder: str | Path | None, stem: str, suffix: str) -> Path:
-    """A new unique path."""
+def _made(folder: str | Path | None) -> Path:
+    """The folder, created if missing; None: `facet` in the temporary folder."""
     folder = Path(folder) if folder else Path(tempfile.gettempdir()) / "facet"
-    stem = "".join(letter for letter in stem if letter.isalnum() or letter in "-_")[:40] or "picture"
     with writing(folder):
         folder.mkdir(mode=0o700, exist_ok=True)     # portraits are private; a deleted parent is not made again
-    return folder / f"{stem}-{uuid.uuid4().hex[:12]}{suffix}"
+    return folder
 
 
-@contextmanager
-def writing(path: Path):
-    """Convert an OSError into a PictureError that names the path."""
-    try:
-        yield
-    except OSError as error:
-        raise PictureError(f"{path} could not be written: {error.strerror or error}.",
-                           "Free some space, or set TMPDIR to a writable folder.") from error
+def _unique(stem: str, suffix: str) -> str:
+    stem = "".join(letter for letter in stem if letter.isalnum() or letter in "-_")[:40] or "picture"
+    return f"{stem}-{uuid.uuid4().hex[:12]}{suffix}"
 
 
 def recognisable(image: "Tensor") -> "Tensor":

@@ -180,7 +180,9 @@ def test_a_device_that_is_not_there_is_said(monkeypatch):
 
 def test_the_page_answers_before_the_networks_are_loaded():
     never = "import threading; from core import systems; systems.load = lambda *asked: threading.Event().wait()"
-    with serving("--offline", "--device", "cpu", first=never) as url, \
+    proxy = "127.0.0.1:9"
+    broken = {"SSL_CERT_FILE": "/nonexistent.pem", "ALL_PROXY": f"socks5://{proxy}", "HTTP_PROXY": f"http://{proxy}"}
+    with serving("--offline", "--device", "cpu", first=never, **broken) as url, \
             urllib.request.urlopen(f"{url}/config") as answer:
         assert answer.status == 200
 

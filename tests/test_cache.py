@@ -13,7 +13,7 @@ from hub_place import ship
 from core import cache, hub, systems
 from core.cache import LRUCache, cache_dir, device_name
 from core.engine.files import Files
-from core.errors import SettingsError
+from core.errors import OutputError, SettingsError
 
 the_server, server, place = hub_place.the_server, hub_place.server, hub_place.place     # the fixtures
 
@@ -134,7 +134,7 @@ def test_a_pipeline_that_is_dropped_leaves_its_pictures(monkeypatch, tmp_path):
 def test_a_cache_folder_that_can_not_be_made_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("FACET_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(SettingsError, match=str(tmp_path)) as error:
+    with pytest.raises(OutputError, match=str(tmp_path)) as error:
         cache_dir()
     assert "FACET_CACHE" in error.value.next_step
     monkeypatch.setenv("FACET_CACHE", str(tmp_path / "cache"))

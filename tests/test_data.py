@@ -199,6 +199,15 @@ def test_light_and_colour_stay_in_range():
     assert 0 < grey.sum() < 16
 
 
+def test_a_folder_may_hold_every_kind_that_can_be_read(tmp_path):
+    for person in ("a", "b"):
+        (tmp_path / person).mkdir()
+        Image.new("RGB", (9, 9)).save(tmp_path / person / "one.BMP")
+        Image.new("RGB", (9, 9)).save(tmp_path / person / "two.tiff")
+        (tmp_path / person / "Thumbs.db").write_text("junk")
+    assert data.folder(tmp_path, size=8).person.tolist() == [0, 0, 1, 1]
+
+
 def test_a_folder_of_photos_gives_the_same_batches(tmp_path):
     for person in ("anna", "bert"):
         (tmp_path / person).mkdir()

@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BASE = {"core", "core.errors", "core.cache"}  # version, errors, cache: any room may import them
+BASE = {"core", "core.errors", "core.cache", "core.output", "core.environment"}  # any room may import them
 
 # room: the rooms it may import, besides itself and BASE
 MAY = {
     "core": set(),
     "core.errors": set(),
     "core.cache": set(),
+    "core.output": set(),
+    "core.environment": set(),
     "core.faces": {"core.alignment"},
     "core.faces_v3": {"core.faces", "core.alignment"},  # every version of the renderer shares the attribute table
     "core.alignment": set(),

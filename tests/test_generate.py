@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from core.__main__ import main
 from core.commands.generate import parted, shared
 from core.engine import choices
 from core.engine.result import last
-from core.errors import SettingsError
+from core.errors import OutputError, SettingsError
 from core.systems.vectors import datasets, steering
 from core.systems.vectors.datasets import Plan, generate, image_seed
 
@@ -216,9 +217,51 @@ def test_tables_that_are_somebodys_own_are_left_alone(system, tmp_path, name):
     assert [path.read_text() for path in tmp_path.iterdir() if path.suffix == ".csv"] == ["my,own\n1,2\n"]
 
 
+BOM = b"\xef\xbb\xbf"
+
+
+def touched(folder: Path, whole: Path) -> None:
+    """A data set without its last batch, as an editor for tables saves it again."""
+    shutil.copytree(whole, folder, dirs_exist_ok=True)
+    for name in ("identities.csv", "images.csv", "dataset.json"):
+        (folder / name).write_bytes(BOM + (folder / name).read_bytes().replace(b"\n", b"\r\n"))
+    lines = (folder / "images.csv").read_bytes().splitlines(keepends=True)
+    (folder / "images.csv").write_bytes(b"".join(lines[:-3]))
+
+
+def test_a_data_set_that_an_editor_saved_again_goes_on(system, whole, tmp_path):
+    touched(tmp_path, whole)
+    before = (tmp_path / "images.csv").read_bytes()
+    assert [progress.done for progress in generate(system, tmp_path, PLAN)] == [12, 15]
+    after = (tmp_path / "images.csv").read_bytes()
+    assert after.startswith(before) and after.removeprefix(BOM).replace(b"\r\n", b"\n") == contents(whole)["images.csv"]
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("dataset.json", b""), ("dataset.json", b"[1]"), ("dataset.json", b"\xff"), ("identities.csv", b""),
+    ("identities.csv", b"seed;decision\n1;accepted\n"), ("identities.csv", None),
+    ("images.csv", b"identity;image\n0;1\n")])
+def test_a_damaged_file_of_a_data_set_is_named_and_nothing_is_written(system, whole, tmp_path, name, content):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    (tmp_path / name).unlink() if content is None else (tmp_path / name).write_bytes(content)
+    before = contents(tmp_path)
+    with pytest.raises(SettingsError, match=name):
+        list(generate(system, tmp_path, PLAN))
+    assert contents(tmp_path) == before
+
+
+def test_a_picture_of_the_users_own_is_not_replaced(system, tmp_path):
+    (tmp_path / "000000").mkdir()
+    for number in range(PLAN.images):
+        (tmp_path / "000000" / f"{number:04d}.png").write_bytes(b"mine")
+    with pytest.raises(SettingsError, match="would be overwritten"):
+        list(generate(system, tmp_path, PLAN))
+    assert {content for name, content in contents(tmp_path, "*.png").items() if name.startswith("000000")} == {b"mine"}
+
+
 def test_a_folder_that_is_a_file(system, tmp_path):
     (tmp_path / "set").write_text("")
-    with pytest.raises(SettingsError, match="can't be written"):
+    with pytest.raises(OutputError, match="can't be written"):
         next(generate(system, tmp_path / "set", PLAN))
 
 

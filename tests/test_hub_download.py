@@ -210,6 +210,13 @@ def closed_port() -> int:
         return probe.getsockname()[1]
 
 
+def test_an_address_without_its_scheme_is_named(place, monkeypatch):
+    point_at(monkeypatch, "hf-mirror.example")
+    with pytest.raises(CheckpointError, match="HF_ENDPOINT is") as caught:
+        hub.file("plain")
+    assert "HF_ENDPOINT=https://hf-mirror.example" in caught.value.next_step
+
+
 def test_a_stop_in_the_callback_stops_the_download(place, server):
     def stop(done: float, text: str) -> None:
         raise KeyboardInterrupt

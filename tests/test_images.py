@@ -15,10 +15,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from core import images
-from core.errors import PictureError, SettingsError
+from core.errors import OutputError, PictureError, SettingsError
 from core.images import from_uint8, grid, read, save, settings_of, to_pil, to_tensor, to_uint8, zip_files
 
 QUARTERS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))    # top left, top right, bottom left, bottom right
@@ -177,6 +177,66 @@ def test_metadata_stays_behind():
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_broken_exif_costs_nothing():
     assert read(encoded(quartered(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff" + b"\xff" * 20)).size == (64, 48)
+
+
+def chunk(kind: bytes, body: bytes, crc: int | None = None) -> bytes:
+    crc = zlib.crc32(kind + body) if crc is None else crc
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
+
+
+METADATA = {
+    "a profile of 2 MB": chunk(b"iCCP", b"printer\0\0" + zlib.compress(bytes(2 << 20))),
+    "a compressed text": chunk(b"zTXt", b"workflow\0\0" + zlib.compress(b"x" * (2 << 20))),
+    "compressed XMP": chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"x" * (2 << 20))),
+    "a wrong checksum": chunk(b"tEXt", b"a\0b", crc=7),
+    "no profile at all": chunk(b"iCCP", b"broken\0\0" + b"not compressed"),
+}
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+@pytest.mark.parametrize("kind", METADATA)
+def test_metadata_never_cost_a_picture(kind, where):
+    plain = encoded(quartered().convert("P"), "PNG", transparency=0)
+    at = 33 if where == "before" else plain.index(b"IEND") - 4
+    assert np.array_equal(np.asarray(read(plain[:at] + METADATA[kind] + plain[at:])), np.asarray(read(plain)))
+
+
+def p3_profile() -> bytes:
+    """Display P3: the profile of sRGB, with the primaries of P3 (D50)."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    primaries = {b"rXYZ": (0.51512, 0.24120, -0.00105), b"gXYZ": (0.29198, 0.69225, 0.04189),
+                 b"bXYZ": (0.15710, 0.06657, 0.78407)}
+    for row in range(struct.unpack_from(">I", profile, 128)[0]):
+        tag, offset, _ = struct.unpack_from(">4sII", profile, 132 + 12 * row)
+        if tag in primaries:
+            struct.pack_into(">3i", profile, offset + 8, *(round(value * 65536) for value in primaries[tag]))
+    return bytes(profile)
+
+
+def in_p3(image: Image.Image) -> Image.Image:
+    """The same colours as numbers of Display P3."""
+    to_xyz, from_p3 = (np.array(rows) for rows in (
+        [(0.43607, 0.38515, 0.14308), (0.22249, 0.71687, 0.06061), (0.01392, 0.09708, 0.71410)],
+        [(0.51512, 0.29198, 0.15710), (0.24120, 0.69225, 0.06657), (-0.00105, 0.04189, 0.78407)]))
+    light = (value := np.asarray(image) / 255) / 12.92
+    light = np.where(value > 0.04045, ((value + 0.055) / 1.055) ** 2.4, light) @ (np.linalg.inv(from_p3) @ to_xyz).T
+    light = light.clip(0, 1)
+    return Image.fromarray(np.rint(255 * np.where(light > 0.0031308, 1.055 * light ** (1 / 2.4) - 0.055,
+                                                  12.92 * light)).astype(np.uint8))
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("PNG", "RGB"), ("PNG", "RGBA"), ("WEBP", "RGB")])
+def test_a_picture_in_display_p3_is_read_like_its_twin(kind, mode):
+    twin = Image.fromarray(np.random.default_rng(1).integers(60, 240, (16, 16, 3), np.uint8))
+    options = {"lossless": True} if kind == "WEBP" else {}
+    wide = read(encoded(in_p3(twin).convert(mode), kind, icc_profile=p3_profile(), **options))
+    assert np.abs(np.asarray(wide).astype(int) - np.asarray(twin)).max() <= 2
+    assert np.array_equal(np.asarray(read(encoded(twin, kind, icc_profile=b"no profile", **options))), np.asarray(twin))
+
+
+def test_a_git_lfs_pointer_is_recognised():
+    with pytest.raises(PictureError, match="Git LFS"):
+        read(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
 
 
 def test_sources(tmp_path):
@@ -400,7 +460,7 @@ def test_names_stay_inside_the_folder(tmp_path):
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(PictureError, match="could not be written"):
+    with pytest.raises(OutputError, match="file can't be written"):
         save(quartered(), SETTINGS, tmp_path / "file")
 
 
@@ -446,5 +506,5 @@ def test_zip(tmp_path):
         assert len(set(archive.namelist())) == 4
         assert archive.read("vectors.npy") == b"123"
         assert settings_of(archive.read(Path(first).name)) == SETTINGS
-    with pytest.raises(PictureError, match="could not be written"):
+    with pytest.raises(PictureError, match="is no longer there"):
         zip_files([tmp_path / "gone.png"], folder=tmp_path)

@@ -112,7 +112,7 @@ def test_a_file_that_is_no_recogniser_is_refused(tmp_path):
             hub.opened(tmp_path / f"{name}.safetensors", "iresnet")
     other = hub.save(build("landmarks", "tiny"), "other", network="landmarks", preset="tiny", recipe="", about="",
                      folder=tmp_path)
-    with pytest.raises(CheckpointError, match="holds landmarks, where iresnet is needed"):
+    with pytest.raises(CheckpointError, match="holds landmarks"):
         hub.opened(other, "iresnet")
 
 

@@ -187,6 +187,13 @@ def test_what_cannot_be_taught_is_said(few, album, tmp_path):
     (tmp_path / "one").mkdir()
     with pytest.raises(SettingsError, match="There are no pictures"):
         teach.teach(tmp_path / "one", out=tmp_path / "out")
+    with pytest.raises(SettingsError, match=r"has no pictures, but .*Grace has") as error:
+        teach.teach(album.parent, out=tmp_path / "out")
+    assert error.value.next_step.endswith(f"--images {album}")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "Grace.safetensors").write_bytes(b"mine")
+    with pytest.raises(SettingsError, match="already contains a run"):
+        teach.teach(album, out=tmp_path / "run")
     (tmp_path / "one" / "a.png").write_bytes((album / "0.png").read_bytes())
     with pytest.raises(SettingsError, match="only 1 usable picture"):
         teach.teach(tmp_path / "one", out=tmp_path / "out")
@@ -211,3 +218,5 @@ def test_others_of_a_folder_stand_beside(album, tmp_path):
     assert latents.shape == (3, 8, 16, 16) and torch.allclose(latents[2], expected, atol=1e-4)
     with pytest.raises(SettingsError, match=r"no pictures(.|\n)*child, teenager"):
         captioned(base, album)
+    with pytest.raises(SettingsError, match=f"but {tmp_path} has"):
+        captioned(base, tmp_path.parent)

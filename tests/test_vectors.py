@@ -103,7 +103,7 @@ def test_checked_numbers_are_a_copy():
 @pytest.mark.parametrize("rows", [1, 3])
 def test_a_file_of_vectors_comes_back_exactly(rows, tmp_path):
     vectors = np.stack([face(row) for row in range(rows)])
-    path = numbers.write(vectors, tmp_path / "face.npy")
+    path = numbers.write(vectors, tmp_path, "face.npy")
     assert np.array_equal(numbers.read(path), vectors)
     assert np.load(path).shape == ((512,) if rows == 1 else (3, 512))
 

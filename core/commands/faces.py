@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from typer import Option
 
 from core.errors import SettingsError
+from core.output import save_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -66,7 +67,7 @@ def faces(
         else:
             drawn = people(split, seed, count or 48, mixture, any_age)
         picture = grid(_pictures(drawn, size, view), columns or _columns(len(drawn), strip is not None))
-    _save(picture, out)
+    save_picture(picture, out, "--out")
     print(f"{len(drawn)} faces in {out}")
 
 
@@ -178,12 +179,3 @@ def _pair_sheet(pictures: list["Image"], names: list[str] | None, columns: int) 
 def _columns(count: int, is_strip: bool) -> int:
     """One row for a strip; otherwise 1.5 times as wide as high."""
     return count if is_strip else max(1, round((1.5 * count) ** 0.5))
-
-
-def _save(picture: "Image", out: Path) -> None:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(out)
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"The sheet could not be written to {out}: {error}.",
-                            "Name a .png file in a writable folder:  --out sheet.png") from error

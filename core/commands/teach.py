@@ -26,6 +26,9 @@ def teach(images: Path, token: str = "wzx", name: str | None = None, preset: str
     name = name or images.resolve().name
     stem = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in name).strip("-") or "person"
     out, plan = out or Path("runs") / f"aging-{preset}-{stem}", chosen(preset, steps, seed)
+    if not resume and ((out / "state.pt").exists() or (out / f"{stem}.safetensors").exists()):
+        raise SettingsError(f"{out} already contains a run.",
+                            "Continue it with --resume, or use another folder:  --out DIR")
     system = systems.make("aging", plan.base, folder=out / "faces",
                             dtype="bfloat16" if plan.precision == "bf16" else "float32")
     usable_pictures = usable(system, pictures_in(images))
@@ -56,10 +59,20 @@ def chosen(preset: str, steps: int | None, seed: int | None) -> "Preset":
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The files of a folder sorted by name, without hidden ones. Raises SettingsError if it is not a folder."""
+    """The files of a folder sorted by name, without hidden ones.
+
+    Raises SettingsError if it is not a folder, or if only its sub-folders have pictures.
+    """
+    from core.images import pictures_below, suffixes
+
     if not folder.is_dir():
         raise SettingsError(f"{folder} is not a folder.", "Name one with 5 to 20 pictures of one person:  --images DIR")
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    found = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    if not any(path.suffix.lower() in suffixes() for path in found) and (below := pictures_below(folder)):
+        inside = below[0].parent
+        raise SettingsError(f"{folder} itself has no pictures, but {inside} has.",
+                            f"Name that folder:  --images {inside}")
+    return found
 
 
 def usable(system: Any, paths: Sequence[Path]) -> "list[Checked]":

@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image
 
 from core import __version__
+from core.output import new_file, writing
 
 KEPT = 7200.0           # seconds that a request's files stay
 FRAME_MS = 120          # that a picture of a film is shown
@@ -46,13 +47,11 @@ class Files:
 
     def _new_folder(self) -> Path:
         """A folder for one request, or the one that the caller chose."""
-        if not self._temporary:
-            from core import images
-
-            with images.writing(self.folder):
-                self.folder.mkdir(parents=True, exist_ok=True)
-            return self.folder
-        return Path(tempfile.mkdtemp(dir=self.folder))
+        with writing(self.folder):
+            if self._temporary:
+                return Path(tempfile.mkdtemp(dir=self.folder))
+            self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder
 
     @cached_property
     def _passing(self) -> Path:
@@ -60,12 +59,15 @@ class Files:
 
     def _passing_folder(self) -> Path:
         """A folder for what is looked at once and not kept; never the one that the caller chose."""
-        return self._new_folder() if self._temporary else Path(tempfile.mkdtemp(dir=self._passing))
+        if self._temporary:
+            return self._new_folder()
+        with writing(self._passing):
+            return Path(tempfile.mkdtemp(dir=self._passing))
 
     def _keep(self, picture: Image.Image, name: str) -> str:
         """A picture that no network made, as a plain PNG."""
-        path = self._new_folder() / f"{name}.png"
-        picture.save(path, compress_level=1)
+        with new_file(self._new_folder(), f"{name}.png") as path:
+            picture.save(path, compress_level=1)
         return str(path)
 
 
@@ -125,8 +127,8 @@ def save(pictures: Sequence[Image.Image], settings: Sequence[dict[str, Any]], fo
     """
     from core import images
 
-    paths = [Path(images.save(picture, kept, folder, marked)) for picture, kept in zip(pictures, settings, strict=True)]
-    return [str(path.replace(folder / named(kept))) for path, kept in zip(paths, settings, strict=True)]
+    return [images.save(picture, kept, folder, named(kept), marked)
+            for picture, kept in zip(pictures, settings, strict=True)]
 
 
 def zipped(paths: Sequence[str], settings: Sequence[dict[str, Any]], folder: Path) -> str:
@@ -136,8 +138,7 @@ def zipped(paths: Sequence[str], settings: Sequence[dict[str, Any]], folder: Pat
     from core import images
 
     table = json.dumps(settings, indent=1, ensure_ascii=False)
-    archive = Path(images.zip_files(paths, {"settings.json": table}, folder))
-    return str(archive.replace(archive.with_name("facet-pictures.zip")))
+    return images.zip_files(paths, {"settings.json": table}, folder, "facet-pictures.zip")
 
 
 def film(paths: Sequence[str], path: Path) -> str:
@@ -148,9 +149,10 @@ def film(paths: Sequence[str], path: Path) -> str:
     there_and_back = [*frames, *frames[-2:0:-1]]
     shown = [FRAME_MS] * len(there_and_back)
     shown[0] = shown[len(frames) - 1] = REST_MS
-    there_and_back[0].save(path, save_all=True, append_images=there_and_back[1:], duration=shown, loop=0,
-                           comment=b"Made by AI (Facet): trainedAlgorithmicMedia")
-    return str(path)
+    with new_file(path.parent, path.name) as made:
+        there_and_back[0].save(made, save_all=True, append_images=there_and_back[1:], duration=shown, loop=0,
+                               comment=b"Made by AI (Facet): trainedAlgorithmicMedia")
+    return str(made)
 
 
 def machine(device: Any) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from numba import config, njit
 
 from core.cache import cache_dir
-from core.errors import SettingsError
+from core.errors import OutputError
 
 _SOURCE_DIR = Path(__file__).parent
 
@@ -22,7 +22,7 @@ def _cache_dir() -> Path:
     digest = hashlib.sha256(b"".join(text for text in sources if b"@jit" in text)).hexdigest()[:16]
     try:
         return cache_dir("numba") / digest
-    except SettingsError:
+    except OutputError:
         return Path(tempfile.gettempdir()) / "facet" / "numba" / digest
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from numba import config, njit
 
 from core.cache import cache_dir
-from core.errors import SettingsError
+from core.errors import OutputError
 
 _HERE = Path(__file__).parent
 
@@ -20,7 +20,7 @@ def _folder():
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_HERE.glob("*.py")))).hexdigest()[:16]
     try:
         return cache_dir("numba") / digest
-    except SettingsError:
+    except OutputError:
         return Path(tempfile.gettempdir()) / "facet" / "numba" / digest
 
 

@@ -100,6 +100,10 @@ def _ask(row: Row) -> None:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import FileMetadataError
 
+    if not _endpoint().startswith(("http://", "https://")):
+        raise CheckpointError(f"HF_ENDPOINT is {_endpoint()!r}, which does not begin with https://.",
+                              f"Set  HF_ENDPOINT=https://{_endpoint()}  or unset it, then:  "
+                              f"python -m core fetch {row.name}")
     url = hf_hub_url(row.repo, row.file, revision=row.revision, endpoint=_endpoint())
     facts = get_hf_file_metadata(url, timeout=PATIENCE)
     if facts.commit_hash is None or facts.etag is None:

@@ -11,25 +11,33 @@ from pathlib import Path
 
 from core.cache import cache_dir
 from core.errors import LFS_POINTER, LFS_STEP, CheckpointError
+from core.output import writing
 
 ABANDONED = 3600.0      # seconds after which a half-written file belongs to a process that was killed
 
 
 @contextmanager
 def draft(folder: Path, name: str) -> Iterator[Path]:
-    """A path to write to that is nobody else's, in a folder made if need be; whatever is left there vanishes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder, ".*.part")
-    part = folder / f".{name}.{uuid.uuid4().hex[:8]}.part"
-    try:
-        yield part
-    finally:
-        part.unlink(missing_ok=True)
+    """A unique path to write to, in a folder that is created if missing; what is left there is deleted.
+
+    Raises OutputError if it can't be written.
+    """
+    with writing(folder / name):
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder, ".*.part")
+        part = folder / f".{name}.{uuid.uuid4().hex[:8]}.part"
+        try:
+            yield part
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to; what is written there takes the place of `path` in one step when the block ends well."""
+    """A path to write to; what is written there takes the place of `path` in one step when the block ends well.
+
+    Raises OutputError if it can't be written.
+    """
     with draft(path.parent, path.name) as part:
         yield part
         os.replace(part, path)

@@ -69,7 +69,7 @@ def rows(folder: Path | None = None) -> list[Row]:
     """Every row of the manifest, in its order. Raises CheckpointError when it can't be read."""
     path = (folder or CHECKPOINTS) / "manifest.json"
     try:
-        return [Row(**row) for row in json.loads(path.read_text("utf-8"))["checkpoints"]]
+        return [Row(**row) for row in json.loads(path.read_text("utf-8-sig"))["checkpoints"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is missing or damaged.",
                               "Bring it back:  git restore -- checkpoints/manifest.json") from error

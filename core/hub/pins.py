@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from core.cache import cache_dir
-from core.errors import CheckpointError, SettingsError
+from core.errors import CheckpointError, OutputError
 from core.hub.files import locked, replacing
 
 Pins = dict[str, dict[str, Any]]        # name of the row: {"repo", "file", "revision", "sha256", "bytes"}
 
 
 def pins_path() -> Path:
-    """The lock file. Raises SettingsError if the cache folder can't be written to."""
+    """The lock file. Raises OutputError if the cache folder can't be written to."""
     return cache_dir() / "pins.json"
 
 
@@ -26,7 +26,7 @@ def read_pins() -> Pins:
         stored = json.loads(path.read_text("utf-8-sig"))
         return {name: {key: pin[key] for key in ("repo", "file", "revision", "sha256", "bytes")}
                 for name, pin in stored.items()}
-    except (SettingsError, FileNotFoundError):
+    except (OutputError, FileNotFoundError):
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged.", "Delete it; the next fetch pins the files again.") from error

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.errors import SettingsError
+from core.output import save_picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -54,10 +54,5 @@ def tint(share: float) -> tuple[int, int, int]:
 
 
 def write(path: Path, names: Sequence[str], counts: Sequence[Sequence[int]]) -> None:
-    """Write the picture. Raises SettingsError if it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture(names, counts).save(path)
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"The plot could not be written to {path}: {error}.",
-                            "Name a .png file in a writable folder:  --plot ages.png") from error
+    """Write the picture. Raises OutputError, SettingsError if it can't be written."""
+    save_picture(picture(names, counts), path, "--plot")

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from core import data, words
 from core.errors import SettingsError
+from core.images import pictures_below
 from core.latent import Latent
 
 BATCH = 2       # pictures per call of the autoencoder
-KINDS = {".png", ".jpg", ".jpeg", ".webp"}
 
 
 def captioned(base: Latent, folder: Path) -> tuple[Tensor, list[str]]:
@@ -24,13 +24,21 @@ def captioned(base: Latent, folder: Path) -> tuple[Tensor, list[str]]:
     folder: pictures in sub-folders named child, teenager and so on. They are cropped to the central square, so faces
     should fill the picture. Raises SettingsError if there are none.
     """
-    ages = [age for age in words.GROUPS if any(path.suffix.lower() in KINDS for path in (folder / age).rglob("*"))]
+    ages = ages_in(folder)
     if not ages:
-        raise SettingsError(f"{folder} has no pictures in sub-folders by age.",
-                            f"Add some in sub-folders named {', '.join(words.GROUPS)}.")
+        inside = next((each for each in sorted(folder.glob("*/")) if ages_in(each)), None)
+        raise SettingsError(f"{folder} has no pictures in sub-folders by age"
+                            f"{'' if inside is None else f', but {inside} has'}.",
+                            f"Add some in sub-folders named {', '.join(words.GROUPS)}." if inside is None else
+                            f"Name that folder:  --others {inside}")
     sets = {age: data.folder(folder / age, base.size) for age in ages}
     captions = [words.PROMPT.format(age) for age, pictures in sets.items() for _ in range(len(pictures))]
     return torch.cat([_latents(base, pictures) for pictures in sets.values()]), captions
+
+
+def ages_in(folder: Path) -> list[str]:
+    """The age groups that a folder has pictures of, in sub-folders of these names."""
+    return [age for age in words.GROUPS if pictures_below(folder / age)]
 
 
 @torch.no_grad()

@@ -29,6 +29,7 @@ from core.hub.files import replacing
 from core.images import recognisable
 from core.latent import Latent, clean
 from core.models.unet import UNet
+from core.output import writing
 from core.sampling import SEEDS
 from core.subjects import PORTRAIT, Subject, merged
 from core.training.diffusion import snr_weights
@@ -321,8 +322,6 @@ class Teacher:
 
 def kept(teacher: Teacher, out: Path, resume: bool = False, every: int = 50) -> Iterator[Lesson]:
     """The steps of a teacher, saving its state to out/state.pt every `every` steps and at the end or when closed."""
-    from core.images import writing
-
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     if resume:

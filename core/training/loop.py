@@ -22,7 +22,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from core.errors import SettingsError
+from core.errors import OutputError, SettingsError
+from core.output import writing
 
 
 @dataclass(frozen=True)
@@ -335,7 +336,8 @@ def _accelerator(settings: Settings):
     from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.utils import set_seed
 
-    settings.out.mkdir(parents=True, exist_ok=True)
+    with writing(settings.out):
+        settings.out.mkdir(parents=True, exist_ok=True)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     able = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
@@ -390,10 +392,16 @@ def _save_state(accelerator, out: Path, recipe: Recipe) -> None:
     if accelerator.is_main_process:
         shutil.rmtree(fresh, ignore_errors=True)
     accelerator.wait_for_everyone()
-    accelerator.save_state(str(fresh), safe_serialization=False)
+    try:
+        with writing(out / "state"):
+            accelerator.save_state(str(fresh), safe_serialization=False)
+            if accelerator.is_main_process:
+                (fresh / "preset.json").write_text(json.dumps(_asked(recipe)))
+    except OutputError:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        (fresh / "preset.json").write_text(json.dumps(_asked(recipe)))
         shutil.rmtree(old, ignore_errors=True)
         if state.exists():
             os.replace(state, old)
@@ -405,6 +413,10 @@ def _load_state(accelerator, out: Path, recipe: Recipe) -> None:
     """Load out/state, with the current learning rates. Raises SettingsError for the state of another run."""
     found = _state_in(out)
     if found is None:
+        inside = next((each for each in sorted(out.glob("*/")) if _state_in(each)), None)
+        if inside is not None:
+            raise SettingsError(f"{out} contains no saved state, but {inside} does.",
+                                f"Name that folder:  --out {inside}")
         raise SettingsError(f"{out} contains no saved state.", "Leave out --resume, or give the folder of the run.")
     _same_run(found / "preset.json", recipe, out)
     rates = [[group["initial_lr"] for group in each.param_groups] for each in recipe.optimizers.values()]

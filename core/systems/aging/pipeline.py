@@ -23,6 +23,7 @@ from core.engine.readers import Read, Reading, likeness
 from core.engine.replay import Opening
 from core.engine.result import Dropped, Restored, Result, last
 from core.errors import SettingsError
+from core.output import new_file
 from core.sampling import seeds_from
 from core.systems.aging import SYSTEM, prompts, safety
 from core.systems.aging.choices import AgingChoice
@@ -103,7 +104,8 @@ class Aging(Files, Teaching):
         from core import subjects
 
         name = "".join(letter for letter in subject.name.lower() if letter.isalnum())[:30] or subject.token
-        return str(subjects.write(subject, self._new_folder() / f"facet-{name}-{subject.token}.safetensors"))
+        with new_file(self._new_folder(), f"facet-{name}-{subject.token}.safetensors") as path:
+            return str(subjects.write(subject, path))
 
     def forget(self, subject: "Subject") -> None:
         """Keep nothing of a person in memory; whoever holds the subject may draw them again."""

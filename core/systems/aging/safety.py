@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from core.errors import SettingsError
@@ -67,8 +68,12 @@ INSIDE = {      # so telling that they count inside longer words too
 }
 FINE = frozenset("butter butters buttery luster stably stabler stables asses".split())   # not inflections of these
 # in which a word is harmless
-IDIOMS = re.compile(r"\b(blood ?(orange|moon|type|pressure|hound)s?|bloody mary|killer (whale|smile|look)s?|"
-                    r"bleeding (edge|heart)|same sex|opposite sex|anal(?= retentive))\b")
+IDIOMS = re.compile(r"\b(blood ?(orange|moon|type|pressure|hound|shot|donor|test)s?|bloody mary|"
+                    r"killer (whale|smile|look)s?|kill(ing|ed)? time|bleeding (edge|heart|gum)s?|"
+                    r"nose[ -]?bleed(s|ing)?|same sex|opposite sex|anal(?= retentive)|cum laude|bra straps?|"
+                    r"kinky([ -]+(curly|coily|straight|black|brown|dark|long|short))*[ -]+(hair|curl|lock|afro)(ed|s)?|"
+                    r"(eye ?)?brow slits?|slit(ted)? (in (an?|the|his|her|their) )?(eye ?brows?|eyes|pupils?|skirt)|"
+                    r"breast (cancer|pocket|stroke)s?|breaststroke|(blue|great|coal|marsh) tits?|pussy ?willows?)\b")
 WITH_Y = ("ies", "ier", "iest")
 ENDINGS = ("s", "es", "ed", "d", "ing", "er", "ers", "ly", "ness", "est", *WITH_Y)
 SHORT = 3       # words of so many letters have a plural and no other endings
@@ -79,10 +84,10 @@ NEXT = "Describe a face: an age, a mood, hair, light.  photo of a person as elde
 
 
 def refuse(prompt: str) -> None:
-    """Raise SettingsError when a prompt asks for sexual or violent content."""
-    kind = asked(prompt)
+    """Raise SettingsError, which names the word, when a prompt asks for sexual or violent content."""
+    kind, word = found(prompt)
     if kind:
-        raise SettingsError(f"Facet draws nothing {kind}, and this prompt asks for it.", NEXT)
+        raise SettingsError(f"Facet draws nothing {kind}, and {word!r} in the prompt asks for it.", NEXT)
 
 
 def refuse_without(negative: str) -> None:
@@ -93,18 +98,24 @@ def refuse_without(negative: str) -> None:
 
 def asked(prompt: str) -> str:
     """What kind of forbidden content a prompt asks for: "sexual", "violent", or "" for none."""
-    return next((kind for text in _readings(prompt) if (kind := _kind_of_text(text))), "")
+    return found(prompt)[0]
 
 
-def _kind_of_text(text: str) -> str:
-    """`asked` of a text in plain letters."""
+def found(prompt: str) -> tuple[str, str]:
+    """The kind of forbidden content that a prompt asks for, and the words that do; two empty texts for none."""
+    return next((each for text in _readings(prompt) if (each := _found_in(text))[0]), ("", ""))
+
+
+def _found_in(text: str) -> tuple[str, str]:
+    """`found` in a text in plain letters."""
     text = MINOR.sub("child", IDIOMS.sub(" ", text))
-    kinds = (_kind(word) for word in re.findall(r"[a-z*]+", text))
     spaced = " ".join(re.findall(r"[a-z]+", text))
-    if re.search(rf"\b{YOUNG}\b.*\b{IMPROPER}\b|\b{IMPROPER}\b.*\b{YOUNG}\b", spaced):
-        return "sexual"
-    phrases = (kind for kind, rows in PHRASES.items() if any(re.search(rf"\b{row}\b", spaced) for row in rows))
-    return next(filter(None, kinds), "") or next(phrases, "")
+    if young := re.search(rf"\b{YOUNG}\b.*\b{IMPROPER}\b|\b{IMPROPER}\b.*\b{YOUNG}\b", spaced):
+        return "sexual", young[0][:60]
+    words = ((_kind(word), word) for word in re.findall(r"[a-z*]+", text))
+    phrases = ((kind, match[0]) for kind, rows in PHRASES.items() for row in rows
+               if (match := re.search(rf"\b{row}\b", spaced)))
+    return next(filter(itemgetter(0), words), None) or next(phrases, ("", ""))
 
 
 # ------------------------------------------------------------------------------------------------------- disguises

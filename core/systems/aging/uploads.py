@@ -11,6 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from core.errors import FacetError, SettingsError
+from core.output import new_file
 from core.systems.aging.request import MAX_TAUGHT, MIN_TAUGHT
 from core.systems.aging.results import Checked
 
@@ -32,7 +33,11 @@ class Uploads:
 
     def received(self, paths: Sequence[str | Path]) -> list[str]:
         """Copies of uploads under their own names: two people's uploads of one file may be one file, a copy is not."""
-        return [str(shutil.copy(path, self._passing_folder() / Path(path).name)) for path in paths]
+        copies = []
+        for path in paths:
+            with new_file(self._passing_folder(), Path(path).name) as copy:
+                copies.append(str(shutil.copy(path, copy)))
+        return copies
 
     def checked(self, paths: Sequence[str | Path]) -> list[Checked]:
         """Uploads looked at one by one, in their order: the aligned face of each, or what is wrong with it."""
@@ -68,9 +73,10 @@ class Uploads:
         else:
             found = photos.find(picture)
             face, crop = (photos.align(picture, found[0].points, size) for size in (SEEN, self.latent.size))
-        kept, mark = self._passing_folder() / "face.png", PngInfo()
+        mark = PngInfo()
         mark.add_text(CROP, "1")
-        crop.save(kept, pnginfo=mark, compress_level=1)
+        with new_file(self._passing_folder(), "face.png") as kept:
+            crop.save(kept, pnginfo=mark, compress_level=1)
         note = f"{len(found)} faces are in it; the largest is taken." if len(found) > 1 else ""
         return Checked(path, str(kept), note=note, vector=self.reading.read([face], aligned=True)[0].vector)
 

@@ -287,8 +287,7 @@ class Attributes(Files):
         edits = [path for path, kept in zip(result.images, result.settings, strict=True) if kept["shown"] == "edit"]
         sheet = images.grid([Image.open(path) for path in result.images], columns=len(edits))
         kept = [{name: value for name, value in each.items() if name not in BULKY} for each in result.settings]
-        path = Path(images.save(sheet, {"system": "attributes", "strip": kept}, self._new_folder()))
-        return str(path.replace(path.with_name("facet-strip.png")))
+        return images.save(sheet, {"system": "attributes", "strip": kept}, self._new_folder(), "facet-strip.png")
 
     def film(self, result: Result) -> str:
         """The edits of a result there and back: path of a GIF."""

@@ -19,6 +19,7 @@ from core.engine.readers import Reading, small
 from core.engine.replay import Opening
 from core.engine.result import Restored, Result, cosine, last
 from core.errors import SettingsError
+from core.output import writing
 from core.sampling import seeds_from
 from core.systems.clusters import SYSTEM, intake, sheets
 from core.systems.clusters.crowd import Faces, faces_of, shipped_crowd
@@ -213,9 +214,7 @@ class ClustersPipeline(Files):
     def _write(self, request: Discover, faces: Faces, found: Discovery, strips: list[Image.Image],
                folder: Path) -> None:
         """The files of a discovery besides its strips: see `files`."""
-        from core import images
-
-        with images.writing(folder):
+        with writing(folder):
             (folder / TABLE).write_text(sheets.table(faces, found), "utf-8")
             sheets.stacked(strips).save(folder / SHEET, compress_level=1)
             if levels := levels_in(request.tree, request.k, len(faces)):

@@ -15,8 +15,8 @@ import csv
 import hashlib
 import json
 import shutil
+from codecs import BOM_UTF8
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -28,6 +28,7 @@ from PIL import Image
 from core.engine import choices
 from core.engine.checks import number, whole
 from core.errors import SettingsError
+from core.output import writing
 from core.sampling import SEEDS
 from core.systems.vectors import SYSTEM
 from core.systems.vectors.pipeline import Vectors, varied
@@ -115,7 +116,7 @@ def generate(system: Vectors, folder: str | Path, plan: Plan, shard: int = 1) ->
     choices.require_all([system.choice.quality_reader], f"{system.choice.label}: can't judge pictures")
     folder, shard = Path(folder), whole(shard, "shard", 1, plan.shards)
     table = folder / ("images.csv" if plan.shards == 1 else f"images-{shard}-of-{plan.shards}.csv")
-    with _writing(folder), locked(table):
+    with writing(folder), locked(table):
         seeds = identities(system, folder, plan)
         yield from _images(system, table, plan, shard, seeds)
 
@@ -135,9 +136,8 @@ def identities(system: Vectors, folder: Path, plan: Plan) -> list[int]:
     card, table = folder / "dataset.json", folder / "identities.csv"
     with locked(card):
         if card.exists():
-            _same(json.loads(card.read_text()), about, folder)
-            with table.open(newline="") as stream:
-                return [int(row["seed"]) for row in csv.DictReader(stream) if row["decision"] == "accepted"]
+            _same(_card(card), about, folder)
+            return _accepted(table, plan.identities)
         _ours(folder)
         rows = list(_considered(system, plan))              # raises before anything is written
         with replacing(table) as part, part.open("w", newline="") as stream:
@@ -145,6 +145,31 @@ def identities(system: Vectors, folder: Path, plan: Plan) -> list[int]:
         with replacing(card) as part:
             part.write_text(json.dumps(about, indent=1) + "\n")
     return [row[0] for row in rows if row[1] == "accepted"]
+
+
+def _card(path: Path) -> dict[str, Any]:
+    """The stored plan. Raises SettingsError for a file that another program has damaged."""
+    try:
+        return dict(json.loads(path.read_text("utf-8-sig")))
+    except (ValueError, TypeError) as error:
+        raise _damaged(path) from error
+
+
+def _accepted(table: Path, count: int) -> list[int]:
+    """The seeds of the people in identities.csv, also with a byte-order mark. Raises SettingsError if it is damaged."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as stream:
+            seeds = [int(row["seed"]) for row in csv.DictReader(stream) if row["decision"] == "accepted"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise _damaged(table) from error
+    if len(seeds) != count:
+        raise _damaged(table)
+    return seeds
+
+
+def _damaged(path: Path) -> SettingsError:
+    return SettingsError(f"{path} is missing, or another program has changed it; nothing was written.",
+                         "Restore it, or name another folder.")
 
 
 def _considered(system: Vectors, plan: Plan) -> Iterator[tuple]:
@@ -214,29 +239,37 @@ def _images(system: Vectors, table: Path, plan: Plan, shard: int, seeds: list[in
     drafts = table.parent / f".{table.stem}"
     shutil.rmtree(drafts, ignore_errors=True)               # a killed run may have left some
     finished, progress = _resumed(table, [len(batch) for batch in plan.batches(shard)])
-    yield progress
-    for batch in islice(plan.batches(shard), finished, None):
-        drawn = _drawn(system, plan, batch, seeds)
-        kept = [one for one in drawn if not one.fault]
-        for one in kept:
-            _keep(system, one, table.parent / one.file, drafts)
-        with table.open("a", newline="", encoding="utf-8") as stream:
-            csv.writer(stream, lineterminator="\n").writerows(one.row for one in drawn)
-        progress = Progress(progress.done + len(drawn), progress.total, progress.kept + len(kept))
+    try:
         yield progress
-    shutil.rmtree(drafts, ignore_errors=True)
+        for batch in islice(plan.batches(shard), finished, None):
+            drawn = _drawn(system, plan, batch, seeds)
+            kept = [one for one in drawn if not one.fault]
+            for one in kept:
+                _keep(system, one, table.parent / one.file, drafts)
+            with table.open("a", newline="", encoding="utf-8") as stream:
+                csv.writer(stream, lineterminator="\n").writerows(one.row for one in drawn)
+            progress = Progress(progress.done + len(drawn), progress.total, progress.kept + len(kept))
+            yield progress
+    finally:
+        shutil.rmtree(drafts, ignore_errors=True)
 
 
 def _resumed(table: Path, sizes: list[int]) -> tuple[int, Progress]:
-    """Cut a table back to its last whole batch, or begin one; returns how many batches it has, and how far that is."""
+    """Cut a table back to its last whole batch, or begin one; returns how many batches it has, and how far that is.
+
+    A byte-order mark and other ends of lines stay as they are. Raises SettingsError, and changes nothing, for a table
+    with another head.
+    """
     head, finished, done, kept = (",".join(IMAGES) + "\n").encode(), 0, 0, 0
     table.touch()
     with table.open("r+b") as stream:
-        if stream.readline() != head:
+        first = stream.readline()
+        if not first.endswith(b"\n") and head.startswith(first):        # empty, or killed while it was begun
             stream.seek(0)
-            stream.truncate()
-            stream.write(head)
-        end = len(head)
+            stream.write(first := head)
+        elif first.removeprefix(BOM_UTF8).rstrip(b"\r\n") != head.rstrip():
+            raise _damaged(table)
+        end = len(first)
         for size in sizes:
             rows = list(islice(stream, size))
             if len(rows) < size or not rows[-1].endswith(b"\n"):
@@ -272,16 +305,9 @@ def _keep(system: Vectors, drawn: Drawn, path: Path, drafts: Path) -> None:
 
     source = Source("vector", drawn.origin, label=f"identity {drawn.identity}, seed {drawn.identity_seed}")
     settings = system._settings(source, drawn.seed, drawn.sigma, drawn.similarity, 1)
+    if path.exists() and images.settings_of(path) is None:
+        raise SettingsError(f"{path} is not a picture of this data set and would be overwritten.",
+                            "Name another folder.")
     draft = images.save(drawn.picture, settings | {"quality": round(drawn.quality, 4)}, drafts)
     path.parent.mkdir(exist_ok=True)
     Path(draft).replace(path)
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Say where writing failed, and what may help."""
-    try:
-        yield
-    except OSError as error:
-        raise SettingsError(f"The data set can't be written to {folder}: {error.strerror or error}.",
-                            "Free some space, or name a folder that can be written to.") from error

@@ -2,7 +2,6 @@
 numbers; and what is looked at all together: a strip, a film, a histogram."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,7 +91,7 @@ class Moves:
         sheet = images.grid(pictures, columns=min(8, len(pictures)))
         kept = {"system": "vectors", "sheet": [{key: value for key, value in each.items() if key not in BULKY}
                                                for each in result.settings]}
-        return _named(images.save(sheet, kept, self._new_folder()), "facet-strip.png")
+        return images.save(sheet, kept, self._new_folder(), "facet-strip.png")
 
     def film(self, result: Result) -> str:
         """The pictures there and back as an endless GIF, which says in a comment that an AI made it: its path."""
@@ -114,7 +113,3 @@ def _pairwise(vectors: np.ndarray) -> np.ndarray:
     """Cosines of all pairs of rows (N, 512): (N (N - 1) / 2,)."""
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return (unit @ unit.T)[np.triu_indices(len(unit), 1)].clip(-1, 1)
-
-
-def _named(path: str, name: str) -> str:
-    return str(Path(path).replace(Path(path).with_name(name)))

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from core.errors import SettingsError, VectorError
+from core.output import new_file
 from core.sampling import MAX_OFFSET
 from core.systems.vectors.request import MAX_COUNT
 
@@ -61,9 +62,10 @@ def header_first(path: str | Path) -> np.ndarray:
     return stored
 
 
-def write(vectors: np.ndarray, path: Path) -> str:
-    """Save vectors as `.npy`, float32: (512,) for one, (N, 512) for several; returns the path."""
-    np.save(path, (vectors[0] if len(vectors) == 1 else vectors).astype(np.float32))
+def write(vectors: np.ndarray, folder: Path, name: str = "facet-vectors.npy") -> str:
+    """Save vectors as a new `.npy` file, float32: (512,) for one, (N, 512) for several; returns its path."""
+    with new_file(folder, name) as path:
+        np.save(path, (vectors[0] if len(vectors) == 1 else vectors).astype(np.float32))
     return str(path)
 
 

@@ -268,7 +268,8 @@ class Vectors(Files, Steering, Moves):
         """What belongs to a result besides its pictures, by name: paths of "zip", "numbers", "strip" and, of a walk or
         an edit, "film".
         """
-        found = {"zip": self.zip(result), "numbers": self.npy(result.vectors), "strip": self.strip_of(result)}
+        vectors = self.npy(result.vectors)
+        found = {"zip": self._zipped(result, vectors), "numbers": vectors, "strip": self.strip_of(result)}
         return found | ({"film": self.film(result)} if "move" in result.settings[0] else {})
 
     def strip(self, vector: np.ndarray) -> str:
@@ -277,7 +278,7 @@ class Vectors(Files, Steering, Moves):
 
     def npy(self, vectors: np.ndarray) -> str:
         """Vectors (N, 512) as a `.npy` file; returns its path."""
-        return numbers.write(vectors, self._new_folder() / "facet-vectors.npy")
+        return numbers.write(vectors, self._new_folder())
 
     def npy_of(self, sources: Sequence[Source]) -> str:
         """The vectors of sources as a `.npy` file; returns its path."""
@@ -285,7 +286,10 @@ class Vectors(Files, Steering, Moves):
 
     def zip(self, result: Result) -> str:
         """Pictures, their vectors and a table of their settings in one ZIP; returns its path."""
-        return files.zipped([*result.images, self.npy(result.vectors)], result.settings, self._new_folder())
+        return self._zipped(result, self.npy(result.vectors))
+
+    def _zipped(self, result: Result, vectors: str) -> str:
+        return files.zipped([*result.images, vectors], result.settings, self._new_folder())
 
     @property
     def about(self) -> dict[str, str]:
