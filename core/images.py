@@ -368,7 +368,7 @@ def _to_json(settings: Mapping) -> str:
     try:
         text = json.dumps(dict(settings), default=_plain, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise SettingsError(f"These settings cannot be stored in a picture: {error}.",
+        raise SettingsError("These settings can't be stored in a picture.",
                             "Use texts, finite numbers, lists and dictionaries.") from error
     if len(text) > MAX_SETTINGS:
         raise SettingsError(f"These settings have {len(text):,} characters; a picture can store {MAX_SETTINGS:,}.",

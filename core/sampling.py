@@ -320,10 +320,10 @@ class People:
     @classmethod
     def from_dict(cls, arrays: "dict[str, Tensor]") -> "People":
         """Inverse of `to_dict`, for any float dtype; raises CheckpointError for missing arrays or wrong shapes."""
-        try:
-            people = cls(**{field.name: arrays[field.name].detach().float().cpu() for field in fields(cls)})
-        except KeyError as error:
-            raise CheckpointError(f"The checkpoint lacks {error} of its people.", _MEND) from error
+        names = [field.name for field in fields(cls)]
+        if missing := [name for name in names if name not in arrays]:
+            raise CheckpointError(f"The checkpoint lacks {', '.join(missing)} of its people.", _MEND)
+        people = cls(**{name: arrays[name].detach().float().cpu() for name in names})
         keep = people.sd.numel()
         shapes = {"mean": (WIDTH,), "components": (keep, WIDTH), "sd": (keep,), "norm": ()}
         for name, array in people.to_dict().items():

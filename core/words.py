@@ -141,8 +141,8 @@ def numbered(by: Any, prompts: list[str], most: int, pieces: str) -> "Tensor":
     rows = by(prompts, padding="max_length").input_ids
     longest = max(map(len, rows))
     if longest > most:
-        raise SettingsError(f"the longest prompt has {longest - 2} {pieces}, at most {most - 2} are allowed",
-                            "shorten the prompt")
+        raise SettingsError(f"The longest prompt has {longest - 2} {pieces}, at most {most - 2} are allowed.",
+                            "Shorten the prompt.")
     return torch.tensor(rows)
 
 

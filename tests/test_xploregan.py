@@ -122,7 +122,7 @@ def test_each_norm_asks_for_its_own_condition(statistics):
         network().exemplar_condition(x)
     with pytest.raises(SettingsError, match="adain"):
         network(norm="adain").group_condition(statistics, groups)
-    with pytest.raises(SettingsError, match="conditions of shape"):
+    with pytest.raises(SettingsError, match="Conditions of shape"):
         network()(x, torch.zeros(1, 3))
     with pytest.raises(SettingsError, match="pictures of shape"):
         network()(x[..., :32], torch.zeros(1, 16))

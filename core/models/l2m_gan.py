@@ -142,8 +142,8 @@ def load_smaller(model: nn.Module, state: Mapping[str, Tensor]) -> set[str]:
         given[f"{stack[1]}.{int(stack[2]) + 1}.{key[stack.end():]}" if stack else key] = value
     wrong = sorted(key for key, value in given.items() if key not in own or own[key].shape != value.shape)
     if wrong:
-        raise SettingsError(f"the smaller network does not fit inside this one: {', '.join(wrong[:3])}",
-                            "build this one for twice the size with half the width")
+        raise SettingsError(f"The smaller network does not fit inside this one: {', '.join(wrong[:3])}.",
+                            "Build this one for twice the size with half the width.")
     model.load_state_dict(given, strict=False)
     return own.keys() - given.keys()
 
@@ -203,8 +203,8 @@ class Generator(nn.Module):
     def forward(self, x: Tensor, style: Tensor, masks: FaceMasks | None = None) -> Tensor:
         """x: (N, 3, size, size) in [-1, 1]. style: (N, style). masks: of x. Returns (N, 3, size, size), not clipped."""
         if masks is not None and not self.config.high_pass:
-            raise SettingsError("masks need a network with a high-pass filter",
-                                "leave masks out, or build it with high_pass=1.0")
+            raise SettingsError("Masks need a network with a high-pass filter.",
+                                "Leave masks out, or build it with high_pass=1.0.")
         size, details = self.config.size, {}
         h = _sized(x, size, self.from_rgb)
         for block in self.encode:
@@ -333,8 +333,8 @@ def _of_domain(heads: nn.ModuleList, x: Tensor, domain: Tensor) -> Tensor:
 
 def _sized(x: Tensor, size: int, first: nn.Module) -> Tensor:
     if x.ndim != 4 or x.shape[1:] != (3, size, size):
-        raise SettingsError(f"pictures of shape {tuple(x.shape)} don't fit a network for {size} pixels",
-                            f"resize to (N, 3, {size}, {size})")
+        raise SettingsError(f"Pictures of shape {tuple(x.shape)} don't fit a network for {size} pixels.",
+                            f"Resize to (N, 3, {size}, {size}).")
     return first(x)
 
 

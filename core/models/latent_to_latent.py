@@ -70,8 +70,8 @@ class LatentToLatent(nn.Module):
         """
         config = self.config
         if request.ndim != 2 or request.shape[1] != config.attributes or len(request) != len(w):
-            raise SettingsError(f"a request can't have the shape {tuple(request.shape)}",
-                                f"give ({len(w)}, {config.attributes})")
+            raise SettingsError(f"A request can't have the shape {tuple(request.shape)}.",
+                                f"Give ({len(w)}, {config.attributes}).")
         context = self.latent(self._standardise(w))                         # (N, width)
         x = self.request(request)                                            # (N, width)
         for block in self.blocks:
@@ -98,7 +98,7 @@ class LatentToLatent(nn.Module):
         if w.ndim not in (2, 3) or w.shape[-1] != config.style or not fits:
             shapes = (f"(N, {config.style}) or (N, rows, {config.style})" if config.rows == 1
                       else f"(N, {config.rows}, {config.style})")
-            raise SettingsError(f"w can't have the shape {tuple(w.shape)}", f"give {shapes}")
+            raise SettingsError(f"The latent w can't have the shape {tuple(w.shape)}.", f"Give {shapes}.")
         if config.rows == 1 and w.ndim == 3:
             w = w.mean(1)
         return ((w - self.mean) / self.deviation).flatten(1)

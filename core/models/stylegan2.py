@@ -106,7 +106,7 @@ class StyleGAN2(nn.Module):
         if truncation >= 1:
             return w
         if centre is None:
-            raise SettingsError("truncation below 1 needs a centre", "give centre=model.mean_style()")
+            raise SettingsError("Truncation below 1 needs a centre.", "Give centre=model.mean_style().")
         return centre + truncation * (w - centre)
 
     def synthesize(self, w: Tensor, noise: str | Sequence[Tensor] = "constant",
@@ -139,8 +139,8 @@ class StyleGAN2(nn.Module):
             return (w,) * config.styles
         if w.ndim == 3 and w.shape[1:] == (config.styles, config.style):
             return w.unbind(1)
-        raise SettingsError(f"w can't have the shape {tuple(w.shape)}",
-                            f"give (N, {config.style}) or (N, {config.styles}, {config.style})")
+        raise SettingsError(f"The latent w can't have the shape {tuple(w.shape)}.",
+                            f"Give (N, {config.style}) or (N, {config.styles}, {config.style}).")
 
     def noise_maps(self, noise: str | Sequence[Tensor], batch: int,
                    generator: torch.Generator | None = None) -> list[Tensor | None]:
@@ -155,12 +155,12 @@ class StyleGAN2(nn.Module):
             device = like.device if generator is None else generator.device
             return [torch.randn(batch, 1, size, size, generator=generator, device=device).to(like) for size in sizes]
         if isinstance(noise, str):
-            raise SettingsError(f"there is no noise called {noise!r}", "choose from: none, constant, random")
+            raise SettingsError(f"There is no noise called {noise!r}.", "Choose from: none, constant, random.")
         shapes = [tuple(each.shape) for each in noise]
         if len(shapes) != len(sizes) or any(shape not in ((1, 1, size, size), (batch, 1, size, size))
                                             for shape, size in zip(shapes, sizes, strict=True)):
-            raise SettingsError(f"noise can't have the shapes {shapes}",
-                                f"give (1 or {batch}, 1, S, S) for S in {', '.join(map(str, sizes))}")
+            raise SettingsError(f"The noise can't have the shapes {shapes}.",
+                                f"Give (1 or {batch}, 1, S, S) for S in {', '.join(map(str, sizes))}.")
         return list(noise)
 
 

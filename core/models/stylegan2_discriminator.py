@@ -105,8 +105,8 @@ def append_deviation(x: Tensor, group: int) -> Tensor:
     """
     size = min(len(x), group)
     if len(x) % size:
-        raise SettingsError(f"a batch of {len(x)} can't be split into groups of {size}",
-                            f"give a multiple of {size} pictures")
+        raise SettingsError(f"A batch of {len(x)} can't be split into groups of {size}.",
+                            f"Give a multiple of {size} pictures.")
     grouped = x.reshape(size, -1, *x.shape[1:])                              # (size, N / size, C, S, S)
     spread = torch.sqrt(grouped.var(0, unbiased=False) + EPSILON).mean((1, 2, 3))    # (N / size,)
     return torch.cat((x, spread.repeat(size)[:, None, None, None].expand(-1, 1, *x.shape[2:]).to(x.dtype)), 1)

@@ -149,13 +149,13 @@ class Vec2Face(nn.Module):
     def _masks(self, rep: Tensor, drop: Tensor | None, mask: Tensor | None,
                generator: torch.Generator | None) -> tuple[Tensor | None, Tensor | None]:
         if rep.ndim != 2 or rep.shape[1] != self.config.vector:
-            raise VectorError(f"face vectors of shape {tuple(rep.shape)} can't be drawn",
-                              f"give a batch of vectors: (N, {self.config.vector})")
+            raise VectorError(f"Face vectors of shape {tuple(rep.shape)} can't be drawn.",
+                              f"Give a batch of vectors: (N, {self.config.vector}).")
         if drop is None and mask is None:
             if generator is None:
                 return None, None
             drop, mask = random_masks(len(rep), generator)
-        return _checked("drop_mask", drop, rep), _checked("token_mask", mask, rep)
+        return _checked("drop mask", drop, rep), _checked("token mask", mask, rep)
 
 
 def random_masks(batch: int, generator: torch.Generator, minimum: float = 0.1, mean: float = 0.15, sd: float = 0.25,
@@ -166,8 +166,8 @@ def random_masks(batch: int, generator: torch.Generator, minimum: float = 0.1, m
     are those of the published inference. The masks lie on the generator's device.
     """
     if not 0 <= minimum <= maximum <= 1 or sd <= 0:
-        raise SettingsError(f"mask rates from {minimum} to {maximum} with sd {sd} can't be drawn",
-                            "choose 0 <= minimum <= maximum <= 1 and sd > 0")
+        raise SettingsError(f"Mask rates from {minimum} to {maximum} with sd {sd} can't be drawn.",
+                            "Choose 0 <= minimum <= maximum <= 1 and sd > 0.")
     device = generator.device
     rate = truncated_normal(torch.rand((), generator=generator, device=device).item(), minimum, mean, sd, maximum)
     order = torch.rand(batch, TOKENS, generator=generator, device=device).argsort(1).argsort(1)   # (N, 49) ranks
@@ -187,11 +187,11 @@ def _checked(name: str, mask: Tensor | None, rep: Tensor) -> Tensor | None:
         return None
     mask = mask.to(rep.device, torch.bool)
     if mask.shape != (len(rep), TOKENS + 1) or mask[:, 0].any():
-        raise SettingsError(f"{name} does not fit a batch of {len(rep)} vectors",
-                            f"give ({len(rep)}, {TOKENS + 1}) with a first column of zeros")
-    if name == "drop_mask" and (mask.sum(1) != mask[0].sum()).any():
-        raise SettingsError("drop_mask drops more tokens in one row than in another",
-                            "drop the same number in every row")
+        raise SettingsError(f"The {name} does not fit a batch of {len(rep)} vectors.",
+                            f"Give ({len(rep)}, {TOKENS + 1}) with a first column of zeros.")
+    if name == "drop mask" and (mask.sum(1) != mask[0].sum()).any():
+        raise SettingsError("The drop mask drops more tokens in one row than in another.",
+                            "Drop the same number in every row.")
     return mask
 
 

@@ -113,15 +113,15 @@ class XploreGAN(nn.Module):
         """The features h that the latent loss compares: (N, 3, size, size) -> (N, 4 * width, size / 4, size / 4)."""
         size = self.config.size
         if x.ndim != 4 or x.shape[1:] != (3, size, size):
-            raise SettingsError(f"pictures of shape {tuple(x.shape)} don't fit a network for {size} pixels",
-                                f"resize to (N, 3, {size}, {size})")
+            raise SettingsError(f"Pictures of shape {tuple(x.shape)} don't fit a network for {size} pixels.",
+                                f"Resize to (N, 3, {size}, {size}).")
         return self.encoder(x)
 
     def decode(self, h: Tensor, condition: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The second half of `forward`."""
         if condition.shape != (len(h), self.config.condition_size):
-            raise SettingsError(f"conditions of shape {tuple(condition.shape)} don't fit {len(h)} pictures",
-                                f"give ({len(h)}, {self.config.condition_size})")
+            raise SettingsError(f"Conditions of shape {tuple(condition.shape)} don't fit {len(h)} pictures.",
+                                f"Give ({len(h)}, {self.config.condition_size}).")
         style = self.mapping(condition)                                     # (N, hidden), or as it came in
         for block in self.decoder:
             h = block(h, style, generator)
@@ -135,7 +135,8 @@ class XploreGAN(nn.Module):
         """
         config = self.config
         if config.norm == "adain":
-            raise SettingsError("norm 'adain' takes its condition from pictures", "call exemplar_condition instead")
+            raise SettingsError("The norm 'adain' takes its condition from pictures.",
+                                "Call exemplar_condition instead.")
         if config.condition == "label":
             return F.one_hot(groups, config.clusters).to(statistics.mean)
         mean = statistics.mean[groups] * config.features ** 0.5
@@ -149,7 +150,7 @@ class XploreGAN(nn.Module):
         x: (N, 3, size, size) in [-1, 1]. Returns (N, condition_size). Raises SettingsError for ASIN.
         """
         if self.config.norm == "asin":
-            raise SettingsError("norm 'asin' takes its condition from groups", "call group_condition instead")
+            raise SettingsError("The norm 'asin' takes its condition from groups.", "Call group_condition instead.")
         variance, mean = torch.var_mean(self.encode(x).float(), (2, 3), correction=0)
         return torch.cat((mean, variance), 1)
 
@@ -168,9 +169,10 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor) -> Critique:
         """x: (N, 3, size, size) RGB in [-1, 1]. Without batch statistics, as the gradient penalty needs it."""
-        if x.shape[2:] != (self.config.size, self.config.size):
-            raise SettingsError(f"pictures of shape {tuple(x.shape)} don't fit a network for {self.config.size} pixels",
-                                f"resize to (N, 3, {self.config.size}, {self.config.size})")
+        size = self.config.size
+        if x.shape[2:] != (size, size):
+            raise SettingsError(f"Pictures of shape {tuple(x.shape)} don't fit a network for {size} pixels.",
+                                f"Resize to (N, 3, {size}, {size}).")
         h = self.main(x)
         return Critique(self.realness(h), self.clusters(h).flatten(1))
 

@@ -50,7 +50,7 @@ def score(system: str, quick: bool = False, files: Sequence[Path] = (), short: b
     SettingsError for an unknown system and for arguments of another one.
     """
     if system not in SYSTEMS:
-        raise SettingsError(f"there is no system {system!r} to score", f"Choose from: {', '.join(SYSTEMS)}.")
+        raise SettingsError(f"There is no system {system!r} to score.", f"Choose from: {', '.join(SYSTEMS)}.")
     if files and system != "recogniser":
         raise SettingsError(f"--weights is not available for {system}.",
                             "Leave out --weights; it belongs to `score recogniser`.")

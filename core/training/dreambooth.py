@@ -246,8 +246,8 @@ class Teacher:
 
     def _update(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):
-            raise SettingsError(f"training stopped at step {self.step + 1}: the loss is {loss.item()}",
-                                "train again with another seed or fewer steps")
+            raise SettingsError(f"Training stopped at step {self.step + 1}: the loss is {loss.item()}.",
+                                "Train again with another seed or fewer steps.")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(list(self.learning().values()), self.preset.clip)
@@ -304,11 +304,11 @@ class Teacher:
             state = torch.load(path, map_location="cpu", weights_only=True)
             of = state["of"]
         except Exception as error:      # a pickle fails in more ways than can be listed
-            raise CheckpointError(f"{path} is not a readable training state",
-                                  "leave out --resume to start again") from error
+            raise CheckpointError(f"{path} is not a readable training state.",
+                                  "Leave out --resume to start again.") from error
         if of != self._digest():
-            raise SettingsError(f"{path} belongs to other pictures or settings",
-                                "give the same pictures and settings, or leave out --resume to start again")
+            raise SettingsError(f"{path} belongs to other pictures or settings.",
+                                "Give the same pictures and settings, or leave out --resume to start again.")
         for name, p in self.learning().items():
             p.copy_(state["learning"][name])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -346,14 +346,14 @@ def _portrait(images: Tensor, faces: Tensor) -> np.ndarray:
 def _teachable(latent: Latent, images: Tensor, token: str, preset: Preset, prior: tuple | None) -> None:
     """Raise SettingsError for pictures, tokens or presets that cannot be trained."""
     if token not in words.RARE:
-        raise SettingsError(f"{token!r} is not a rare token",
-                            f"choose from: {', '.join(words.RARE)}")
+        raise SettingsError(f"{token!r} is not a rare token.",
+                            f"Choose from: {', '.join(words.RARE)}.")
     if images.ndim != 4 or not len(images) or images.shape[1:] != (3, latent.size, latent.size):
-        raise SettingsError(f"pictures have shape {tuple(images.shape)}",
-                            f"give one or more as (N, 3, {latent.size}, {latent.size})")
+        raise SettingsError(f"Pictures have shape {tuple(images.shape)}.",
+                            f"Give one or more as (N, 3, {latent.size}, {latent.size}).")
     if preset.prior and (prior is None or not len(prior[0])):
-        raise SettingsError("prior preservation needs a captioned set of other people",
-                            "give one, or set the weight `prior` to 0")
+        raise SettingsError("Prior preservation needs a captioned set of other people.",
+                            "Give one, or set the weight `prior` to 0.")
     if preset.contrastive and prior is None and len(images) < 2:
-        raise SettingsError("the contrastive term needs at least two pictures or a captioned set",
-                            "give more pictures or a captioned set, or set the weight `contrastive` to 0")
+        raise SettingsError("The contrastive term needs at least two pictures or a captioned set.",
+                            "Give more pictures or a captioned set, or set the weight `contrastive` to 0.")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from core.models.unet import UNet
 
 
-def with_lora(unet: "UNet", state: "Mapping[str, Tensor]", name: str = "the LoRA") -> "UNet":
+def with_lora(unet: "UNet", state: "Mapping[str, Tensor]", name: str = "The LoRA") -> "UNet":
     """A copy of a denoiser with a LoRA merged into its weights, in eval mode; the one given stays as it is.
 
     state: a LoRA file's tensors under diffusers' names or kohya's. Raises CheckpointError when they don't fit.
@@ -23,12 +23,11 @@ def with_lora(unet: "UNet", state: "Mapping[str, Tensor]", name: str = "the LoRA
     try:
         weights, alphas = Loader.lora_state_dict(dict(state), unet_config=made.unet.config)
         if not any(key.startswith("unet.") for key in weights):
-            raise ValueError("no weight in it is a denoiser's")
+            raise KeyError("unet")
         Loader.load_lora_into_unet(weights, alphas, made.unet)
         made.unet.fuse_lora()
         made.unet.unload_lora()
     except (ValueError, KeyError, RuntimeError, AttributeError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise CheckpointError(f"{name} does not fit this denoiser: {first[:200]}",
-                              "use one that was made for Stable Diffusion 1.x") from error
+        raise CheckpointError(f"{name} does not fit this denoiser.",
+                              "Use one that was made for Stable Diffusion 1.x.") from error
     return made.eval().requires_grad_(False)

@@ -92,13 +92,13 @@ def fitted(path: Path, row: hub.Row) -> "People":
     from core.sampling import WIDTH, People
     from core.systems.vectors import numbers
 
+    wrong = f"{path.name} does not hold the features of people"
     try:
         stored = numbers.header_first(path)
         if stored.ndim != 2 or stored.shape[1] != WIDTH or stored.dtype.kind != "f":
-            raise ValueError(f"{stored.dtype} numbers of the shape {stored.shape}")
+            raise CheckpointError(f"{wrong}, (N, {WIDTH}), but {stored.dtype} numbers of the shape {stored.shape}.",
+                                  row.mend)
         step = max(1, math.ceil(len(stored) / FITTED))
         return People.fit(torch.from_numpy(np.array(stored[::step], np.float32)))
     except (ValueError, VectorError) as error:
-        said = error.message if isinstance(error, VectorError) else error
-        raise CheckpointError(f"{path.name} does not hold the features of people, (N, {WIDTH}): {said}",
-                              row.mend) from error
+        raise CheckpointError(f"{wrong}, finite and different.", row.mend) from error
