@@ -14,7 +14,6 @@ from core.faces import jit  # noqa: F401  compiled code stays in the cache of th
 from core.faces.head import load_head
 from core.hub import manifest
 from core.models import NETWORKS, build, xploregan
-from core.models.xploregan import GroupStatistics
 from core.systems import clusters
 from core.training import crowd
 
@@ -53,7 +52,7 @@ def drawn_toys(*args, **settings) -> data.DrawnSet:
     return data.DrawnSet(images, truth, np.arange(len(images)) // 2, np.zeros((len(images), 5, 2), np.float32))
 
 
-def checkout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def checkout(folder: Path, monkeypatch: pytest.MonkeyPatch, readers: tuple[str, ...] = READERS) -> None:
     """A folder of checkpoints with toys as everything that `clusters` ships, and the system in the registry."""
     load_head()     # the renderer's own file, checked against the real manifest
     monkeypatch.setattr(manifest, "CHECKPOINTS", folder)
@@ -62,19 +61,12 @@ def checkout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "drawn_set", drawn_toys)
     monkeypatch.setenv("FACET_CACHE", str(folder.parent / "cache"))
     folder.mkdir(parents=True, exist_ok=True)
-    for name in READERS:
+    for name in readers:
         shutil.copy(REAL / ROWS[name].file, folder)
-    for name in (*READERS, "dinov2-small", "bagnet17", "resnet50-sin", "yunet"):
+    for name in (*readers, "dinov2-small", "bagnet17", "resnet50-sin", "yunet"):
         manifest.put(ROWS[name], folder)
     networks(folder, monkeypatch)
     assert not clusters.SYSTEM.is_shipped       # the crowd is missing
     crowd.build_crowd("texture", GROUPS, 0, 20, 2, 30, crowd.CROWD, folder, "")
     assert clusters.SYSTEM.is_shipped
     monkeypatch.setitem(systems.SYSTEMS, "clusters", clusters.SYSTEM)
-
-
-def statistics() -> GroupStatistics:
-    """Of GROUPS groups, 256 numbers each."""
-    draw = torch.Generator().manual_seed(5)
-    vectors = torch.nn.functional.normalize(torch.randn(60, 256, generator=draw), dim=1)
-    return GroupStatistics.of(vectors, torch.arange(60) % GROUPS, GROUPS)

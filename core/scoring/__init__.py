@@ -267,5 +267,13 @@ def score_attributes(quick: bool = False) -> dict:
     return attributes.scored(quick)
 
 
+def score_clusters(quick: bool = False) -> list[Bar]:
+    """Bars of clusters; see `core.scoring.clusters`."""
+    from core.scoring import clusters  # which builds on this module
+
+    return clusters.scored(quick)
+
+
 SYSTEMS = {"embedder": score_embedder, "judge": score_judge, "vectors": score_vectors, "aging": score_aging,
-           "attributes": score_attributes, "recogniser": score_recogniser, "pictures": score_pictures}
+           "attributes": score_attributes, "clusters": score_clusters, "recogniser": score_recogniser,
+           "pictures": score_pictures}
