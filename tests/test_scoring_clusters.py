@@ -142,4 +142,4 @@ def test_more_vectors_are_made_of_few():
     many = clusters.grown(vectors, 50)
     assert many.shape == (50, 4) and torch.equal(many[:20], vectors)
     assert torch.equal(clusters.grown(vectors, 7), vectors[:7])
-    assert 0 < (many[20:40] - vectors).norm(dim=1).min() and (many[20:40] - vectors).norm(dim=1).max() < 1
+    assert (many[20:40] - vectors).norm(dim=1).min() > 0 and (many[20:40] - vectors).norm(dim=1).max() < 1
