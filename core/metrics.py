@@ -4,15 +4,25 @@ A measure that can't be taken, of nothing or of nan, is nan; `core.scoring` repo
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+if TYPE_CHECKING:
+    import numpy as np
 
-def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine similarity of matching rows: (N, D), (N, D) -> (N,) in [-1, 1]."""
-    return F.cosine_similarity(a.float(), b.float(), dim=-1)
+
+def cosine(a: "Tensor | np.ndarray", b: "Tensor | np.ndarray") -> Tensor:
+    """Cosine similarity of matching rows: (..., D), (..., D) -> (...) in [-1, 1]."""
+    return F.cosine_similarity(torch.as_tensor(a).float(), torch.as_tensor(b).float(), dim=-1)
+
+
+def cosines(a: "Tensor | np.ndarray", b: "Tensor | np.ndarray") -> Tensor:
+    """Cosine similarity of every row of a (N, D) with every row of b (M, D): (N, M) in [-1, 1]."""
+    a, b = (F.normalize(torch.as_tensor(each).float(), dim=-1) for each in (a, b))
+    return (a @ b.T).clamp(-1, 1)
 
 
 def pairs(person: Tensor, count: int, seed: int, allowed: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:

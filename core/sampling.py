@@ -8,9 +8,9 @@ import math
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.checks import is_number, number, shown, whole
 from core.errors import CheckpointError, SettingsError, VectorError
 
 if TYPE_CHECKING:
@@ -35,25 +35,28 @@ def settle_seed(seed: float | None = None) -> int:
 
     Raises SettingsError for anything else: fractions, NaN, true, text, numbers out of range.
     """
-    if seed is None or (_is_number(seed) and seed == -1):
-        return secrets.randbelow(SEEDS)
-    if not _is_number(seed) or not 0 <= seed < SEEDS or seed != int(seed):
-        raise SettingsError(f"{_shown(seed)} is not a seed.",
-                            f"Use a whole number from 0 to {SEEDS - 1}, or -1 for a new one.")
-    return int(seed)
+    if allowed := allowed_seed(seed):
+        raise SettingsError(f"seed can't be {shown(seed)}.", allowed)
+    return secrets.randbelow(SEEDS) if seed is None or seed == -1 else int(seed)
+
+
+def allowed_seed(seed: object) -> str | None:
+    """None for a seed, -1 or None, else a sentence on what is allowed."""
+    fine = seed is None or (is_number(seed, -1, SEEDS - 1) and seed == int(seed))
+    return None if fine else f"Choose a whole number from 0 to {SEEDS - 1}, or -1 for a new one."
 
 
 def seeds_from(seed: float | None, count: int) -> list[int]:
     """`count` seeds, one per image: the seed itself, then the numbers after it, from 2³²-1 on to 0."""
     first = settle_seed(seed)
-    return [(first + number) % SEEDS for number in range(_whole(count, "A count", 0, SEEDS))]
+    return [(first + place) % SEEDS for place in range(whole(count, "count", 0, SEEDS))]
 
 
 def generators(seeds: Sequence[int], device: "torch.device | str" = "cpu") -> "list[torch.Generator]":
     """A random generator per image, at the start of its seed's sequence."""
     import torch
 
-    return [torch.Generator(device).manual_seed(_whole(seed, "A seed", 0, SEEDS - 1)) for seed in seeds]
+    return [torch.Generator(device).manual_seed(whole(seed, "seed", 0, SEEDS - 1)) for seed in seeds]
 
 
 def randn(seeds: Sequence[int], shape: Sequence[int], device: "torch.device | str" = "cpu") -> "Tensor":
@@ -62,29 +65,6 @@ def randn(seeds: Sequence[int], shape: Sequence[int], device: "torch.device | st
 
     rows = [torch.randn(tuple(shape), generator=generator) for generator in generators(seeds)]
     return (torch.stack(rows) if rows else torch.zeros(0, *shape)).to(device)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _shown(value: object) -> str:
-    """An untrusted value as short text."""
-    if isinstance(value, int) and abs(value) > 10**30:
-        return "A very large number"
-    return text if len(text := repr(value)) <= 40 else f"{text[:40]}…"
-
-
-def _whole(value: object, name: str, low: int, high: int) -> int:
-    if not _is_number(value) or not low <= value <= high or value != int(value):
-        raise SettingsError(f"{name} of {_shown(value)} is not possible.", f"Use a whole number from {low} to {high}.")
-    return int(value)
-
-
-def _within(value: object, name: str, low: float, high: float) -> float:
-    if not _is_number(value) or not low <= value <= high:
-        raise SettingsError(f"{name} of {_shown(value)} is not possible.", f"Use a number from {low:g} to {high:g}.")
-    return float(value)
 
 
 # ------------------------------------------------------------------------------------------------------- vectors
@@ -122,7 +102,7 @@ def vary(vector: "Tensor", sigma: float, seed: int) -> "Tensor":
     Published features have |v| ≈ √512, where this is the formula of the paper. With this unit, σ has the same effect
     for every embedder: the cosine to the source is about 1 / √(1 + σ²).
     """
-    sigma, vector = _within(sigma, "A sigma", 0, MAX_SIGMA), check_vector(vector)
+    sigma, vector = number(sigma, "sigma", 0, MAX_SIGMA), check_vector(vector)
     noise = randn([seed], (WIDTH,))[0]
     length = vector.norm()
     moved = vector + sigma * (length / WIDTH ** 0.5) * noise
@@ -137,7 +117,7 @@ def slerp(a: "Tensor", b: "Tensor", count: int) -> "Tensor":
     """
     import torch
 
-    a, b, count = check_vector(a), check_vector(b), _whole(count, "A walk", 1, 10_000)
+    a, b, count = check_vector(a), check_vector(b), whole(count, "count", 1, 10_000)
     start, end = a / a.norm(), b / b.norm()
     angle = torch.atan2((end - start).norm(), (end + start).norm()) * 2      # exact near 0 and π, unlike acos
     if torch.pi - angle < 1e-3:
@@ -161,8 +141,8 @@ def edit(vector: "Tensor", offsets: Mapping[int, float]) -> "Tensor":
         raise SettingsError("`offsets` is not a mapping.", "Give them by dimension:  {7: 2.0, 300: -1.5}")
     moved = check_vector(vector)
     for dimension, offset in offsets.items():
-        place = _whole(dimension, "A dimension", 0, WIDTH - 1)
-        moved[place] += _within(offset, f"An offset of dimension {place}", -MAX_OFFSET, MAX_OFFSET)
+        place = whole(dimension, "dimension", 0, WIDTH - 1)
+        moved[place] += number(offset, f"The offset of dimension {place}", -MAX_OFFSET, MAX_OFFSET)
     return check_vector(moved)
 
 
@@ -278,7 +258,7 @@ class People:
         in 30 dimensions and 10,000 in 130. Increasing small standard deviations does not help: vectors then differ
         more, but pictures follow them less.
         """
-        count, threshold = _whole(count, "A number of people", 0, 10_000_000), _within(threshold, "A threshold", -1, 1)
+        count, threshold = whole(count, "count", 0, 10_000_000), number(threshold, "threshold", -1, 1)
         return self._trials(count, settle_seed(seed), threshold)
 
     def _trials(self, count: int, first: int, threshold: float) -> "Iterator[Trial]":

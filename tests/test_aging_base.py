@@ -285,7 +285,7 @@ def test_other_processes_make_the_same_batches_ready(second):
 
 
 def test_without_an_autoencoder_nothing_is_drawn(place, monkeypatch):
-    monkeypatch.setattr(aging, "pictures", None)
+    monkeypatch.setattr(aging, "drawn_sets", None)
     with pytest.raises(CheckpointError, match=r"aging-autoencoder-tiny(.|\n)*--preset autoencoder --ship checkpoints"):
         aging.recipe("unet")
 
@@ -294,7 +294,8 @@ def test_both_stages_by_command(place, tmp_path, monkeypatch):
     from core.commands.train import train
 
     monkeypatch.setattr(diffusion, "denoise", partial(diffusion.denoise, steps=2))
-    monkeypatch.setattr(aging, "pictures", lambda people, looks: (made_up(people, looks, 128), made_up(2, 4, 128)))
+    monkeypatch.setattr(aging, "drawn_sets", lambda preset, checked, size: (
+        made_up(preset.people, preset.looks, size), made_up(2, 4, size)))
     for preset in ("autoencoder", "unet"):
         monkeypatch.setitem(aging.PRESETS, preset, replace(aging.PRESETS[preset], batch=2))
         train("aging", preset=preset, out=tmp_path / preset, ship=place, steps=1, threads=1, people=4, looks=2)

@@ -20,9 +20,10 @@ from core import hub, images, models, systems
 from core.cache import LRUCache
 from core.engine import choices as engine_choices
 from core.engine.choices import facts, fetch
-from core.engine.result import cosine, last
+from core.engine.result import last
 from core.errors import CheckpointError, SettingsError
 from core.hub import manifest
+from core.metrics import cosine
 from core.models import iresnet, sixdrepnet, vec2face
 from core.sampling import People
 from core.systems import choices, choose
@@ -329,7 +330,7 @@ def test_the_published_networks_draw(system):
     for path, alike in zip(result.images, result.scores["similarity"], strict=True):
         with torch.inference_mode():
             seen = hub.load("arcface-r100")(images.to_tensor([images.read(path)]))[0].numpy()
-        assert cosine(seen, vector) == pytest.approx(alike, abs=1e-3)
+        assert float(cosine(seen, vector)) == pytest.approx(alike, abs=1e-3)
 
 
 def test_a_picture_names_the_published_networks(system):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BASE = {"core", "core.errors", "core.cache", "core.output", "core.environment"}  # any room may import them
+BASE = {"core", "core.errors", "core.checks", "core.cache", "core.output", "core.environment"}  # open to all rooms
 
 # room: the rooms it may import, besides itself and BASE
 MAY = {
@@ -19,6 +19,7 @@ MAY = {
     "core.errors": set(),
     "core.cache": set(),
     "core.output": set(),
+    "core.checks": set(),
     "core.environment": set(),
     "core.faces": {"core.alignment"},
     "core.faces_v3": {"core.faces", "core.alignment"},  # every version of the renderer shares the attribute table

@@ -42,7 +42,7 @@ def test_vectors_goes_on_on_the_gpu(place, tmp_path):       # noqa: F811
     torch.manual_seed(0)
     hub.save(build("vec2face", "tiny").eval(), "vectors-tiny", network="vec2face", preset="tiny", recipe="", about="")
     recipe = vectors.VectorsRecipe(replace(vectors.PRESETS["onward"], batch=4, adversarial_from=0.0), *both(128))
-    assert [path.name for path in vectors.finish(recipe, trained(recipe, tmp_path), tmp_path, "")] == [
+    assert [path.name for path in recipe.finish(trained(recipe, tmp_path), tmp_path, "")] == [
         "vectors-tiny.safetensors"]
 
 

@@ -152,7 +152,7 @@ def test_landmarks_take_a_step():
 def test_the_checkpoint_and_the_command(tmp_path):
     recipe = landmarks.LandmarksRecipe(replace(landmarks.PRESETS["tiny"], batch=8), made_up(), made_up(8, 4))
     recipe.networks["landmarks"].eval()
-    path, = landmarks.finish(recipe, recipe.networks, tmp_path, "python -m core train landmarks")
+    path, = recipe.finish(recipe.networks, tmp_path, "python -m core train landmarks")
     row = json.loads((tmp_path / "manifest.json").read_text())["checkpoints"][0]
     assert (row["name"], row["network"]) == ("landmarks-tiny", "landmarks")
     assert row["recipe"] == "python -m core train landmarks"
@@ -231,7 +231,7 @@ def test_vectors_ships_the_generator_and_its_people(generator_recipe, tmp_path):
         network.eval()
     assert "cos" in generator_recipe.check(generator_recipe.networks)
     assert generator_recipe.sheet(generator_recipe.networks).width > 8 * 112
-    vectors.finish(generator_recipe, generator_recipe.networks, tmp_path / "checkpoints", "recipe")
+    generator_recipe.finish(generator_recipe.networks, tmp_path / "checkpoints", "recipe")
     assert hub.load("vectors-tiny", "cpu")(torch.randn(2, 512)).shape == (2, 3, 112, 112)
     row = hub.row("vectors-people-tiny")
     people = People.from_dict(stored.read(hub.file(row.name), row))
@@ -244,7 +244,7 @@ def test_vectors_goes_on_from_what_ships(generator_recipe, tmp_path):
 
     for network in generator_recipe.networks.values():
         network.eval()
-    vectors.finish(generator_recipe, generator_recipe.networks, tmp_path / "checkpoints", "recipe")
+    generator_recipe.finish(generator_recipe.networks, tmp_path / "checkpoints", "recipe")
     larger = made_up(4, 4, 128)
     recipe = vectors.VectorsRecipe(replace(vectors.PRESETS["onward"], batch=2), larger, larger, device="cpu")
     begun = {name: value.clone() for name, value in recipe.networks["generator"].generator.state_dict().items()}
@@ -258,7 +258,7 @@ def test_vectors_goes_on_from_what_ships(generator_recipe, tmp_path):
     with torch.no_grad():
         for p in recipe.networks["generator"].parameters():
             p.add_(1.0)
-    (path,) = vectors.finish(recipe, recipe.networks, tmp_path, "")     # no people: the embedder is the same
+    (path,) = recipe.finish(recipe.networks, tmp_path, "")     # no people: the embedder is the same
     made = hub.opened(path, "vec2face").state_dict()
     assert all(torch.allclose(made[name], shipped[name] + 0.6, atol=4e-3) for name in dict(recipe.networks[
         "generator"].generator.named_parameters()))                      # where the preset's blend lies

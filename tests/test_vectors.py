@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from core import images, systems
 from core.commands.run import run
 from core.engine.checks import number, square, whole
-from core.engine.result import Result, cosine, last
+from core.engine.result import Result, last
 from core.errors import PhotoError, PictureError, SettingsError, VectorError
+from core.metrics import cosine
 from core.systems.vectors import numbers
 from core.systems.vectors.pipeline import OPENING, sizes, varied
 from core.systems.vectors.request import Source
@@ -207,7 +208,7 @@ def test_sigma_nought_is_one_picture(system, source):
 def test_the_similarity_is_that_of_the_picture_shown(system, source):
     result = last(system.variations(source, 0.5, 2, seed=1))
     for path, alike in zip(result.images, result.scores["similarity"], strict=True):
-        assert cosine(system._embedded([images.read(path)])[0], source.vector) == pytest.approx(alike, abs=1e-3)
+        assert float(cosine(system._embedded([images.read(path)])[0], source.vector)) == pytest.approx(alike, abs=1e-3)
 
 
 def test_work_comes_in_parts_and_stops_when_nobody_asks(system, monkeypatch):

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from core.engine.result import cosine
+from core.images import recognisable, to_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-SEEN = 112      # pixels of an aligned face
 
 
 class Read(NamedTuple):
@@ -53,31 +51,19 @@ class Reading:
 
         embedder, judge = self.networks
         with torch.inference_mode():
-            batch = small(faces).to(self.device)
+            batch = recognisable(to_tensor(faces)).to(self.device)
             vectors, answers = embedder(batch).float().cpu().numpy(), judge(batch)
         years, quality = answers["age"].float().clamp(min=0).tolist(), answers["quality"].float().tolist()
         return [Read(*row) for row in zip(vectors, years, quality, strict=True)]
 
 
-def small(faces: Sequence[Image.Image]) -> "Tensor":
-    """Aligned faces of one size, as embedder and judge take them: (N, 3, SEEN, SEEN) in [-1, 1]."""
-    from torch.nn import functional as F
-
-    from core import images
-
-    batch = images.to_tensor(faces)
-    if batch.shape[-1] == SEEN:
-        return batch
-    return F.interpolate(batch, size=SEEN, mode="bilinear", antialias=True, align_corners=False)
-
-
 def largest(picture: Image.Image) -> Image.Image | None:
-    """The largest face of a picture, aligned to SEEN × SEEN; None when there is none."""
+    """The largest face of a picture, aligned to 112 × 112; None when there is none."""
     from core import photos
     from core.errors import PhotoError
 
     try:
-        return photos.align(picture, photos.find(picture)[0].points, SEEN)
+        return photos.align(picture, photos.find(picture)[0].points)
     except PhotoError:
         return None
 
@@ -86,6 +72,7 @@ def likeness(vector: np.ndarray | None, faces: "Tensor | None") -> float | None:
     """Cosine between a face vector (512,) and the mean of a person's (K, 512); None where either is missing."""
     if vector is None or faces is None:
         return None
+    from core.metrics import cosine
     from core.models.subject import mean_face
 
-    return cosine(vector, mean_face(faces).cpu().numpy())
+    return float(cosine(vector, mean_face(faces).cpu()))

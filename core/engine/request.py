@@ -17,8 +17,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
+from core.checks import allowed_number, allowed_whole, shown
 from core.errors import SettingsError
-from core.sampling import SEEDS, settle_seed
+from core.sampling import allowed_seed, settle_seed
 
 PLAIN = {"whole": int, "seed": int, "number": float, "text": str, "choice": str, "flag": bool, "file": str,
          "files": list[str]}        # kind of a setting: the type of its value
@@ -72,15 +73,13 @@ class Setting:
     # Each returns what is allowed as a sentence, or None for a value that is fine.
 
     def _check_number(self, value: Any) -> str | None:
-        return None if is_number(value, self.low, self.high) else f"Choose a number from {self.low:g} to {self.high:g}."
+        return allowed_number(value, self.low, self.high)
 
     def _check_whole(self, value: Any) -> str | None:
-        fine = is_number(value, self.low, self.high) and value == int(value)
-        return None if fine else f"Choose a whole number from {self.low:,.0f} to {self.high:,.0f}."
+        return allowed_whole(value, self.low, self.high)
 
     def _check_seed(self, value: Any) -> str | None:
-        fine = value is None or (is_number(value, -1, SEEDS - 1) and value == int(value))
-        return None if fine else f"Choose a whole number from 0 to {SEEDS - 1}, or -1 for a new one."
+        return allowed_seed(value)
 
     def _check_text(self, value: Any) -> str | None:
         if not isinstance(value, str):
@@ -194,16 +193,3 @@ class Request:
 def actions(requests: tuple[type[Request], ...]) -> Iterator[tuple[str, type[Request]]]:
     """(action, request class) of each."""
     return ((request.action, request) for request in requests)
-
-
-def is_number(value: Any, low: float, high: float) -> bool:
-    """Whether a value is a number in [low, high]; NaN is in no range, and True is no number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-
-
-def shown(value: Any) -> str:
-    """A stranger's value, short enough for a sentence."""
-    if isinstance(value, int) and abs(value) > 10**30:
-        return "a very large number"
-    value = repr(value)
-    return value if len(value) <= 30 else f"{value[:27]}..."

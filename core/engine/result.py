@@ -63,13 +63,6 @@ class Restored:
     subject: str = ""
 
 
-def cosine(a: "np.ndarray", b: "np.ndarray") -> float:
-    """Cosine similarity of two vectors, in [-1, 1]."""
-    import numpy as np
-
-    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
-
-
 def last(results: Iterator[Value]) -> Value:
     """Run a stream of results to its end; returns the last one."""
     *_, result = results

@@ -31,7 +31,6 @@ from core.scoring import EMBEDDERS, JUDGES, Bar, bar, lessons, people, reported
 from core.words import GROUPS, group_of
 
 NAMES = tuple(GROUPS)
-SIDE = 112      # pixels: input of the judging networks
 RATES = (0.01, 0.001)
 WHOLE = "against the mean of the pictures"
 
@@ -130,10 +129,9 @@ def reduced(before: float, after: float) -> float:
 
 def seen(pictures: np.ndarray) -> Seen:
     """Outputs of the judging networks for pictures (P, K, S, S, 3) uint8, person by person."""
-    from core.images import from_uint8
+    from core.images import from_uint8, recognisable
 
-    tensor = from_uint8(pictures.reshape(-1, *pictures.shape[2:]))
-    small = F.interpolate(tensor, size=(SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
+    small = recognisable(from_uint8(pictures.reshape(-1, *pictures.shape[2:])))
     vectors = data.outputs(hub.load(EMBEDDERS[1]), small)
     return Seen(F.normalize(vectors, dim=1), data.outputs(hub.load(JUDGES[1]), small)["age"])
 

@@ -10,11 +10,9 @@ in parallel.
 """
 
 from dataclasses import replace
-from pathlib import Path
 
-from core import data
 from core.training import autoencoder, diffusion
-from core.training.loop import Recipe
+from core.training.loop import Recipe, drawn_sets
 
 PRESETS = {
     "autoencoder": autoencoder.Preset("tiny", seed=11),
@@ -29,16 +27,6 @@ def recipe(preset: str, **asked: float) -> Recipe:
     """The recipe of a stage; draws missing faces. Raises CheckpointError if the autoencoder is missing."""
     chosen = replace(PRESETS[preset], **asked)
     if isinstance(chosen, autoencoder.Preset):
-        return autoencoder.AutoencoderRecipe(chosen, *pictures(chosen.people, chosen.looks))
+        return autoencoder.AutoencoderRecipe(chosen, *drawn_sets(chosen, CHECKED, size=SIZE))
     trained = diffusion.trained_autoencoder(chosen.autoencoder)     # raises before drawing
-    return diffusion.DiffusionRecipe(chosen, trained, *pictures(chosen.people, chosen.looks))
-
-
-def pictures(people: int, looks: int) -> tuple[data.DrawnSet, data.DrawnSet]:
-    """Drawn faces for training and validation."""
-    return (data.drawn_set("train", people, looks, size=SIZE), data.drawn_set("validation", *CHECKED, size=SIZE))
-
-
-def finish(recipe: Recipe, networks: dict, folder: Path, command: str) -> list[Path]:
-    """Write the checkpoints of the stage; returns their paths."""
-    return recipe.finish(networks, folder, command)
+    return diffusion.DiffusionRecipe(chosen, trained, *drawn_sets(chosen, CHECKED, size=SIZE))

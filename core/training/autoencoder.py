@@ -18,9 +18,9 @@ from core import data, hub, metrics
 from core.images import recognisable
 from core.models import build
 from core.models.autoencoder import Autoencoder
-from core.training.embedder import adamw
 from core.training.loop import Recipe
 from core.training.losses import perceptual, seen_by
+from core.training.optim import adamw
 
 
 @dataclass(frozen=True)

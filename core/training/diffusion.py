@@ -25,9 +25,9 @@ from core.latent import denoise, write_prior
 from core.models import build
 from core.models.autoencoder import Autoencoder
 from core.models.unet import NOISE
-from core.training.embedder import adamw
 from core.training.latents import People, cached_latents
 from core.training.loop import Recipe
+from core.training.optim import adamw
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from core.training.dreambooth_ages import calibrate_ages, sweep_ages
 from core.training.dreambooth_losses import biometric, contrastive
 from core.training.dreambooth_material import TIMES, Batch, gathered
 from core.training.dreambooth_student import alphas, autocast, frugal, student
+from core.training.optim import adamw_groups
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 EVERYTHING = (*ATTENTION, "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "conv1", "conv2", "conv_shortcut",
@@ -173,9 +174,7 @@ class Teacher:
     def _optimizer(self) -> torch.optim.AdamW:
         chosen, learning = self.preset, self.learning()
         spoken = [learning.pop("spoken")] if "spoken" in learning else []
-        groups = [{"params": list(learning.values()), "initial_lr": chosen.rate, "weight_decay": chosen.decay},
-                  {"params": spoken, "initial_lr": chosen.token_rate, "weight_decay": 0.0}]
-        return torch.optim.AdamW([group for group in groups if group["params"]], lr=chosen.rate)
+        return adamw_groups((learning.values(), chosen.rate, chosen.decay), (spoken, chosen.token_rate, 0.0))
 
     # ------------------------------------------------------------------------------------------------- the steps
 

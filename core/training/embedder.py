@@ -7,7 +7,8 @@ traits (smooth L1), which speeds up the start. Another one predicts the look (ag
 vectors keep some of it: a generator cannot draw a pose from a vector without it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from core.images import recognisable
 from core.models import build
 from core.training.loop import Recipe
 from core.training.losses import ArcFace
+from core.training.optim import adamw
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ CHECKED = (150, 8)  # validation people × looks
 class EmbedderRecipe(Recipe):
     """Networks "embedder" (averaged), "head", "traits" and "looks", one optimiser over all."""
 
-    averaged = ("embedder",)
+    averaged, saved = ("embedder",), ("embedder", "iresnet")
+    presets, checked, set_options = PRESETS, CHECKED, MappingProxyType(dict(size=SIZE, version=4))
 
     def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet) -> None:
         torch.manual_seed(preset.seed)
@@ -61,6 +64,8 @@ class EmbedderRecipe(Recipe):
                          "traits": nn.Linear(512, self.traits.shape[1]),
                          "looks": nn.Linear(512, len(faces.NAMES))}
         self.shipped = {"embedder": preset.name}
+        self.about = (f"IResNet recogniser of drawn people: {preset.people} people × {preset.looks} looks, ArcFace, "
+                      f"seed {preset.seed}.")
         self.optimizers = {"loss": adamw(list(self.networks.values()), preset.rate)}
 
     def batches(self, start, shard, device):
@@ -86,11 +91,7 @@ class EmbedderRecipe(Recipe):
         return {"verification": verified(vectors, person), "dimension": metrics.effective_dimension(vectors, person)}
 
 
-def recipe(preset: str, **asked: float) -> EmbedderRecipe:
-    """The recipe of a preset; draws missing faces."""
-    chosen = replace(PRESETS[preset], **asked)
-    drawn = data.drawn_set("train", chosen.people, chosen.looks, size=SIZE, version=4)
-    return EmbedderRecipe(chosen, drawn, data.drawn_set("validation", *CHECKED, size=SIZE, version=4))
+recipe = EmbedderRecipe.of
 
 
 def scaled(truth: Tensor) -> Tensor:
@@ -115,29 +116,7 @@ def traits_share(progress: float) -> float:
     return 1 - 0.9 * min(max((progress - 0.5) / 0.35, 0.0), 1.0)
 
 
-def adamw(networks: list[nn.Module], rate: float, decay: float = 0.05) -> torch.optim.AdamW:
-    """AdamW without weight decay on norms and biases; groups store their peak rate as "initial_lr"."""
-    weights = [p for network in networks for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in weights if p.ndim > 1], "weight_decay": decay},
-        {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group | {"initial_lr": rate} for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99))
-
-
 def verified(vectors: Tensor, person: Tensor, count: int = 6000) -> float:
     """Verification accuracy (10 folds) of vectors (N, D) of people (N,) on random pairs."""
     first, second, same = metrics.pairs(person, count, seed=0)
     return metrics.verification(metrics.cosine(vectors[first], vectors[second]), same)
-
-
-def finish(recipe: EmbedderRecipe, networks: dict, folder, command: str) -> list:
-    """Write the checkpoint; returns its path."""
-    from core import hub
-
-    chosen = recipe.preset
-    about = (f"IResNet recogniser of drawn people: {chosen.people} people × {chosen.looks} looks, ArcFace, seed "
-             f"{chosen.seed}.")
-    return [hub.save(networks["embedder"], chosen.name, network="iresnet", preset=chosen.network,
-                     recipe=command, about=about, folder=folder)]

@@ -18,8 +18,8 @@ from core.faces import NAMES
 from core.images import recognisable
 from core.models import build
 from core.models.judge import BINARY, MEASURES, measure_scale
-from core.training.embedder import adamw
 from core.training.loop import Recipe
+from core.training.optim import adamw
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,15 @@ WEIGHTS = {"age": 4.0, "yaw": 3.0}  # of the measures; others: 1
 class JudgeRecipe(Recipe):
     """One network, "judge", averaged."""
 
-    averaged = ("judge",)
+    averaged, saved = ("judge",), ("judge", "judge")
 
     def __init__(self, preset: Preset, views: dict[str, data.DrawnSet], held_out: dict[str, data.DrawnSet]) -> None:
         torch.manual_seed(preset.seed)
         self.preset, self.views, self.held_out, self.batch = preset, views, held_out, preset.batch
         judge = build("judge", preset.network).to(memory_format=torch.channels_last)
         self.networks, self.shipped = {"judge": judge}, {"judge": preset.name}
+        self.about = (f"Estimates 35 attributes, pose, age, quality of drawn faces; {preset.people} people, seed "
+                      f"{preset.seed}.")
         self.class_weights = class_weights(views["aligned"].truth)
         self.optimizers = {"loss": adamw([judge], preset.rate, decay=0.02)}
 
@@ -149,13 +151,3 @@ def judged(judge: nn.Module, drawn: data.DrawnSet) -> dict[str, float]:
     worst = right.nan_to_num(1.0).argmin()
     return {"balanced": float(right.nanmean()), f"worst({BINARY[worst]})": float(right[worst]), **by_name,
             "quality": metrics.mean_error(answers["quality"], quality_of(truth))}
-
-
-def finish(recipe: JudgeRecipe, networks: dict, folder, command: str) -> list:
-    """Write the checkpoint; returns its path."""
-    from core import hub
-
-    chosen = recipe.preset
-    about = f"Estimates 35 attributes, pose, age, quality of drawn faces; {chosen.people} people, seed {chosen.seed}."
-    return [hub.save(networks["judge"], chosen.name, network="judge", preset=chosen.network, recipe=command,
-                     about=about, folder=folder)]

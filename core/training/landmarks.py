@@ -5,8 +5,9 @@ Data: drawn portraits, scaled, rotated and recoloured, on synthetic backgrounds;
 Loss: smooth L1 of the relative points, and cross-entropy of the presence.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -15,8 +16,8 @@ from torch.nn import functional as F
 
 from core import data
 from core.models import build
-from core.training.embedder import adamw
 from core.training.loop import Recipe
+from core.training.optim import adamw
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,16 @@ CHECKED = (150, 4)  # validation people × looks
 class LandmarksRecipe(Recipe):
     """One network, "landmarks", averaged."""
 
-    averaged = ("landmarks",)
+    averaged, saved = ("landmarks",), ("landmarks", "landmarks")
+    presets, checked = PRESETS, CHECKED
+    set_options = MappingProxyType(dict(view="portrait", size=DRAWN, seed=1, version=4))
 
     def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet) -> None:
         torch.manual_seed(preset.seed)
         self.preset, self.drawn, self.held_out, self.batch = preset, drawn, held_out, preset.batch
         landmarks = build("landmarks", preset.network).to(memory_format=torch.channels_last)
         self.networks, self.shipped = {"landmarks": landmarks}, {"landmarks": preset.name}
+        self.about = f"Five points and presence of drawn faces; {preset.people} people, seed {preset.seed}."
         self.optimizers = {"loss": adamw([landmarks], preset.rate, decay=0.01)}
 
     def batches(self, start, shard, device):
@@ -94,11 +98,7 @@ class LandmarksRecipe(Recipe):
         return grid([_dotted(*each) for each in zip(to_pil(scene["image"]), points, presence, strict=True)], columns=8)
 
 
-def recipe(preset: str, **asked: float) -> LandmarksRecipe:
-    """The recipe of a preset; draws missing portraits (the judges use the same)."""
-    chosen = replace(PRESETS[preset], **asked)
-    drawn = data.drawn_set("train", chosen.people, chosen.looks, "portrait", DRAWN, seed=1, version=4)
-    return LandmarksRecipe(chosen, drawn, data.drawn_set("validation", *CHECKED, "portrait", DRAWN, seed=1, version=4))
+recipe = LandmarksRecipe.of     # the judges use the same portraits
 
 
 def scenes(image: Tensor, points: Tensor, absent: float, generator: torch.Generator) -> dict[str, Tensor]:
@@ -234,13 +234,3 @@ def _dotted(picture, points: Tensor, presence: Tensor):
     for x, y in ((points + 1) * SIZE / 2).tolist():
         pen.ellipse([x - 1.5, y - 1.5, x + 1.5, y + 1.5], fill="lime")
     return picture
-
-
-def finish(recipe: LandmarksRecipe, networks: dict, folder, command: str) -> list:
-    """Write the checkpoint; returns its path."""
-    from core import hub
-
-    chosen = recipe.preset
-    about = f"Five points and presence of drawn faces; {chosen.people} people, seed {chosen.seed}."
-    return [hub.save(networks["landmarks"], chosen.name, network="landmarks", preset=chosen.network, recipe=command,
-                     about=about, folder=folder)]

@@ -13,9 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -24,6 +25,9 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from core.errors import OutputError, SettingsError
 from core.output import writing
+
+if TYPE_CHECKING:
+    from core.data import DrawnSet
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,36 @@ class Recipe:
 
     networks: by name; those in `averaged` also have a moving average. optimizers: by name, with their peak learning
     rate as "initial_lr". shipped: checkpoints to start from with --onward, by network name.
+    presets, set_options, checked: for `of`: by name; arguments of `data.drawn_set`; validation people × looks.
+    saved: the network that `finish` writes, and its name in core.models; `about` is what the manifest says of it.
     """
+
+    presets: Mapping[str, Any] = MappingProxyType({})
+    set_options: Mapping[str, Any] = MappingProxyType({})
+    checked: tuple[int, int]
+    saved: tuple[str, str]
+    about: str
+    preset: Any
 
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
     averaged: tuple[str, ...] = ()
     batch: int
     shipped: Mapping[str, str] = MappingProxyType({})
+
+    @classmethod
+    def of(cls, preset: str, **asked: float) -> "Recipe":
+        """The recipe of a preset, some of its fields changed; draws missing faces."""
+        chosen = replace(cls.presets[preset], **asked)
+        return cls(chosen, *drawn_sets(chosen, cls.checked, **cls.set_options))
+
+    def finish(self, networks: dict, folder: Path, command: str) -> list[Path]:
+        """Write the checkpoint, named by the preset, and its manifest row; returns the path."""
+        from core import hub
+
+        name, network = self.saved
+        return [hub.save(networks[name], self.preset.name, network=network, preset=self.preset.network, recipe=command,
+                         about=self.about, folder=folder)]
 
     def begin(self) -> None:
         """Called before the first step, but not when a run is resumed."""
@@ -97,6 +124,14 @@ class Recipe:
     def sheet(self, networks: dict):
         """A PIL image with samples, or None."""
         return None
+
+
+def drawn_sets(preset: Any, checked: tuple[int, int], **options: Any) -> "tuple[DrawnSet, DrawnSet]":
+    """Training faces, people × looks of a preset, and validation faces. options: arguments of `data.drawn_set`."""
+    from core import data
+
+    return (data.drawn_set("train", preset.people, preset.looks, **options),
+            data.drawn_set("validation", *checked, **options))
 
 
 def _is_heavy(value: object) -> bool:

@@ -18,9 +18,10 @@ import torch
 from core import data as sets
 from core.errors import SettingsError
 from core.models import build
-from core.training.embedder import AUGMENT, CHECKED, adamw, margin_at, verified
+from core.training.embedder import AUGMENT, CHECKED, margin_at, verified
 from core.training.loop import Recipe
 from core.training.losses import ArcFace
+from core.training.optim import adamw
 
 DRAWN = "drawn"  # the drawn training set; other names are folders
 
@@ -65,6 +66,16 @@ class RecogniserRecipe(Recipe):
         loss, own = networks["head"](found, batch["person"], margin)
         yield "loss", loss, {"own": own, "margin": margin}
 
+    def finish(self, networks, folder, command):
+        """Write the checkpoint, named after its training data; returns its path."""
+        from core import hub
+
+        chosen, seen = self.preset, self.faces
+        about = (f"IResNet recogniser to compare training data: plain ArcFace on {seen.people:,} people and "
+                 f"{len(seen):,} pictures of {self.name!r}, seed {chosen.seed}.")
+        return [hub.save(networks["recogniser"], f"recogniser-{self.name}", network="iresnet", preset=chosen.network,
+                         recipe=command, about=about, folder=folder)]
+
     def check(self, networks):
         vectors = sets.outputs(networks["recogniser"], self.held_out)
         return {"verification": verified(vectors, torch.from_numpy(self.held_out.person))}
@@ -94,14 +105,3 @@ def people_of(folder: str | Path) -> sets.DrawnSet:
                             "for training.", "Give a folder with a sub-folder per person, as  python -m core generate "
                             "writes it.")
     return found
-
-
-def finish(recipe: RecogniserRecipe, networks: dict, folder, command: str) -> list:
-    """Write the checkpoint, named after its training data; returns its path."""
-    from core import hub
-
-    chosen, seen = recipe.preset, recipe.faces
-    about = (f"IResNet recogniser to compare training data: plain ArcFace on {seen.people:,} people and {len(seen):,}"
-             f" pictures of {recipe.name!r}, seed {chosen.seed}.")
-    return [hub.save(networks["recogniser"], f"recogniser-{recipe.name}", network="iresnet", preset=chosen.network,
-                     recipe=command, about=about, folder=folder)]

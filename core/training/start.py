@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.models.vec2face import TOKENS, Vec2Face
+from core.training.optim import adamw_groups
 
 SIDE = 4  # pixels of a token's patch in a picture of 28 x 28
 PATCH = 3 * SIDE * SIDE
@@ -102,7 +103,7 @@ def begin_encoder(generator: Vec2Face, weight: Tensor, middle: Tensor) -> None:
 def learn(encoded: Encoded, vectors: Tensor, patches: Tensor, steps: int, seed: int) -> None:
     """Least squares of the patches (N, 49 * 48) by AdamW with cosine decay."""
     draw = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW([p for p in encoded.parameters() if p.requires_grad], RATE, weight_decay=0.05)
+    optimizer = adamw_groups(([p for p in encoded.parameters() if p.requires_grad], RATE, 0.05))
     for step in range(steps):
         rows = torch.randint(len(vectors), (BATCH,), generator=draw)
         seen = vectors[rows] + NOISE * torch.randn(BATCH, vectors.shape[1], generator=draw)

@@ -13,7 +13,6 @@ Data: `aligned` drawn faces of 128 pixels, never mirrored, because their numbers
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,8 +24,9 @@ from core.models import build
 from core.models.stylegan2 import StyleGAN2
 from core.training import adversarial
 from core.training.face_numbers import fit_whitening, numbers_of
-from core.training.loop import Recipe
+from core.training.loop import Recipe, drawn_sets
 from core.training.losses import encoder_maps, perceptual
+from core.training.optim import adam_without_momentum
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Critic(nn.Module):
 class StyleGAN2Recipe(Recipe):
     """Networks "generator" (kept as an average) and "discriminator", a `Critic`."""
 
-    averaged = ("generator",)
+    averaged, saved = ("generator",), ("generator", "stylegan2")
 
     def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet, z: Tensor, held_out_z: Tensor,
                  device: str | None = None) -> None:
@@ -107,9 +107,17 @@ class StyleGAN2Recipe(Recipe):
         self.networks = {"generator": generator, "discriminator": critic}
         mapping = list(generator.style.parameters())
         others = [weight for name, weight in generator.named_parameters() if not name.startswith("style.")]
-        self.optimizers = {"loss": _adam([mapping, others], preset.rate),
-                           "discriminator": _adam([critic.discriminator.parameters()], preset.discriminating)}
+        self.optimizers = {"loss": adam_without_momentum([mapping, others], preset.rate),
+                           "discriminator": adam_without_momentum([critic.discriminator.parameters()],
+                                                                  preset.discriminating)}
         self.set_stage(adversarial_stage=False)
+
+    @property
+    def about(self) -> str:
+        """What the manifest says of the generator."""
+        chosen, images = self.preset, int(self.networks["discriminator"].images)
+        return (f"StyleGAN2 of drawn faces, z from the renderer's numbers; {chosen.people} people × {chosen.looks} "
+                f"looks, {images} pictures ({min(images, chosen.soft_images)} by pairs alone), seed {chosen.seed}.")
 
     def set_stage(self, adversarial_stage: bool) -> None:
         """Rates and momentum of the generator's optimiser.
@@ -225,27 +233,11 @@ def laplacian(picture: Tensor) -> Tensor:
     return bent.square().mean()
 
 
-def _adam(groups: list, rate: float) -> torch.optim.Adam:
-    """Adam without momentum; every group remembers its peak rate for the loop's schedule."""
-    return torch.optim.Adam([{"params": list(group), "initial_lr": rate} for group in groups], lr=rate,
-                            betas=(0.0, 0.99))
-
-
 def recipe(preset: str, **asked: float) -> StyleGAN2Recipe:
     """The recipe of a preset; its faces are drawn and their numbers computed if they are not yet."""
     chosen = replace(PRESETS[preset], **asked)
-    drawn = data.drawn_set("train", chosen.people, chosen.looks, size=SIZE, version=4)
-    held_out = data.drawn_set("validation", *CHECKED, size=SIZE, version=4)
+    drawn, held_out = drawn_sets(chosen, CHECKED, size=SIZE, version=4)
     numbers = numbers_of("train", chosen.people, chosen.looks)
     whitening = fit_whitening(numbers, build("stylegan2", chosen.network).config.latent)
     z, held_out_z = (torch.from_numpy(whitening.apply(each)) for each in (numbers, numbers_of("validation", *CHECKED)))
     return StyleGAN2Recipe(chosen, drawn, held_out, z, held_out_z)
-
-
-def finish(recipe: StyleGAN2Recipe, networks: dict, folder: Path, command: str) -> list[Path]:
-    """Write the generator's checkpoint; returns its path."""
-    chosen, images = recipe.preset, int(recipe.networks["discriminator"].images)
-    about = (f"StyleGAN2 of drawn faces, z from the renderer's numbers; {chosen.people} people × {chosen.looks} looks, "
-             f"{images} pictures ({min(images, chosen.soft_images)} by pairs alone), seed {chosen.seed}.")
-    return [hub.save(networks["generator"], chosen.name, network="stylegan2", preset=chosen.network, recipe=command,
-                     about=about, folder=folder)]

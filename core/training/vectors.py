@@ -18,9 +18,9 @@ from core.images import recognisable
 from core.models import build
 from core.models.vec2face import Decoded, random_masks
 from core.sampling import People, vary
-from core.training.embedder import adamw
-from core.training.loop import Recipe
+from core.training.loop import Recipe, drawn_sets
 from core.training.losses import least_squares, perceptual, seen_by
+from core.training.optim import adamw
 from core.training.start import early_start
 
 
@@ -188,6 +188,22 @@ class VectorsRecipe(Recipe):
         made = [networks["generator"](v).image for v in (vectors, varied)]
         return grid(to_pil(torch.cat([image, *made])), columns=8)
 
+    def finish(self, networks: dict, folder: Path, command: str) -> list[Path]:
+        """Write the generator and, unless `start` is given, the distribution of people; returns the paths."""
+        chosen, generator, onward = self.preset, networks["generator"].generator, ""
+        if chosen.start is not None:
+            generator = blended(hub.load(chosen.start, "cpu"), generator, chosen.blend)
+            onward = f" further from {chosen.start} {hub.row(chosen.start).sha256[:12]}"
+        about = (f"Vec2Face: 512 numbers to a drawn face of 112 x 112 pixels; trained{onward} on {chosen.people} drawn "
+                 f"people × {chosen.looks} looks, seed {chosen.seed}.")
+        path = hub.save(generator, chosen.name, network="vec2face", preset=chosen.network, recipe=command, about=about,
+                        folder=folder)
+        if chosen.start is not None:        # same embedder, same distribution
+            return [path]
+        pictures = recognisable(data.rows_of(self.drawn, range_of(self.drawn, FITTED))["image"])
+        people = People.fit(data.outputs(self.steering[0], pictures))
+        return [path, save_people(people, chosen.people_name, folder, command)]
+
     def shown(self, networks, count: int) -> Tensor:
         """Validation faces, spread over the people, (count, 3, 112, 112) on the network's device."""
         device = next(networks["generator"].parameters()).device
@@ -197,9 +213,7 @@ class VectorsRecipe(Recipe):
 def recipe(preset: str, **asked: float) -> VectorsRecipe:
     """The recipe of a preset; draws missing faces and needs the checkpoints of `steering`."""
     chosen = replace(PRESETS[preset], **asked)
-    drawn, held_out = (data.drawn_set(split, *many, size=chosen.size)
-                       for split, many in (("train", (chosen.people, chosen.looks)), ("validation", CHECKED)))
-    return VectorsRecipe(chosen, drawn, held_out)
+    return VectorsRecipe(chosen, *drawn_sets(chosen, CHECKED, size=chosen.size))
 
 
 def balance(loss: Tensor, fooled: Tensor, weight: Tensor) -> Tensor:
@@ -212,24 +226,6 @@ def balance(loss: Tensor, fooled: Tensor, weight: Tensor) -> Tensor:
 def range_of(drawn: data.DrawnSet, count: int):
     """`count` rows spread over the people of a set."""
     return torch.linspace(0, len(drawn) - 1, min(count, len(drawn))).long().numpy()
-
-
-def finish(recipe: VectorsRecipe, networks: dict, folder: Path, command: str) -> list[Path]:
-    """Write the generator and, unless `start` is given, the distribution of people; returns the paths."""
-    chosen, generator, onward = recipe.preset, networks["generator"].generator, ""
-    if chosen.start is not None:
-        generator = blended(hub.load(chosen.start, "cpu"), generator, chosen.blend)
-        onward = f" further from {chosen.start} {hub.row(chosen.start).sha256[:12]}"
-    about = (f"Vec2Face: 512 numbers to a drawn face of 112 x 112 pixels; trained{onward} on {chosen.people} drawn "
-             f"people × {chosen.looks} looks, seed {chosen.seed}.")
-    path = hub.save(generator, chosen.name, network="vec2face", preset=chosen.network,
-                    recipe=command, about=about, folder=folder)
-    if chosen.start is not None:        # same embedder, same distribution
-        return [path]
-    rows = range_of(recipe.drawn, FITTED)
-    pictures = recognisable(data.rows_of(recipe.drawn, rows)["image"])
-    people = People.fit(data.outputs(recipe.steering[0], pictures))
-    return [path, save_people(people, chosen.people_name, folder, command)]
 
 
 @torch.no_grad()

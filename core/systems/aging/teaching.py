@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import words
+from core.checks import whole
 from core.engine import choices
-from core.engine.checks import whole
 from core.engine.waiting import Job, JobQueue, in_words
 from core.errors import SettingsError
 from core.sampling import settle_seed

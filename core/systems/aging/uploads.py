@@ -65,14 +65,14 @@ class Uploads:
     def _cut_out(self, path: str, picture: Image.Image) -> Checked:
         """The largest face of a picture; all of it if it is an aligned face. Raises PhotoError when there is none."""
         from core import photos
-        from core.engine.readers import SEEN
 
         if photos.is_aligned(picture):
             found = [None]
             face = crop = picture.resize((self.latent.size,) * 2, Image.Resampling.LANCZOS)
         else:
             found = photos.find(picture)
-            face, crop = (photos.align(picture, found[0].points, size) for size in (SEEN, self.latent.size))
+            face = photos.align(picture, found[0].points)
+            crop = photos.align(picture, found[0].points, self.latent.size)
         mark = PngInfo()
         mark.add_text(CROP, "1")
         with new_file(self._passing_folder(), "face.png") as kept:
@@ -121,14 +121,18 @@ def others_out(looked: Sequence[Checked]) -> list[Checked]:
 
     Each is compared with the middle of those that are like the picture which most are like.
     """
+    import torch
+    from torch.nn import functional as F
+
+    from core.metrics import cosine, cosines
+
     good = [each for each in looked if each.good]
     if len(good) < 2:
         return list(looked)
-    unit = np.stack([each.vector / np.linalg.norm(each.vector) for each in good])      # (K, 512)
-    alike = unit @ unit.T                                                               # (K, K)
-    chosen = alike[(alike >= SAME_PERSON).sum(1).argmax()] >= SAME_PERSON               # (K,)
-    middle = unit[chosen].mean(0)
-    to_middle = unit @ (middle / np.linalg.norm(middle))                                # (K,)
+    vectors = F.normalize(torch.from_numpy(np.stack([each.vector for each in good])), dim=1)    # (K, 512)
+    alike = cosines(vectors, vectors)                                                           # (K, K)
+    chosen = alike[(alike >= SAME_PERSON).sum(1).argmax()] >= SAME_PERSON                       # (K,)
+    to_middle = cosine(vectors, vectors[chosen].mean(0)).tolist()                               # (K,)
     strangers = {each.path: found for each, found in zip(good, to_middle, strict=True) if found < SAME_PERSON}
     said = "This looks like somebody else than the others (similarity {:.2f})."
     return [replace(each, problem=said.format(strangers[each.path])) if each.good and each.path in strangers else each

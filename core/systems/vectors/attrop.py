@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.engine.checks import number, whole
+from core.checks import number, whole
 from core.errors import VectorError
 from core.metrics import cosine
 from core.sampling import check_vector

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from core.checks import number, whole
 from core.engine import choices
-from core.engine.checks import number, whole
 from core.errors import SettingsError
 from core.output import writing
 from core.sampling import SEEDS

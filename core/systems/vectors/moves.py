@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from core.checks import whole
 from core.engine import files
-from core.engine.checks import whole
 from core.engine.result import Result
 from core.errors import SettingsError
+from core.metrics import cosines
 from core.systems.vectors import numbers
 from core.systems.vectors.request import MAX_COUNT, Source
 from core.systems.vectors.results import BULKY
@@ -104,12 +105,11 @@ class Moves:
             raise SettingsError("One person alone has nobody to be compared with.", "Ask for two or more.")
         edges = np.linspace(-1, 1, BINS + 1)
         seen = self._embedded([Image.open(path) for path in result.images])                    # (N, 512)
-        found = [_pairwise(vectors) for vectors in (result.vectors, seen)]
-        counts = [np.histogram(cosines, edges)[0] for cosines in found]
-        return Alike(edges, *counts, largest=tuple(float(cosines.max()) for cosines in found))
+        pairs = [_pairwise(vectors) for vectors in (result.vectors, seen)]
+        counts = [np.histogram(each, edges)[0] for each in pairs]
+        return Alike(edges, *counts, largest=tuple(float(each.max()) for each in pairs))
 
 
 def _pairwise(vectors: np.ndarray) -> np.ndarray:
     """Cosines of all pairs of rows (N, 512): (N (N - 1) / 2,)."""
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (unit @ unit.T)[np.triu_indices(len(unit), 1)].clip(-1, 1)
+    return cosines(vectors, vectors).numpy()[np.triu_indices(len(vectors), 1)]

@@ -17,8 +17,9 @@ from core.engine import choices, files
 from core.engine.checks import crop_of, number, square, whole
 from core.engine.files import Files
 from core.engine.replay import Opening
-from core.engine.result import Restored, Result, cosine, last
+from core.engine.result import Restored, Result, last
 from core.errors import SettingsError, VectorError
+from core.metrics import cosine
 from core.sampling import People, seeds_from, settle_seed, vary
 from core.systems.vectors import SYSTEM, numbers
 from core.systems.vectors.choices import people
@@ -342,7 +343,7 @@ class Vectors(Files, Steering, Moves):
 
         with torch.inference_mode():
             made = images.to_pil(self.generator(torch.from_numpy(vectors).to(self.device)))
-        return made, [cosine(a, b) for a, b in zip(self._embedded(made), origins, strict=True)]
+        return made, cosine(self._embedded(made), origins).tolist()
 
     def _embedded(self, pictures: list[Image.Image]) -> np.ndarray:
         """112 × 112 pictures -> (N, 512) float32, not normalised."""

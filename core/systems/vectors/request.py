@@ -83,7 +83,7 @@ class FaceRequest(Request):
 
 def source_in(stored: Mapping[str, Any], name: str, kind: str | None = None) -> Source:
     """The face whose 512 numbers a picture stores under a name. Raises VectorError, SettingsError."""
-    from core.engine.checks import whole as checked_whole
+    from core.checks import whole as checked_whole
     from core.systems.vectors import numbers
 
     kind = kind or next((known for known in SOURCES if known == stored.get("source")), "vector")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.checks import number, whole
 from core.engine import choices
-from core.engine.checks import number, whole
 from core.engine.result import Result
 from core.errors import SettingsError
 from core.sampling import seeds_from, settle_seed, vary
