@@ -6,6 +6,7 @@
     photos.py    a photo -> its faces, each aligned to 112 x 112
     hub/         checkpoint name -> verified file -> network on a device
     sampling.py  one seed per image; sampling identities
+    checks.py    numbers from outside, in their range
     cache.py     the cache folder, and what stays in memory
     output.py    files that a run writes
     environment.py  proxies, certificates, terminals and signals

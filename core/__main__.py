@@ -14,6 +14,7 @@ COMMANDS = {  # command: (its module in core.commands, its line in the help)
     "run": ("run", "Run a system without the browser: numbers or a photo in, pictures out."),
     "generate": ("generate", "Generate a data set: new people, many pictures of each."),
     "train": ("train", "Train a network from its recipe."),
+    "teach": ("teach", "Train a person from pictures; writes an adapter file."),
     "score": ("score", "Measure a system against its bars."),
     "build": ("build", "Build a shipped data file: the sculpted `head` of the drawn faces, the `crowd` of clusters."),
     "bench": ("bench", "Measure speed and memory on this machine."),

@@ -24,7 +24,7 @@ CHECKPOINTS = ROOT / "checkpoints"
 ROWS = json.loads((CHECKPOINTS / "manifest.json").read_text())["checkpoints"]
 SHIPPED = [row for row in ROWS if row["origin"] == "shipped"]
 HEADINGS = ["What it is", "Data", "Recipe and seed", "Training time", "Measured bars", "Limits", "Licence"]
-SLOW = {"train", "score", "bench"}  # run by their own tests; here their words and options are read
+SLOW = {"train", "teach", "score", "bench"}  # run by their own tests; here their words and options are read
 ONLINE = {"fetch"}
 
 

@@ -1,4 +1,4 @@
-"""`run aging` and `train aging --images`, on toy networks: whose pictures at which ages, and an adapter of a folder."""
+"""`run aging` and `teach aging`, on toy networks: whose pictures at which ages, and an adapter of a folder."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 from core import faces_v3 as faces
 from core import images, latent, subjects, systems, words
 from core.commands import run, teach
-from core.commands.train import train
 from core.engine import choices
 from core.engine.result import Result
 from core.errors import CheckpointError, SettingsError
@@ -142,7 +141,7 @@ def few(monkeypatch, system) -> None:
 
 
 def test_a_folder_becomes_an_adapter_and_the_adapter_pictures(few, album, tmp_path, capsys):
-    train("aging", images=album, token="ams", out=tmp_path / "taught")
+    teach.teach("aging", album, token="ams", out=tmp_path / "taught")
     told = capsys.readouterr().out
     assert "notes.txt: " in told and "step 2 of 2  noise " in told and "run aging strip --adapter" in told
     assert "calibrating ages: 100%" in told and "calibrated ages: " in told
@@ -159,7 +158,7 @@ def test_the_command_that_is_named_after_teaching_draws_with_the_same_base(few, 
     monkeypatch.setattr(systems, "make", lambda system, base, dtype, **more: make(system, "tiny", **more))
     monkeypatch.setitem(dreambooth.PRESETS, "sd-lora", replace(dreambooth.PRESETS["tiny"], base="sd14"))
     for preset, wanted in (("tiny", ".safetensors\n"), ("sd-lora", ".safetensors --checkpoint sd14\n")):
-        teach.teach(album, preset=preset, out=tmp_path / preset)
+        teach.train_person(album, preset=preset, out=tmp_path / preset)
         assert wanted in capsys.readouterr().out
 
 
@@ -169,12 +168,12 @@ def test_stopping_keeps_what_was_learned_and_resuming_ends_the_same(few, album, 
     def stopped(lesson):
         raise KeyboardInterrupt
 
-    whole = teach.teach(album, out=tmp_path / "whole")
+    whole = teach.train_person(album, out=tmp_path / "whole")
     monkeypatch.setattr(teach, "print_progress", stopped)
-    half = subjects.read(teach.teach(album, out=tmp_path / "half", name="G. H."))
+    half = subjects.read(teach.train_person(album, out=tmp_path / "half", name="G. H."))
     assert half.settings["taken"] == 1 and "--resume" in capsys.readouterr().out
     monkeypatch.setattr(teach, "print_progress", tell)
-    rest = subjects.read(teach.teach(album, out=tmp_path / "half", resume=True))
+    rest = subjects.read(teach.train_person(album, out=tmp_path / "half", resume=True))
     assert rest.settings["taken"] == 2
     expected = subjects.read(whole)
     assert all(torch.equal(expected.weights[key], value) for key, value in rest.weights.items())
@@ -183,26 +182,22 @@ def test_stopping_keeps_what_was_learned_and_resuming_ends_the_same(few, album, 
 
 def test_what_cannot_be_taught_is_said(few, album, tmp_path):
     with pytest.raises(SettingsError, match="is not a folder"):
-        teach.teach(tmp_path / "nowhere", out=tmp_path / "out")
+        teach.train_person(tmp_path / "nowhere", out=tmp_path / "out")
     (tmp_path / "one").mkdir()
     with pytest.raises(SettingsError, match="There are no pictures"):
-        teach.teach(tmp_path / "one", out=tmp_path / "out")
+        teach.train_person(tmp_path / "one", out=tmp_path / "out")
     with pytest.raises(SettingsError, match=r"has no pictures, but .*Grace has") as error:
-        teach.teach(album.parent, out=tmp_path / "out")
+        teach.train_person(album.parent, out=tmp_path / "out")
     assert error.value.next_step.endswith(f"--images {album}")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "Grace.safetensors").write_bytes(b"mine")
     with pytest.raises(SettingsError, match="already contains a run"):
-        teach.teach(album, out=tmp_path / "run")
+        teach.train_person(album, out=tmp_path / "run")
     (tmp_path / "one" / "a.png").write_bytes((album / "0.png").read_bytes())
     with pytest.raises(SettingsError, match="only 1 usable picture"):
-        teach.teach(tmp_path / "one", out=tmp_path / "out")
+        teach.train_person(tmp_path / "one", out=tmp_path / "out")
     with pytest.raises(SettingsError, match="tiny, paper, sd-lora"):
-        teach.teach(album, preset="huge", out=tmp_path / "out")
-    with pytest.raises(SettingsError, match="judge"):
-        train("judge", images=album)
-    with pytest.raises(SettingsError, match="--images DIR"):
-        train("aging", name="Grace")
+        teach.train_person(album, preset="huge", out=tmp_path / "out")
 
 
 def test_others_of_a_folder_stand_beside(album, tmp_path):

@@ -1,10 +1,9 @@
 """The training command: what it asks of a recipe, what it refuses, what it records of itself."""
 
-from pathlib import Path
 
 import pytest
 
-from core.commands.train import check_options, checked, folder_of, none_of, recorded
+from core.commands.train import check_options, checked, none_of, recorded
 from core.errors import SettingsError
 from core.training.embedder import PRESETS
 
@@ -50,15 +49,7 @@ def test_an_unknown_preset_is_refused():
         checked("aging", "huge", None, {"unet": None})
 
 
-def test_only_aging_teaches_a_person():
-    assert folder_of("aging", Path("album")) == Path("album")
-    with pytest.raises(SettingsError, match=r"vectors(.|\n)*train aging --images DIR"):
-        folder_of("vectors", Path("album"))
-    with pytest.raises(SettingsError, match="Name a folder"):
-        folder_of("aging", None)
-
-
-def test_teaching_takes_nothing_that_it_would_not_heed():
+def test_training_the_shipped_people_takes_no_options_that_it_ignores():
     none_of(set(), 0)
     with pytest.raises(SettingsError, match=r"without --batch and --rate and --workers(.|\n)*Leave out --batch"):
         none_of({"rate", "batch"}, 2)

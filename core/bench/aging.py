@@ -37,7 +37,7 @@ class Cost:
 def costs(device: torch.device | str, steps: int = 5, toys: dict[str, dict[str, Any]] | None = None) -> Iterator[Cost]:
     """Measure each preset and each solver. toys: network -> settings for smaller networks in tests."""
     for preset in TAUGHT:
-        half = PRESETS[preset].precision == "bf16"      # as `train aging --images` loads them
+        half = PRESETS[preset].precision == "bf16"      # as `teach aging` loads them
         yield taught(preset, shaped(device, torch.bfloat16 if half else torch.float32, toys), steps)
     base = shaped(device, torch.float16 if torch.device(device).type == "cuda" else torch.float32, toys)
     for solver in SHOWN:

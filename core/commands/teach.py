@@ -1,9 +1,11 @@
-"""`python -m core train aging --images DIR`: train a person from a folder of pictures; writes an adapter file."""
+"""`python -m core teach aging --images DIR`: train a person from a folder of pictures; writes an adapter file."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from typer import Argument, Option
 
 from core.errors import SettingsError
 
@@ -12,8 +14,37 @@ if TYPE_CHECKING:
     from core.training.dreambooth import Lesson, Preset
 
 
-def teach(images: Path, token: str = "wzx", name: str | None = None, preset: str = "tiny", out: Path | None = None,
-          others: Path | None = None, steps: int | None = None, seed: int | None = None, resume: bool = False) -> Path:
+def teach(
+    system: Annotated[Literal["aging"], Argument(help="The system that learns a person.")],
+    images: Annotated[Path, Option(help="Folder of 5 to 20 pictures of one person.")],
+    token: Annotated[Literal["wzx", "sks", "ams", "ukj"], Option(help="Rare token for the person.")] = "wzx",
+    name: Annotated[str | None, Option(help="Name of the person; default: the folder's name.",
+                                       show_default=False)] = None,
+    preset: Annotated[str, Option(help="tiny: the shipped networks. paper, sd-lora: Stable Diffusion.")] = "tiny",
+    out: Annotated[Path | None, Option(help="Folder for the adapter and the state; default runs/aging-<preset>-<name>.",
+                                       show_default=False)] = None,
+    others: Annotated[Path | None, Option(help="Regularisation set: pictures of others in sub-folders child, teenager, "
+                                               "youngadults, middleaged, elderly, old; default: a shipped set.",
+                                          show_default=False)] = None,
+    steps: Annotated[int | None, Option(min=1, help="Steps; default: the preset's.", show_default=False)] = None,
+    seed: Annotated[int | None, Option(min=0, help="Random seed; default: the preset's.", show_default=False)] = None,
+    resume: Annotated[bool, Option(help="Resume from the state in --out.")] = False,
+    threads: Annotated[int | None, Option(min=1, help="CPU threads; default: all cores.", show_default=False)] = None,
+) -> None:
+    """Train one person from pictures: minutes on a CPU with the shipped networks. Writes an adapter file of a few MB.
+
+    Ctrl-C saves the state reached, and --resume continues.
+    """
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+    train_person(images, token, name, preset, out, others, steps, seed, resume)
+
+
+def train_person(images: Path, token: str = "wzx", name: str | None = None, preset: str = "tiny",
+                 out: Path | None = None, others: Path | None = None, steps: int | None = None,
+                 seed: int | None = None, resume: bool = False) -> Path:
     """Train the person in a folder; Ctrl-C saves the state reached. Returns the path of the adapter file.
 
     others: a folder of other people by age, see core.training.captioned. Raises SettingsError for unusable

@@ -22,7 +22,7 @@ NAMED = ("--data", "--generator", "--judge")    # options that may be paths
 def train(
     recipe: Annotated[Recipe, Argument(help="What to train.")],
     preset: Annotated[str, Option(help="Size and seed: tiny, or tiny-check for scoring only. aging: the stages "
-                                       "autoencoder, unet, decoder and people; with --images tiny, paper or sd-lora. "
+                                       "autoencoder, unet, decoder and people. "
                                        "vectors: also onward, from shipped weights. stylegan2: tiny-128. "
                                        "mapper: also tiny+pairs. mapper, directions: also ffhq. "
                                        "features: texture or shape. clusters: also tiny-adain, tiny-mean, "
@@ -56,19 +56,10 @@ def train(
     compiled: Annotated[bool, Option("--compile", help="Use torch.compile (takes minutes first).")] = False,
     ship: Annotated[Path | None, Option(help="Folder for the checkpoint; default --out. `checkpoints` replaces "
                                              "the shipped one.", show_default=False)] = None,
-    images: Annotated[Path | None, Option(help="aging: train the person in this folder of 5 to 20 pictures.",
-                                          show_default=False)] = None,
-    token: Annotated[Literal["wzx", "sks", "ams", "ukj"], Option(help="Rare token for the person.")] = "wzx",
-    name: Annotated[str | None, Option(help="Name of the person; default: the folder's name.",
-                                       show_default=False)] = None,
-    others: Annotated[Path | None, Option(help="Regularisation set: pictures of others in sub-folders child, teenager, "
-                                               "youngadults, middleaged, elderly, old; default: a shipped set.",
-                                          show_default=False)] = None,
 ) -> None:
     """Train a network from its recipe. Several GPUs: `accelerate launch -m core train …`.
 
-    `train aging --images DIR` trains one person: minutes on a CPU with the shipped networks (preset tiny). It writes an
-    adapter file of a few MB. Ctrl-C saves the state reached, and --resume continues.
+    Ctrl-C saves the state reached, and --resume continues. `python -m core teach` trains a person.
     """
     import torch
 
@@ -77,12 +68,6 @@ def train(
     asked = {"people": people, "looks": looks, "seed": seed, "batch": batch, "rate": rate, "latents": latents,
              "generator": generator, "judge": judge}
     asked = {option: value for option, value in asked.items() if value is not None}
-    if images is not None or name or others:
-        none_of(asked.keys() - {"seed"}, workers)
-        from core.commands.teach import teach
-
-        teach(folder_of(recipe, images), token, name, preset, out, others, steps, seed, resume)
-        return
     if (recipe, preset) == PEOPLE:
         none_of(asked.keys(), workers)
         from core.training.people import teach as teach_people
@@ -116,10 +101,10 @@ def train(
 
 
 def none_of(options: Collection[str], workers: int) -> None:
-    """Raise SettingsError for options that training a person does not have."""
+    """Raise SettingsError for options that training the shipped people does not have."""
     given = [f"--{option}" for option in (*sorted(options), *(["workers"] if workers else []))]
     if given:
-        raise SettingsError(f"Training a person works without {' and '.join(given)}; the preset sets them.",
+        raise SettingsError(f"Training the shipped people works without {' and '.join(given)}.",
                             f"Leave out {' and '.join(given)}.")
 
 
@@ -127,16 +112,6 @@ def wrote(paths: list[Path]) -> None:
     """Print the written files."""
     for path in paths:
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
-
-
-def folder_of(recipe: str, images: Path | None) -> Path:
-    """The folder of a person's pictures. Raises SettingsError for other recipes and for a missing folder."""
-    if recipe != "aging":
-        raise SettingsError(f"--images, --name and --others are not available for {recipe}.",
-                            "Leave them out, or use:  train aging --images DIR")
-    if images is None:
-        raise SettingsError("--name and --others need --images.", "Name a folder:  --images DIR")
-    return images
 
 
 def checked(recipe: str, preset: str, data: str | None, presets: dict) -> dict[str, str]:
