@@ -68,36 +68,38 @@ class Latent:
         """Type of the denoiser's weights."""
         return next(self.unet.parameters()).dtype
 
-    def states(self, prompts: list[str], spoken: Tensor | None = None, ages: Sequence[float] | None = None) -> Tensor:
-        """Prompt embeddings, (N, T, C). spoken: (C,) or (N, C), replaces the embedding of a rare token.
+    def encode_prompts(self, prompts: list[str], subject_embedding: Tensor | None = None,
+                       ages: Sequence[float] | None = None) -> Tensor:
+        """Prompt embeddings, (N, T, C). subject_embedding: (C,) or (N, C), replaces the embedding of a rare token.
 
         ages: calibrated ages of `words.GROUPS` for this subject, see `interpolate_age_embeddings`; None keeps the
-        embeddings of the age words. Only used together with `spoken`.
+        embeddings of the age words. Only used together with `subject_embedding`.
         """
         tokens = self.tokens(prompts).to(self.device)
-        if spoken is None:
+        if subject_embedding is None:
             return self.text(tokens)
-        spoken, at = spoken.to(self.device), self.rare_at(tokens)
+        own, at = subject_embedding.to(self.device), self.rare_at(tokens)
         if ages is None:
-            return self.text(tokens, spoken, at)
+            return self.text(tokens, own, at)
         table, group = self.text.clip.embeddings.token_embedding.weight, words.ages_at(tokens)      # (…, C), (N, T)
-        given = interpolate_age_embeddings(table[words.age_tokens()], ages)[group.clamp(min=0)]     # (N, T, C)
-        given = torch.where(at[..., None], spoken.to(table.dtype).expand(len(tokens), -1)[:, None], given)
-        return self.text(tokens, given, at | (group >= 0))
+        embeddings = interpolate_age_embeddings(table[words.age_tokens()], ages)[group.clamp(min=0)]    # (N, T, C)
+        embeddings = torch.where(at[..., None], own.to(table.dtype).expand(len(tokens), -1)[:, None], embeddings)
+        return self.text(tokens, embeddings, at | (group >= 0))
 
-    def silent(self, negative: str, ageless: list[str], spoken: Tensor | None, emphasis: float) -> Tensor:
+    def negative_states(self, negative: str, ageless: list[str], subject_embedding: Tensor | None,
+                        emphasis: float) -> Tensor:
         """Negative or unconditional prompt embeddings for classifier-free guidance, (1, T, C) or (N, T, C).
 
         ageless: the N prompts without their age; "" where a prompt names no age. emphasis: share of their embeddings
         mixed into the negative ones, 0 to 1. With it, more of the guidance goes into the age.
         """
-        away = self.states([negative])
+        states = self.encode_prompts([negative])
         if not emphasis or not any(ageless):
-            return away
-        shares = torch.tensor([[[emphasis if prompt else 0.0]] for prompt in ageless]).to(away)      # (N, 1, 1)
-        return torch.lerp(away.expand(len(ageless), -1, -1), self.states(ageless, spoken), shares)
+            return states
+        shares = torch.tensor([[[emphasis if prompt else 0.0]] for prompt in ageless]).to(states)      # (N, 1, 1)
+        return torch.lerp(states.expand(len(ageless), -1, -1), self.encode_prompts(ageless, subject_embedding), shares)
 
-    def spoken(self, faces: Tensor) -> Tensor | None:
+    def subject_embedding(self, faces: Tensor) -> Tensor | None:
         """Initial token embedding (C,) for face vectors (K, 512); None if `subject` is None."""
         if self.subject is None:
             return None

@@ -48,7 +48,7 @@ class Subject:
     base: str                       # the choice it was trained on: "tiny", "sd14"
     base_sha256: str                # of that choice's denoiser; "" if unknown
     weights: Mapping[str, Tensor]   # "unet.….lora_A.weight" and "….lora_B.weight"; or whole tensors, "unet.….weight"
-    spoken: Tensor | None           # (C,) embedding of the token; None: the text encoder's own
+    embedding: Tensor | None        # (C,) embedding of the token; None: the text encoder's own
     faces: Tensor                   # (K, 512) face vectors of its pictures
     portrait: np.ndarray            # (128, 128, 3) uint8, one of its pictures
     settings: dict = field(default_factory=dict)    # of the training: steps, final losses, seed, pictures …
@@ -87,8 +87,8 @@ def _header(subject: Subject) -> dict[str, str]:
              "base": subject.base, "base_sha256": subject.base_sha256, "settings": json.dumps(subject.settings),
              "faces": _packed(subject.faces.detach().cpu().numpy().astype("<f2")),
              "portrait": _packed(subject.portrait.astype("u1"))}
-    if subject.spoken is not None:
-        facts["spoken"] = _packed(subject.spoken.detach().float().cpu().numpy().astype("<f4"))
+    if subject.embedding is not None:
+        facts["spoken"] = _packed(subject.embedding.detach().float().cpu().numpy().astype("<f4"))
     if subject.ages is not None:
         facts["ages"] = json.dumps(subject.ages)
     return facts
@@ -127,8 +127,8 @@ def _subject(facts: Mapping[str, str], weights: dict[str, Tensor]) -> Subject:
         raise _Invalid(f"its token is {facts['token'][:20]!r}, not one of {', '.join(words.RARE)}")
     _paired(weights)
     faces = _unpacked(facts["faces"], "<f2", (-1, 512)).float()
-    spoken = _unpacked(facts["spoken"], "<f4", (-1,)) if "spoken" in facts else None
-    for what, tensor in {**weights, "the face vectors": faces, "the token's vector": spoken}.items():
+    embedding = _unpacked(facts["spoken"], "<f4", (-1,)) if "spoken" in facts else None
+    for what, tensor in {**weights, "the face vectors": faces, "the token's embedding": embedding}.items():
         if tensor is not None and not (tensor.is_floating_point() and tensor.isfinite().all()):
             raise _Invalid(f"{what[:100]} has values that are not finite")
     if not len(faces) or not faces.norm(dim=1).min() > 0:
@@ -137,7 +137,7 @@ def _subject(facts: Mapping[str, str], weights: dict[str, Tensor]) -> Subject:
     if not isinstance(settings, dict):
         raise _Invalid("its settings are not a table")
     portrait = _unpacked(facts["portrait"], "u1", PORTRAIT).numpy()
-    return Subject(facts["name"][:LONGEST], facts["token"], facts["base"], facts["base_sha256"], weights, spoken,
+    return Subject(facts["name"][:LONGEST], facts["token"], facts["base"], facts["base_sha256"], weights, embedding,
                    faces, portrait, settings, _ages(facts["ages"]) if "ages" in facts else None)
 
 

@@ -69,7 +69,7 @@ def aging_teach(pictures: list[str], name: str = "", token: str = "", steps: flo
     for taught in LESSONS.run("a program", TRAINING, Teach.expected, lessons, left):
         far = {"step": taught.step, "steps": taught.steps, "seconds": round(taught.seconds, 1),
                "losses": {term: values[-1] for term, values in taught.losses.items() if values},
-               "token": taught.subject.token if taught.subject else "", "looked": taught.looked,
+               "token": taught.subject.token if taught.subject else "", "calibration": taught.calibration,
                "notes": list(taught.notes)}
         yield far, taught.preview, taught.adapter
 

@@ -166,8 +166,8 @@ class Training:
         if not taught.losses:       # waiting, or getting ready
             return {self.status: widgets.progress(0, 1, " ".join(taught.notes))}
         words = f"Step {taught.step} of {taught.steps}, {duration(left(taught))} to go"
-        if taught.looked is not None:
-            return {self.status: widgets.progress(taught.looked, 1, "Calibrating the six ages")}
+        if taught.calibration is not None:
+            return {self.status: widgets.progress(taught.calibration, 1, "Calibrating ages")}
         losses = {LINES.get(name, name): values for name, values in taught.losses.items()}
         preview = {self.preview: gr.update(value=taught.preview, visible=True)} if taught.preview else {}
         return {self.board: gr.update(visible=True), self.status: widgets.progress(taught.step, taught.steps, words),

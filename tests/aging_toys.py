@@ -64,7 +64,7 @@ def checkout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "_networks", LRUCache(99))
     monkeypatch.setattr(systems, "_pipelines", LRUCache(9))
     monkeypatch.setattr(teaching, "QUEUE", JobQueue())
-    monkeypatch.setattr(pipeline, "PATIENCE", float("inf"))        # a busy machine says no more than a quick one
+    monkeypatch.setattr(pipeline, "PROGRESS_S", float("inf"))        # a busy machine says no more than a quick one
     folder.mkdir(parents=True, exist_ok=True)
     for name in READERS:
         shutil.copy(REAL / ROWS[name].file, folder)

@@ -82,22 +82,22 @@ def test_whole_floats_are_whole_and_a_seed_is_settled():
     ("a dog", None, "photo of a person", "left out: dog"),
     ("a dog", "ams", "photo of a ams person", "left out: dog"),
     ("photo of wzx, smiling", "wzx", "photo of wzx, smiling", ""),
-    ("photo of wzx, smiling", None, "photo of, smiling", "Nobody is chosen"),
+    ("photo of wzx, smiling", None, "photo of, smiling", "No subject is selected"),
     ("photo of a person as old, with xylophone, smiling", None, "photo of a person as old, smiling", "xylophone"),
     ("photo of a person as 60 years old", None, "photo of a person as old", "60, years"),
-    ("photo of a wzx person as old", None, "photo of a person as old", "Nobody is chosen"),
+    ("photo of a wzx person as old", None, "photo of a person as old", "No subject is selected"),
     ("photo of a person as middle-aged", None, "photo of a person as middleaged", "read as “middleaged”"),
     ("photo of a person as young adult", None, "photo of a person as youngadults", "“young adult” was read"),
 ])
 def test_prompts_are_put_into_words_that_are_known_and_the_others_named(prompt, token, wanted, said):
-    drawn_as, notes = wording.worded(prompt, token, small=True)
+    drawn_as, notes = wording.compose_prompt(prompt, token, is_limited=True)
     assert drawn_as == wanted and said in " ".join(notes) and bool(said) == bool(notes)
     assert words.unknown(drawn_as) == []
 
 
 def test_large_networks_keep_their_words():
-    assert wording.worded("a dog as old", "wzx", small=False)[0] == "photo of a wzx person, a dog as old"
-    assert wording.worded("a dog, 60 years", None, small=False) == ("a dog, 60 years", ())
+    assert wording.compose_prompt("a dog as old", "wzx", is_limited=False)[0] == "photo of a wzx person, a dog as old"
+    assert wording.compose_prompt("a dog, 60 years", None, is_limited=False) == ("a dog, 60 years", ())
 
 
 # ------------------------------------------------------------------------------------------------------------ draw
@@ -111,7 +111,7 @@ def test_a_picture_appears_and_says_all_about_itself(system):
     assert {Image.open(path).size for path in result.images} == {(128, 128)}
     assert result.scores["similarity"] == (None, None) and all(0 <= value <= 1 for value in result.scores["quality"])
     assert all(isinstance(value, float) for value in result.scores["years"])
-    assert result.notes == ("Not among the words that the small network knows, so left out: xylophone.",)
+    assert result.notes == ("The small network does not know these words, so they were left out: xylophone.",)
     kept = images.settings_of(result.images[0])
     assert kept == images.settings_of(result.images[0]) == {**result.settings[0]}
     for name in ("version", "checkpoint", "sha256", "autoencoder_sha256", "text_sha256", "kernel", "device", "torch",
@@ -214,11 +214,11 @@ def test_emphasis_is_for_prompts_that_name_an_age(system):
 
 def test_guidance_leads_away_from_the_prompt_without_its_age(system):
     base = system.latent
-    empty, short = base.states(["bald"]), base.states(["photo of a person, smiling"])
+    empty, short = base.encode_prompts(["bald"]), base.encode_prompts(["photo of a person, smiling"])
     said = ["photo of a person as old, smiling", "photo of a person"]
-    states, silent = system._states(said, "bald", None, None, 0.25)
-    assert torch.equal(states, base.states(said))
-    assert torch.allclose(silent, torch.cat([0.75 * empty + 0.25 * short, empty]), atol=1e-5)
+    states, negative_states = system._states(said, "bald", None, None, 0.25)
+    assert torch.equal(states, base.encode_prompts(said))
+    assert torch.allclose(negative_states, torch.cat([0.75 * empty + 0.25 * short, empty]), atol=1e-5)
     assert torch.equal(system._states(["photo of a person as old"], "bald", None, None, 0.0)[1], empty)
     assert torch.equal(system._states(["photo of a person, "], "bald", None, None, 0.25)[1], empty)
 
@@ -294,7 +294,7 @@ def test_a_taught_person_is_drawn_by_a_copy_that_is_kept(system, monkeypatch):
 
 def test_the_fingerprint_is_of_what_was_taught(system, ann):
     assert fingerprint(None) == "" and fingerprint(ann) == fingerprint(replace(ann, name="Eve"))
-    assert len({fingerprint(each) for each in (ann, replace(ann, token="sks"), replace(ann, spoken=None),
+    assert len({fingerprint(each) for each in (ann, replace(ann, token="sks"), replace(ann, embedding=None),
                                                replace(ann, ages=(1.0,) * 6), person(system, scale=2.0))}) == 5
 
 
@@ -328,10 +328,10 @@ def test_bad_adapters_are_refused(system, ann, tmp_path):
     for other in (replace(ann, base="sd14"), replace(ann, base_sha256="0" * 64)):
         with pytest.raises(SettingsError, match="trained on"):
             system.subject_file(system.adapter(other))
-    with pytest.raises(SettingsError, match="taught on sd14"):
+    with pytest.raises(SettingsError, match="trained on sd14"):
         system.draw(replace(OLD, subject=replace(ann, base="sd14")))
     with pytest.raises(SettingsError, match="has 9 numbers, where tiny takes 32"):      # a file that somebody made up
-        system.draw(replace(OLD, subject=replace(ann, spoken=torch.randn(9))))
+        system.draw(replace(OLD, subject=replace(ann, embedding=torch.randn(9))))
 
 
 def test_nobody_ships_with_these_toys(system):

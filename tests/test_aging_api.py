@@ -71,7 +71,7 @@ def test_somebody_is_taught_and_drawn(client, files):
     far, preview, adapter = client.predict(pictures, "Ben", "ams", 6, 3, api_name="/aging_teach")
     assert (far["step"], far["token"]) == (6, "ams")
     assert preview.endswith(".png")
-    assert (far["looked"], far["notes"]) == (1, [])
+    assert (far["calibration"], far["notes"]) == (1, [])
     kept = client.predict(handle_file(adapter), api_name="/aging_adapter")
     assert kept["name"] == "Ben" and list(kept["ages"]) == AGES
     _, facts, _, _ = client.predict(adapter=handle_file(adapter), steps=2, seed=1, api_name="/aging_draw")

@@ -242,7 +242,7 @@ def test_a_token_changes_the_states_from_where_it_stands_and_no_others(second):
     tokens, faces = words.tokens(prompts), torch.randn(2, 512)
     networks = {name: network.eval() for name, network in second.networks.items()}
     with torch.no_grad():
-        first, second_ = (diffusion.spoken_states(networks, tokens, faces * sign) for sign in (1, -1))
+        first, second_ = (diffusion.encode_captions(networks, tokens, faces * sign) for sign in (1, -1))
     assert words.rare_at(tokens).nonzero().tolist() == [[0, 4]]
     assert torch.equal(first[0, :4], second_[0, :4]) and not torch.allclose(first[0, 4:], second_[0, 4:], atol=1e-3)
     assert torch.equal(first[1], second_[1])

@@ -135,8 +135,8 @@ def test_the_pictures_are_those_of_diffusers_own_pipeline(system, solver, guidan
     made = theirs("photo of a person as old", negative_prompt="blurred", num_inference_steps=6, height=64, width=64,
                   guidance_scale=guidance, generator=[torch.Generator().manual_seed(seed) for seed in (3, 4)],
                   num_images_per_prompt=2, output_type="np").images
-    states, silent = system._states(["photo of a person as old"] * 2, "blurred", None, None, 0.0)
-    *_, step = latent.denoise(networks.unet, states, silent, [3, 4], solver, 6, guidance)
+    states, negative_states = system._states(["photo of a person as old"] * 2, "blurred", None, None, 0.0)
+    *_, step = latent.denoise(networks.unet, states, negative_states, [3, 4], solver, 6, guidance)
     ours = np.stack([np.asarray(picture) for picture in system._pictures(step.latents)])
     assert abs(ours - np.round(made * 255)).max() <= 1
 
@@ -177,7 +177,7 @@ def test_an_autoencoder_that_overflows_is_asked_again_in_single_precision(system
     monkeypatch.setattr(type(half.latent.autoencoder), "decode", lambda self, latents:
                         decode(self, latents) * (torch.inf if latents.dtype == torch.float16 else 1))
     wanted, made = (pixels(last(each.draw(replace(OLD, steps=1))).images[0]) for each in (system, half))
-    assert abs(wanted - made).mean() < 2 and half._whole.kl.dtype == torch.float32
+    assert abs(wanted - made).mean() < 2 and half._float32_autoencoder.kl.dtype == torch.float32
 
 
 def test_the_attention_kernel_is_chosen_and_named(system):
@@ -241,8 +241,8 @@ def test_lcm_draws_in_four_steps_with_its_lora(system):
     result = last(system.draw(wish))
     assert result.steps == 4 and result.settings[0]["solver"] == "lcm"
     assert torch.equal(said(system.latent.unet), before)
-    states, silent = system._states(["photo of a person as old"], "", None, None, 0.0)
-    *_, step = latent.denoise(by_hand(kohya()), states, silent, [3], "lcm", 4, 1.0)
+    states, negative_states = system._states(["photo of a person as old"], "", None, None, 0.0)
+    *_, step = latent.denoise(by_hand(kohya()), states, negative_states, [3], "lcm", 4, 1.0)
     wanted = np.asarray(system._pictures(step.latents)[0]).astype(int)
     assert abs(pixels(result.images[0]) - wanted).max() <= 1
     assert system.solvers == ("dpm", "unipc", "ddim", "lcm")
@@ -296,13 +296,13 @@ def test_a_person_is_taught_on_it_beside_people_that_it_draws_itself(system, tmp
     latents, captions = system.prior
     assert latents.shape == (6, 4, 8, 8) and captions[0] == "photo of a person as child"
     back = system.subject_file(news.adapter)
-    assert (back.base, back.spoken, back.settings["rank"], back.settings["precision"]) == ("sd14", None, 16, "bf16")
+    assert (back.base, back.embedding, back.settings["rank"], back.settings["precision"]) == ("sd14", None, 16, "bf16")
     assert Image.open(news.preview).height == 64
     assert last(system.draw(replace(OLD, subject=back))).settings[0]["drawn"] == "photo of a wzx person as old"
 
 
 def test_a_person_of_another_base_is_refused(system):
-    with pytest.raises(SettingsError, match="taught on tiny"):
+    with pytest.raises(SettingsError, match="trained on tiny"):
         system.draw(replace(OLD, subject=person("tiny")))
 
 

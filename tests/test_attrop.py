@@ -14,10 +14,10 @@ from core.systems.vectors.attrop import (
     Targets,
     adam,
     attrop,
+    evaluated,
     feature_norm,
     head_yaw,
     judged,
-    looked,
     losses,
     see,
     total,
@@ -317,18 +317,18 @@ def test_losses_are_the_papers():
 def test_the_gradient_is_that_of_each_face_alone():
     """In parts of eight, and of twenty."""
     vectors, likeness, targets = people(20), people(20, seed=3), Targets(yaw=40, quality=9)
-    seen, gradient = looked(WORLD, vectors, likeness, targets)
+    seen, gradient = evaluated(WORLD, vectors, likeness, targets)
     free = vectors.clone().requires_grad_()
     whole, = torch.autograd.grad(total(see(WORLD, free, likeness), targets).sum(), free)
     assert torch.allclose(gradient, whole, atol=1e-5)
     assert seen.yaw.shape == (20,)
-    assert looked(WORLD, vectors, likeness, targets, slope=False)[1] is None
+    assert evaluated(WORLD, vectors, likeness, targets, slope=False)[1] is None
 
 
 def test_saturated_pixels_pass_no_gradient():
     bright = people(1)
     bright[0, 0] = 20.0
-    _, gradient = looked(WORLD, bright, people(1), Targets(yaw=40))
+    _, gradient = evaluated(WORLD, bright, people(1), Targets(yaw=40))
     assert gradient[0, 0] == 0 and gradient[0, 5] != 0
 
 

@@ -277,7 +277,7 @@ def test_offline_is_said(published, monkeypatch):
 
 
 def test_a_fetch_that_stalls_can_be_stopped(published, monkeypatch):
-    monkeypatch.setattr(engine_choices, "PULSE", 0.05)
+    monkeypatch.setattr(engine_choices, "HEARTBEAT_S", 0.05)
     published.fault = "stall"
     news = fetch(BASE, agree=True)
     heard = [next(news) for _ in range(6)]
@@ -306,7 +306,7 @@ def test_a_bar_never_goes_back():
         for fraction in (0.1, 0.6, 0.2, 1.0):
             tell(fraction, str(fraction))
 
-    assert list(engine_choices._told(work)) == [(0.1, "0.1"), (0.6, "0.6"), (0.6, "0.2"), (1.0, "1.0")]
+    assert list(engine_choices._progress_of(work)) == [(0.1, "0.1"), (0.6, "0.6"), (0.6, "0.2"), (1.0, "1.0")]
 
 
 def test_any_error_comes_out_of_the_thread():
@@ -314,7 +314,7 @@ def test_any_error_comes_out_of_the_thread():
         tell(0.5, "half")
         raise KeyError("weights")
 
-    news = engine_choices._told(work)
+    news = engine_choices._progress_of(work)
     assert next(news) == (0.5, "half")
     with pytest.raises(KeyError, match="weights"):
         next(news)

@@ -53,11 +53,11 @@ def test_each_term_reaches_what_it_should_and_nothing_frozen(term, rank):
     taught = grown(teacher(replace(TOY, rank=rank)))
     taught.terms(first_batch(taught))[term].backward()
     learning = taught.learning()
-    spoken = learning.pop("spoken")
+    subject_embedding = learning.pop("embedding")
     reached = {name for name, p in learning.items() if p.grad is not None and p.grad.abs().sum() > 0}
     halves = {"lora_A", "lora_B"} if rank else {"conv_in", "mid_block", "to_k", "to_v", "conv_out"}
     assert all(any(half in name for name in reached) for half in halves) and len(reached) > 0.9 * len(learning)
-    assert (spoken.grad is not None and spoken.grad.abs().sum() > 0) == (term != "prior")
+    assert (subject_embedding.grad is not None and subject_embedding.grad.abs().sum() > 0) == (term != "prior")
     others = [p for name, p in taught.student.named_parameters() if name not in taught.learning()]
     latent = taught.latent
     for module in (latent.unet, latent.text, latent.autoencoder, latent.subject, taught.embedder):
@@ -106,9 +106,9 @@ def test_the_person_is_trained_under_the_token_and_others_under_their_captions()
     batch = first_batch(taught)
     states = taught._prompt_states(batch)
     captions = list(dict.fromkeys(captioned()[1]))
-    wanted = taught.latent.states([captions[int(number)] for number in batch.captions])
+    wanted = taught.latent.encode_prompts([captions[int(number)] for number in batch.captions])
     assert torch.allclose(states[taught.preset.batch :], wanted, atol=1e-6)
-    own = taught.latent.states([words.SUBJECT.format("wzx")], taught.spoken)
+    own = taught.latent.encode_prompts([words.SUBJECT.format("wzx")], taught.embedding)
     assert torch.allclose(states[: taught.preset.batch], own.expand(4, -1, -1), atol=1e-6)
 
 
@@ -133,18 +133,18 @@ def test_prompts_say_how_old_the_person_is_in_the_picture(share, said):
     batch = first_batch(taught)
     plain, groups = "photo of a wzx person", ["child", "old", "child", "youngadults"]
     prompts = [f"{plain} as {groups[picture]}" for picture in taught.material.picture[batch.rows].tolist()]
-    wanted = taught.latent.states([*prompts[:said], *[plain] * (4 - said)], taught.spoken)
+    wanted = taught.latent.encode_prompts([*prompts[:said], *[plain] * (4 - said)], taught.embedding)
     assert torch.allclose(taught._prompt_states(batch)[:4], wanted, atol=1e-6)
     assert teacher(replace(TOY, aged=share)).prompts == [plain]
 
 
 def test_the_tokens_vector_begins_where_the_face_vectors_put_it_and_is_learned():
     taught = teacher()
-    start = taught.latent.spoken(taught.faces)
-    assert torch.equal(taught.spoken.detach(), start)
+    start = taught.latent.subject_embedding(taught.faces)
+    assert torch.equal(taught.embedding.detach(), start)
     list(taught.lessons())
-    assert not torch.equal(taught.spoken.detach(), start)
-    assert torch.equal(teacher(replace(TOY, token_rate=0)).spoken, start)
+    assert not torch.equal(taught.embedding.detach(), start)
+    assert torch.equal(teacher(replace(TOY, token_rate=0)).embedding, start)
 
 
 def test_batches_hold_different_pictures_at_all_times_of_the_noise():
@@ -337,7 +337,7 @@ def test_stopping_keeps_what_was_learned(tmp_path):
     assert set(subject.settings["losses"]) == set(TERMS)
     assert any((value != 0).any() for key, value in subject.weights.items() if "lora_B" in key)
     found = subjects.read(subjects.write(subject, tmp_path / "ada.safetensors"), "tiny", "abc")
-    assert torch.equal(found.spoken, subject.spoken) and torch.equal(found.faces, subject.faces)
+    assert torch.equal(found.embedding, subject.embedding) and torch.equal(found.faces, subject.faces)
     assert torch.equal(drawn_by(subjects.adapted(taught.latent.unet, found), taught.prompt_states),
                        drawn_by(subjects.adapted(taught.latent.unet, subject), taught.prompt_states))
 
@@ -391,7 +391,7 @@ def test_what_cannot_be_taught_is_refused(change, said):
 def test_a_loss_that_is_no_number_ends_it_with_a_next_step():
     taught = teacher()
     with torch.no_grad():
-        taught.spoken.fill_(torch.nan)
+        taught.embedding.fill_(torch.nan)
     with pytest.raises(SettingsError, match=r"step 1(.|\n)*another seed"):
         next(taught.lessons())
 
@@ -405,13 +405,13 @@ def test_stable_diffusions_presets_teach_a_toy_of_its_shape(name):
     preset = replace(PRESETS[name], steps=2, rank=PRESETS[name].rank and 2)
     taught = Teacher(latent, pictures(3, 64), "wzx", preset, toy_embedder(), captioned(8, 4))
     before = {key: p.detach().clone() for key, p in taught.learning().items()}
-    assert taught.spoken is None and "spoken" not in before
+    assert taught.embedding is None and "embedding" not in before
     assert all(p.dtype == torch.float32 for p in before.values())
     lessons = list(taught.lessons())
     assert all(math.isfinite(loss) for loss in lessons[1].losses.values()) and set(lessons[1].losses) == set(TERMS)
     assert any(not torch.equal(before[key], p) for key, p in taught.learning().items())
     subject = taught.subject("Ada")
-    assert subject.spoken is None and subject.base == "sd14"
+    assert subject.embedding is None and subject.base == "sd14"
     assert drawn_by(subjects.adapted(latent.unet, subject), taught.prompt_states).isfinite().all()
     assert {p.dtype for p in subjects.adapted(latent.unet, subject).parameters()} == {latent.dtype}
 

@@ -31,19 +31,20 @@ class Calendar(torch.nn.Module):
 
 def test_words_lie_between_the_words():
     latent = toy_latent()
-    spoken, prompt = torch.randn(16), "photo of a wzx person as {}, smiling"
-    said = latent.states([prompt.format(age) for age in words.GROUPS], spoken)
-    assert torch.allclose(latent.states([prompt.format(age) for age in words.GROUPS], spoken, words.MIDDLES), said,
-                          atol=1e-6)
+    embedding, prompt = torch.randn(16), "photo of a wzx person as {}, smiling"
+    prompts = [prompt.format(age) for age in words.GROUPS]
+    said = latent.encode_prompts(prompts, embedding)
+    assert torch.allclose(latent.encode_prompts(prompts, embedding, words.MIDDLES), said, atol=1e-6)
     for group, middle in enumerate(words.MIDDLES):      # whichever word it is that lies there
-        assert torch.allclose(latent.states([prompt.format("child")], spoken, (middle,) * 6)[0], said[group], atol=1e-6)
+        moved = latent.encode_prompts([prompt.format("child")], embedding, (middle,) * 6)[0]
+        assert torch.allclose(moved, said[group], atol=1e-6)
     embeddings = torch.randn(6, 16)
     found = interpolate_age_embeddings(embeddings, (40.0, 22.5, 0.0, 97.5))
     wanted = torch.stack([(embeddings[2] + embeddings[3]) / 2, embeddings[1], 1.5 * embeddings[0] - embeddings[1] / 2,
                           2 * embeddings[5] - embeddings[4]])
     assert torch.allclose(found, wanted, atol=1e-5)
-    plain = latent.states(["photo of a wzx person, smiling"], spoken)
-    assert torch.equal(latent.states(["photo of a wzx person, smiling"], spoken, (1.0,) * 6), plain)
+    plain = latent.encode_prompts(["photo of a wzx person, smiling"], embedding)
+    assert torch.equal(latent.encode_prompts(["photo of a wzx person, smiling"], embedding, (1.0,) * 6), plain)
 
 
 def test_each_age_is_put_where_most_pictures_are_of_its_years():
@@ -61,19 +62,20 @@ def test_each_age_is_put_where_most_pictures_are_of_its_years():
 
 
 def test_it_is_looked_at_each_place_with_the_same_noise(monkeypatch):
-    latent, spoken, asked = toy_latent(), torch.randn(16), []
+    latent, embedding, asked = toy_latent(), torch.randn(16), []
 
-    def denoised(unet, states, silent, seeds, **settings):
+    def denoised(unet, states, negative_states, seeds, **settings):
         asked.append((states, list(seeds)))
-        return denoise(unet, states, silent, seeds, **settings | {"steps": 1})
+        return denoise(unet, states, negative_states, seeds, **settings | {"steps": 1})
 
     monkeypatch.setattr(dreambooth_ages, "denoise", denoised)
-    found = list(sweep_ages(latent, latent.unet, "sks", spoken, Calendar(dreambooth_ages.AGE_GRID), [7, 8]))
+    found = list(sweep_ages(latent, latent.unet, "sks", embedding, Calendar(dreambooth_ages.AGE_GRID), [7, 8]))
     assert [len(each.years) for each in found] == list(range(1, len(dreambooth_ages.AGE_GRID) + 1))
     assert found[-1].share == 1 and np.array_equal(found[-1].years, np.stack([dreambooth_ages.AGE_GRID] * 2, 1))
     for (states, seeds), place in zip(asked, dreambooth_ages.AGE_GRID, strict=True):
         assert seeds == [7, 8]
-        assert torch.equal(states, latent.states(["photo of a sks person as child"] * 2, spoken, (place,) * 6))
+        prompts = ["photo of a sks person as child"] * 2
+        assert torch.equal(states, latent.encode_prompts(prompts, embedding, (place,) * 6))
 
 
 def test_after_the_last_step_it_is_looked_where_the_ages_lie(tmp_path, monkeypatch):
@@ -85,9 +87,9 @@ def test_after_the_last_step_it_is_looked_where_the_ages_lie(tmp_path, monkeypat
 
     able = taught(Calendar(years))
     lessons = list(able.lessons())
-    assert [lesson.looked for lesson in lessons[:TOY.steps]] == [None] * TOY.steps
+    assert [lesson.calibration for lesson in lessons[:TOY.steps]] == [None] * TOY.steps
     looks = lessons[TOY.steps:]
-    assert [lesson.looked for lesson in looks] == [number / len(years) for number in range(1, len(years) + 1)]
+    assert [lesson.calibration for lesson in looks] == [number / len(years) for number in range(1, len(years) + 1)]
     assert all(lesson.step == TOY.steps and lesson.losses == {} for lesson in looks)
     assert able.ages == calibrate_ages(np.array(years)[:, None]) and able.subject("Ada").ages == able.ages
     assert able.ages[1] < words.MIDDLES[1]
@@ -97,7 +99,7 @@ def test_after_the_last_step_it_is_looked_where_the_ages_lie(tmp_path, monkeypat
         assert len(list(blind.lessons())) == TOY.steps and blind.subject("Ada").ages is None
     stopped = taught(Calendar(years))
     lessons = stopped.lessons()
-    assert [next(lessons).looked for _ in range(TOY.steps + 2)][-1] == 2 / len(years)
+    assert [next(lessons).calibration for _ in range(TOY.steps + 2)][-1] == 2 / len(years)
     lessons.close()
     assert stopped.subject("Ada").ages is None
     stopped.save(tmp_path / "state.pt")

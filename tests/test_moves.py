@@ -145,5 +145,5 @@ def test_every_pair_is_counted_once(system):
     unit = people.vectors / np.linalg.norm(people.vectors, axis=1, keepdims=True)
     assert alike.largest[0] == pytest.approx((unit @ unit.T - 2 * np.eye(6)).max(), abs=1e-5)
     assert alike.largest[0] < 0.3
-    with pytest.raises(SettingsError, match="nobody to be compared"):
+    with pytest.raises(SettingsError, match="at least two people"):
         system.alike(last(system.people(seed=1, count=1)))

@@ -15,7 +15,7 @@ from core.models import NETWORKS, build
 from core.models.l2m_gan import PRESETS, FaceMasks, Generator
 from core.models.sixdrepnet import euler_of, rotation_of
 from core.models.stylegan2 import mix
-from core.systems.vectors.attrop import Moments, Networks, Targets, adam, feature_norm, looked, losses, see, total
+from core.systems.vectors.attrop import Moments, Networks, Targets, adam, evaluated, feature_norm, losses, see, total
 
 LIBRARYS = {"autoencoder", "unet", "text", "safety"}  # other people's classes
 PUBLISHED = [(name, preset) for name, row in NETWORKS.items() if name not in LIBRARYS for preset in row.published]
@@ -241,7 +241,7 @@ def test_attrop_step(vec2face, readers, sixdrepnet, case):
     rep = fixture.input("in.rep")
     likeness = fixture.input("in.class_rep") if case == "pose" else rep
 
-    seen, gradient = looked(networks, rep, likeness, targets)
+    seen, gradient = evaluated(networks, rep, likeness, targets)
     gradient = gradient / len(rep)                      # the original's loss is the batch's mean
     fixture.agrees(f"out.{case}.image.0", seen.images)
     fixture.agrees(f"out.{case}.quality_norm.0", seen.quality)

@@ -16,6 +16,7 @@ from core.commands import score as command
 from core.errors import OutputError
 from core.images import from_uint8, to_uint8
 from core.models import build
+from core.sampling import GUIDANCE
 from core.scoring import aging, confusion, lessons, people
 
 ALL = tuple(words.GROUPS)
@@ -157,7 +158,7 @@ def test_all_that_is_asked_for_is_in_the_table(monkeypatch, asked):
         return coloured(np.array(numbers)[:, None].repeat(each, 1), years)
 
     made = {}
-    monkeypatch.setattr(lessons, "made_by", dict)
+    monkeypatch.setattr(lessons, "source_hashes", dict)
     monkeypatch.setattr(lessons, "reconstructed", lambda pictures: pictures)
     monkeypatch.setattr(people, "pictures", pictures)
     monkeypatch.setattr(lessons, "all_pictures", lambda ways, numbers, tell: made.update(numbers=numbers) or {
@@ -171,7 +172,7 @@ def test_all_that_is_asked_for_is_in_the_table(monkeypatch, asked):
         assert any(bar["name"].startswith("biometric term") for bar in found["bars"])
         assert any("less than with plain" in bar["name"] for bar in found["bars"]) is not short
     names = [bar["name"] for bar in found["bars"]]
-    for way in ("before teaching", "plain DreamBooth", "biometric term", "contrastive term", "both terms",
+    for way in ("before training", "plain DreamBooth", "biometric term", "contrastive term", "both terms",
                 "real pictures at these ages", "real pictures through the autoencoder"):
         assert {f"{way}: {what}" for what in ("age judged right", "FNMR at FMR 0.01", "FNMR at FMR 0.001",
                                               "mean similarity")} <= set(names)
@@ -193,25 +194,30 @@ def test_ways_differ_in_the_terms_alone():
     assert PRESETS["tiny"].biometric == 0.1
 
 
+def test_pictures_are_scored_as_the_app_draws_them():
+    assert lessons.default_sampler() == lessons.Sampler("dpm", 20, GUIDANCE, 0.0)
+
+
 def test_what_is_kept_is_named_by_all_that_made_it(monkeypatch):
     monkeypatch.setattr(lessons, "default_sampler", lambda: lessons.Sampler("dpm", 20, 5.0, 0.5))
     hashes = {"aging-unet-tiny": "a"}
-    monkeypatch.setattr(lessons, "made_by", lambda: hashes)
-    names = {lessons.kept(way, number).name for way in lessons.WAYS for number in (0, 1)}
+    monkeypatch.setattr(lessons, "source_hashes", lambda: hashes)
+    names = {lessons.cache_path(way, number).name for way in lessons.WAYS for number in (0, 1)}
     assert len(names) == 2 * len(lessons.WAYS)
     hashes["aging-unet-tiny"] = "b"
-    assert lessons.kept(lessons.WAYS[0], 0).name not in names
+    assert lessons.cache_path(lessons.WAYS[0], 0).name not in names
     hashes["aging-unet-tiny"] = "a"
-    assert lessons.kept(lessons.WAYS[0], 0).name in names
+    assert lessons.cache_path(lessons.WAYS[0], 0).name in names
     monkeypatch.setattr(lessons, "default_sampler", lambda: lessons.Sampler("dpm", 25, 5.0, 0.5))
-    assert lessons.kept(lessons.WAYS[0], 0).name not in names
+    assert lessons.cache_path(lessons.WAYS[0], 0).name not in names
 
 
 def test_a_cut_run_goes_on(monkeypatch, tmp_path):
     monkeypatch.setenv("FACET_CACHE", str(tmp_path))
     monkeypatch.setattr(lessons, "default_sampler", lambda: lessons.Sampler("dpm", 20, 5.0, 0.5))
-    monkeypatch.setattr(lessons, "made_by", dict)
-    monkeypatch.setattr(lessons, "drawn", lambda subject, seeds, sampler: np.full((24, 8, 8, 3), subject[1], np.uint8))
+    monkeypatch.setattr(lessons, "source_hashes", dict)
+    monkeypatch.setattr(lessons, "generate_ages",
+                        lambda subject, seeds, sampler: np.full((24, 8, 8, 3), subject[1], np.uint8))
     taught = []
 
     def taught_one(way, number):
@@ -220,7 +226,7 @@ def test_a_cut_run_goes_on(monkeypatch, tmp_path):
         taught.append((way.name, number))
         return taught[-1]
 
-    monkeypatch.setattr(lessons, "taught", taught_one)
+    monkeypatch.setattr(lessons, "train_person", taught_one)
     ways, said = lessons.WAYS[1:3], []
     with pytest.raises(KeyboardInterrupt):
         lessons.all_pictures(ways, [0, 1, 2], said.append, workers=1)
@@ -255,11 +261,12 @@ def test_a_person_is_drawn_age_by_age_from_the_same_seeds(toy):
     subject = Subject("a", "wzx", "tiny", "", {}, torch.randn(32), torch.randn(4, 512),
                       np.zeros((128, 128, 3), np.uint8))
     sampler = lessons.Sampler("dpm", 2, 3.0, 0.5)
-    found = lessons.drawn(subject, [5, 6], sampler)
+    found = lessons.generate_ages(subject, [5, 6], sampler)
     assert found.shape == (12, 32, 32, 3) and found.dtype == np.uint8
     prompt = f"{words.SUBJECT.format('wzx')} as {ALL[2]}"
-    silent = (toy.states([""]) + toy.states([words.SUBJECT.format("wzx")], subject.spoken)) / 2
-    alone = list(latent.denoise(toy.unet, toy.states([prompt], subject.spoken), silent, [6], "dpm", 2, 3.0))
+    plain = toy.encode_prompts([words.SUBJECT.format("wzx")], subject.embedding)
+    negative, states = (toy.encode_prompts([""]) + plain) / 2, toy.encode_prompts([prompt], subject.embedding)
+    alone = list(latent.denoise(toy.unet, states, negative, [6], "dpm", 2, 3.0))
     with torch.no_grad():
         picture = toy.autoencoder.decode(alone[-1].latents)[0]
     expected = ((picture.clamp(-1, 1) + 1) * 127.5).round().permute(1, 2, 0)
@@ -267,7 +274,7 @@ def test_a_person_is_drawn_age_by_age_from_the_same_seeds(toy):
 
 
 def test_a_person_is_taught_from_the_usual_pictures_alone(toy, monkeypatch):
-    """No step before teaching; the terms of a way and no others; the token goes round."""
+    """No step before training; the terms of a way and no others; the token goes round."""
     from core.training import dreambooth, dreambooth_ages
 
     shown = []
@@ -284,14 +291,14 @@ def test_a_person_is_taught_from_the_usual_pictures_alone(toy, monkeypatch):
                         replace(dreambooth.PRESETS["tiny"], steps=1, rank=2, precision="no", seen=4, little=1.0,
                                 looks=1))
     monkeypatch.setattr(dreambooth_ages, "STEPS", 1)
-    found = {way.name: lessons.taught(way, 6) for way in lessons.WAYS}
+    found = {way.name: lessons.train_person(way, 6) for way in lessons.WAYS}
     assert shown == [(people.usual, [6])] * len(lessons.WAYS)
     assert {subject.token for subject in found.values()} == {words.RARE[2]}
     assert all(len(subject.ages) == 6 for subject in found.values())
     assert {name: subject.settings["taken"] for name, subject in found.items()} == {
         way.name: 0 if way is lessons.WAYS[0] else 1 for way in lessons.WAYS}
     terms = {name: set(subject.settings["losses"]) - {"noise", "prior"} for name, subject in found.items()}
-    assert terms == {"before teaching": set(), "plain DreamBooth": set(), "biometric term": {"biometric"},
+    assert terms == {"before training": set(), "plain DreamBooth": set(), "biometric term": {"biometric"},
                      "contrastive term": {"contrastive"}, "both terms": {"biometric", "contrastive"}}
 
 

@@ -46,15 +46,15 @@ def test_what_is_written_comes_back(latent, file):
     given, found = made_up_subject(latent.unet), subjects.read(file, "tiny", "abc")
     assert (found.name, found.token, found.base, found.base_sha256) == ("Ada · ö", "wzx", "tiny", "abc")
     assert found.settings == given.settings and np.array_equal(found.portrait, given.portrait)
-    assert torch.equal(found.faces, given.faces) and torch.equal(found.spoken, given.spoken)
+    assert torch.equal(found.faces, given.faces) and torch.equal(found.embedding, given.embedding)
     assert found.weights.keys() == given.weights.keys()
     assert all(torch.equal(found.weights[key], value) for key, value in given.weights.items())
     assert found.prompt() == "photo of a wzx person" and found.prompt("old") == "photo of a wzx person as old"
 
 
 def test_a_person_without_a_vector_comes_back_so(latent, tmp_path):
-    path = subjects.write(made_up_subject(latent.unet, spoken=None, base="sd14"), tmp_path / "file.safetensors")
-    assert subjects.read(path, "sd14").spoken is None
+    path = subjects.write(made_up_subject(latent.unet, embedding=None, base="sd14"), tmp_path / "file.safetensors")
+    assert subjects.read(path, "sd14").embedding is None
 
 
 def test_where_the_ages_lie_comes_back(latent, file, tmp_path):

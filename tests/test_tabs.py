@@ -13,7 +13,7 @@ from core.errors import CheckpointError, SettingsError
 from core.systems.aging import prompts
 from core.systems.aging.request import Draw
 from core.systems.aging.results import Checked, Taught
-from core.systems.aging.teaching import UNSEEN
+from core.systems.aging.teaching import UNCALIBRATED
 from spaces import aging, aging_people, aging_restore, aging_teach, charts, queue, vectors, widgets
 from spaces.aging_people import Own
 from spaces.aging_wish import ALL, NAMES, Asking
@@ -165,13 +165,13 @@ def test_who_was_taught_joins_those_who_are_there_by_then(shipped):
 def test_it_is_said_when_it_is_looked_where_the_ages_lie_and_when_it_was_not(shipped):
     with gr.Blocks():
         teaching = aging.Tab().training
-    taught = Taught(8, 8, {"noise": [1.0] * 8}, "old.png", subject("Anna"), "a", looked=0.4)
+    taught = Taught(8, 8, {"noise": [1.0] * 8}, "old.png", subject("Anna"), "a", calibration=0.4)
     shown = teaching.learning(taught)
-    assert "Calibrating the six ages" in shown[teaching.status] and "--share:40.0%" in shown[teaching.status]
+    assert "Calibrating ages" in shown[teaching.status] and "--share:40.0%" in shown[teaching.status]
     assert teaching.curve not in shown and teaching.preview not in shown
     assert teaching.learned(taught, "tiny")[teaching.notice] == ""
-    stopped = teaching.learned(replace(taught, notes=(UNSEEN,), preview="new.png"), "tiny")
-    assert UNSEEN in stopped[teaching.notice] and stopped[teaching.preview]["value"] == "new.png"
+    stopped = teaching.learned(replace(taught, notes=(UNCALIBRATED,), preview="new.png"), "tiny")
+    assert UNCALIBRATED in stopped[teaching.notice] and stopped[teaching.preview]["value"] == "new.png"
 
 
 def test_an_adapter_file_that_grew_old_is_written_anew(shipped, tmp_path):

@@ -89,14 +89,14 @@ def test_somebody_else_is_seen(system, uploads, tmp_path):
     others = [saved(photo(9, look), tmp_path / f"eve-{look}.png") for look in range(2)]
     looked = system.checked([others[0], *uploads, others[1]])
     assert [each.good for each in looked] == [False, True, True, True, True, True, False]
-    assert all("somebody else than the others" in looked[at].problem for at in (0, 6))
+    assert all("another person than the others" in looked[at].problem for at in (0, 6))
 
 
 def test_pictures_of_two_people_are_too_few_of_one(system, uploads, tmp_path):
     others = [saved(photo(9, look), tmp_path / f"eve-{look}.png") for look in range(3)]
     with pytest.raises(SettingsError, match="only 3 usable pictures of one person, and 5 to 20 are needed") as error:
         system.teach([*uploads[:3], *others])
-    assert "somebody else" in error.value.next_step
+    assert "another person" in error.value.next_step
 
 
 @pytest.mark.parametrize("count", [0, 1, 4])
@@ -107,8 +107,8 @@ def test_too_few_pictures_are_refused(system, uploads, count):
 
 def test_more_than_twenty_are_left_out(system, uploads, monkeypatch):
     one, = system.checked(uploads[:1])
-    monkeypatch.setattr(system, "_looked_at", lambda path: replace(one, path=str(path)))
-    monkeypatch.setattr("core.systems.aging.uploads._twice", lambda each, before: each)
+    monkeypatch.setattr(system, "_check_one", lambda path: replace(one, path=str(path)))
+    monkeypatch.setattr("core.systems.aging.uploads._without_duplicate", lambda each, before: each)
     looked = system.checked([f"{number}.png" for number in range(22)])
     assert [each.good for each in looked] == [True] * 20 + [False] * 2
     assert "20 pictures are enough" in looked[21].problem
@@ -132,8 +132,8 @@ def test_somebody_is_taught_and_drawn(system, uploads):
     news = list(system.teach(uploads, name="  Ann\nLee ", steps=8, seed=1, taken=("wzx",)))
     assert [each.step for each in news] == [0, *range(1, 9), *[8] * 4] and {each.steps for each in news} == {8}
     assert [each.subject is None for each in news] == [True] * 5 + [False] * 8
-    assert [each.looked for each in news] == [*[None] * 9, 1 / 3, 2 / 3, 1.0, 1.0]
-    assert {each.notes for each in news[1:-1]} == {(teaching.UNSEEN,)} and news[-1].notes == ()
+    assert [each.calibration for each in news] == [*[None] * 9, 1 / 3, 2 / 3, 1.0, 1.0]
+    assert {each.notes for each in news[1:-1]} == {(teaching.UNCALIBRATED,)} and news[-1].notes == ()
     assert all(each.subject.ages is None and each.adapter is None for each in news[5:-1])
     end = news[-1]
     assert len(end.subject.ages) == 6 and list(end.subject.ages) == sorted(end.subject.ages)
@@ -178,11 +178,11 @@ def test_one_at_a_time_and_the_wait_is_told(system, uploads, monkeypatch):
         assert news.waiting is None
     other = next(second)
     assert news.left == pytest.approx(other.waiting)
-    assert other.waiting == pytest.approx((6 - news.step + teaching.LOOKING) * teaching.QUEUE.step_seconds)
+    assert other.waiting == pytest.approx((6 - news.step + teaching.CALIBRATION) * teaching.QUEUE.step_seconds)
     assert "your turn comes in about" in other.notes[0] and other.subject is None
-    while news.looked is None:
+    while news.calibration is None:
         news = next(first)
-    left = (1 - news.looked) * teaching.LOOKING
+    left = (1 - news.calibration) * teaching.CALIBRATION
     assert next(second).waiting == pytest.approx(left * teaching.QUEUE.step_seconds, abs=teaching.QUEUE.step_seconds)
     first.close()
     assert last(second).adapter

@@ -19,7 +19,7 @@ from core.models import build
 from core.sampling import GUIDANCE
 from core.training.dreambooth import PRESETS, Teacher
 
-TAUGHT = ("sd-lora", "paper")       # presets of core/training/dreambooth.py
+TRAINED_PRESETS = ("sd-lora", "paper")       # presets of core/training/dreambooth.py
 PICTURES, OTHERS = 10, 12           # of the person, and in the captioned set
 SIDE = 512                          # pixels
 SHOWN = {"dpm": (20, GUIDANCE), "ddim": (100, 10.0), "lcm": (4, 1.0)}   # solver: steps, guidance; the paper's is ddim
@@ -36,9 +36,9 @@ class Cost:
 
 def costs(device: torch.device | str, steps: int = 5, toys: dict[str, dict[str, Any]] | None = None) -> Iterator[Cost]:
     """Measure each preset and each solver. toys: network -> settings for smaller networks in tests."""
-    for preset in TAUGHT:
+    for preset in TRAINED_PRESETS:
         half = PRESETS[preset].precision == "bf16"      # as `teach aging` loads them
-        yield taught(preset, shaped(device, torch.bfloat16 if half else torch.float32, toys), steps)
+        yield training_cost(preset, shaped(device, torch.bfloat16 if half else torch.float32, toys), steps)
     base = shaped(device, torch.float16 if torch.device(device).type == "cuda" else torch.float32, toys)
     for solver in SHOWN:
         yield drawn(base, solver)
@@ -59,7 +59,7 @@ def padded(prompts: list[str]) -> Tensor:
     return F.pad(numbers, (0, PUBLISHED - numbers.shape[1]), value=int(numbers[0, -1]))
 
 
-def taught(preset: str, base: Latent, steps: int) -> Cost:
+def training_cost(preset: str, base: Latent, steps: int) -> Cost:
     """Cost of training steps, after one step of warm-up."""
     device, size = base.device, base.unet.config.size
     embedder = build("iresnet", "100").eval().requires_grad_(False).to(device)
@@ -77,7 +77,7 @@ def taught(preset: str, base: Latent, steps: int) -> Cost:
 def drawn(base: Latent, solver: str) -> Cost:
     """Cost of one picture, from noise to pixels, after warm-up."""
     steps, guidance = SHOWN[solver]
-    states = base.states([words.PROMPT.format("old"), ""])
+    states = base.encode_prompts([words.PROMPT.format("old"), ""])
 
     def picture(count: int = steps) -> None:
         *_, last = denoise(base.unet, states[:1], states[1:], [0], solver, count, guidance)

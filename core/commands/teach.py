@@ -108,20 +108,20 @@ def pictures_in(folder: Path) -> list[Path]:
 
 def usable(system: Any, paths: Sequence[Path]) -> "list[Checked]":
     """The usable pictures; prints the problem of each other one. Raises SettingsError if there are too few."""
-    from core.systems.aging.uploads import enough
+    from core.systems.aging.uploads import require_enough
 
     pictures = system.checked(paths)
     for each in pictures:
         if each.problem or each.note:
             print(f"  {Path(each.path).name}: {each.problem or each.note}")
-    enough(pictures)
+    require_enough(pictures)
     return [each for each in pictures if each.good]
 
 
 def print_progress(lesson: "Lesson") -> None:
     """Print a step on one line of the terminal."""
-    if lesson.looked is not None:
-        print(f"\rcalibrating ages: {lesson.looked:.0%}{' ' * 60}", end="", flush=True)
+    if lesson.calibration is not None:
+        print(f"\rcalibrating ages: {lesson.calibration:.0%}{' ' * 60}", end="", flush=True)
         return
     terms = "  ".join(f"{name} {value:.3f}" for name, value in lesson.losses.items())
     print(f"\rstep {lesson.step} of {lesson.steps}  {terms}   ", end="", flush=True)

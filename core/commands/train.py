@@ -70,9 +70,9 @@ def train(
     asked = {option: value for option, value in asked.items() if value is not None}
     if (recipe, preset) == PEOPLE:
         none_of(asked.keys(), workers)
-        from core.training.people import teach as teach_people
+        from core.training.people import train_all
 
-        wrote(teach_people(ship or out or Path("runs") / "aging-people", recorded(sys.argv[1:])))
+        wrote(train_all(ship or out or Path("runs") / "aging-people", recorded(sys.argv[1:])))
         return
     from accelerate import PartialState
 

@@ -18,10 +18,10 @@ from typing import Protocol
 from core import hub
 from core.errors import CheckpointError
 
-PULSE = 1.0             # seconds after which a fetch that has nothing new says the old again, so that it can be stopped
-UNKNOWN = 10e6          # bytes that a file of unknown size counts for in the bar
+HEARTBEAT_S = 1.0       # a fetch without news repeats its last value after this time, so that it can be stopped
+UNKNOWN_BYTES = 10e6    # weight of a file of unknown size in the progress
 
-News = tuple[float, str]                # fraction in [0, 1], one line of text
+Progress = tuple[float, str]            # fraction in [0, 1], one line of text
 
 
 class Choice(Protocol):
@@ -39,7 +39,7 @@ class Choice(Protocol):
 
 @dataclass(frozen=True)
 class Facts:
-    """What there is to say of one set of files of a choice.
+    """Facts on one set of files of a choice.
 
     names: the checkpoints. size: of all of them, in words. bytes: the same as a number, None unless all are known
     exactly. licences: each once. agreements: the terms that must be agreed to before what is missing is fetched, each
@@ -60,7 +60,7 @@ class Facts:
 
 
 def facts(choice: Choice, extra: bool = False) -> Facts:
-    """What a page says of a choice; looks at this machine only, and hashes nothing. Raises CheckpointError."""
+    """The facts that a page shows of a choice, from this machine alone, without hashing. Raises CheckpointError."""
     rows = [hub.row(name) for name in choice.files(extra)]
     missing = [row for row in rows if hub.place(row) is None]
     sizes = [_size(row) for row in rows]
@@ -118,7 +118,7 @@ def require_all(names: Sequence[str], cannot: str) -> None:
 
 # ----------------------------------------------------------------------------------------------------------- fetch
 
-def fetch(choice: Choice, agree: bool = False, extra: bool = False) -> Iterator[News]:
+def fetch(choice: Choice, agree: bool = False, extra: bool = False) -> Iterator[Progress]:
     """Fetch one set of files of a choice, check them, and mend what is damaged: (fraction, a line of text) as it goes.
 
     The fraction never falls and ends at 1. Nothing is asked of the Hub before the first value is asked for; closing
@@ -127,11 +127,11 @@ def fetch(choice: Choice, agree: bool = False, extra: bool = False) -> Iterator[
     """
     rows = [hub.row(name) for name in choice.files(extra)]
     _check_agreed([row for row in rows if hub.place(row) is None], agree)
-    return _told(partial(_fetch, rows, agree))
+    return _progress_of(partial(_fetch, rows, agree))
 
 
 def _check_agreed(missing: list[hub.Row], agree: bool) -> None:
-    """Raise CheckpointError with the terms when there are any and nobody agreed; before anything is fetched."""
+    """Raise CheckpointError with the terms if there are any and `agree` is missing; before anything is fetched."""
     bound = [row for row in missing if row.agreement]
     if bound and not agree:
         names, terms = [row.name for row in bound], dict.fromkeys(row.agreement for row in bound)
@@ -142,7 +142,7 @@ def _check_agreed(missing: list[hub.Row], agree: bool) -> None:
 
 def _fetch(rows: list[hub.Row], agree: bool, tell: Callable[[float, str], None]) -> None:
     """One file after another; each has a share of the bar as large as it is."""
-    weights = [_size(row)[0] or UNKNOWN for row in rows]
+    weights = [_size(row)[0] or UNKNOWN_BYTES for row in rows]
     for at, row in enumerate(rows):
         start, end = (sum(weights[:count]) / sum(weights) for count in (at, at + 1))
         tell(start, f"{row.name}: looking for it")
@@ -156,11 +156,11 @@ def _part(tell: Callable[[float, str], None], name: str, start: float, end: floa
 
 
 class _Stopped(Exception):
-    """Nobody listens any more: ends the download from inside its progress."""
+    """Ends the download from inside its progress, after the iterator was closed."""
 
 
-def _told(work: Callable[[Callable[[float, str], None]], None]) -> Iterator[News]:
-    """What `work` tells, from a thread of its own; its error, if it ends in one."""
+def _progress_of(work: Callable[[Callable[[float, str], None]], None]) -> Iterator[Progress]:
+    """The progress that `work` reports from a thread of its own; raises its error."""
     queue, stopped = SimpleQueue(), Event()
 
     def tell(fraction: float, text: str) -> None:
@@ -172,27 +172,27 @@ def _told(work: Callable[[Callable[[float, str], None]], None]) -> Iterator[News
         try:
             work(tell)
             queue.put(None)
-        except Exception as error:      # all of them: whoever listens raises it again
+        except Exception as error:      # raised again by the iterator
             queue.put(error)
 
     Thread(target=run, daemon=True, name="fetch").start()
     try:
-        yield from _heard(queue)
+        yield from _received(queue)
     finally:
         stopped.set()
 
 
-def _heard(queue: SimpleQueue) -> Iterator[News]:
-    """What is put into a queue until None, or an error, which is raised; the last again when there is nothing new."""
-    said = (0.0, "asking the Hub")
+def _received(queue: SimpleQueue) -> Iterator[Progress]:
+    """Values of a queue until None, or an error, which is raised; the last value again when there is no new one."""
+    latest = (0.0, "asking the Hub")
     while True:
         try:
-            found = queue.get(timeout=PULSE)
+            found = queue.get(timeout=HEARTBEAT_S)
         except Empty:
-            found = said
+            found = latest
         if found is None:
             return
         if isinstance(found, Exception):
             raise found
-        said = (max(said[0], found[0]), found[1])       # a file that is begun again sets nothing back
-        yield said
+        latest = (max(latest[0], found[0]), found[1])       # a file that starts again does not reduce the progress
+        yield latest

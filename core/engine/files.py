@@ -54,15 +54,15 @@ class Files:
         return self.folder
 
     @cached_property
-    def _passing(self) -> Path:
-        return _temporary_folder(self, "facet-passing-")
+    def _previews(self) -> Path:
+        return _temporary_folder(self, "facet-previews-")
 
-    def _passing_folder(self) -> Path:
-        """A folder for what is looked at once and not kept; never the one that the caller chose."""
+    def _preview_dir(self) -> Path:
+        """A new folder for previews and crops, which are not results; never the folder that the caller chose."""
         if self._temporary:
             return self._new_folder()
-        with writing(self._passing):
-            return Path(tempfile.mkdtemp(dir=self._passing))
+        with writing(self._previews):
+            return Path(tempfile.mkdtemp(dir=self._previews))
 
     def _keep(self, picture: Image.Image, name: str) -> str:
         """A picture that no network made, as a plain PNG."""

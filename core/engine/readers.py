@@ -1,4 +1,4 @@
-"""What the networks that steer see in pictures: whose face, how old, how good. They never score."""
+"""Measures of pictures by the networks that steer: identity, age, quality. They never score."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Read(NamedTuple):
-    """What is seen in a picture; all None where no face is found.
+    """Measures of a picture; all None where no face is found.
 
     vector: (512,). years: 0 or more. quality: in [0, 1].
     """
@@ -32,13 +32,13 @@ class Reading:
 
     @cached_property
     def networks(self) -> tuple[Any, Any]:
-        """Loaded when they are first asked. Raises CheckpointError."""
+        """Embedder and judge, loaded on first use. Raises CheckpointError."""
         from core import hub
 
         return tuple(hub.load(name, self.device) for name in self.names)
 
     def read(self, pictures: Sequence[Image.Image], aligned: bool) -> list[Read]:
-        """aligned: the pictures are aligned faces of one size; otherwise the largest face of each is looked for."""
+        """Measure pictures. aligned: they are aligned faces of one size; otherwise the largest face of each is used."""
         faces = list(pictures) if aligned else [largest(picture) for picture in pictures]
         found = [face for face in faces if face is not None]
         if not found:

@@ -1,4 +1,4 @@
-"""A stream that is the same for everybody: computed once, by whoever asks first, and given to all who ask."""
+"""A stream that is the same for all consumers: computed once and shared."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -9,13 +9,13 @@ from typing import Any
 
 
 class Shared:
-    """What a generator gives, each item computed once. Iterate over it as often as you like, from any thread: who is
-    ahead computes, who comes meanwhile waits for that item, who comes later has all at once. Who leaves early stops
-    nobody else; an error is raised to whoever met it, and the next to ask tries again from there.
+    """Thread-safe replayable generator: the first consumer computes an item, others wait for it or reuse it.
+
+    Closing one iteration does not stop the others. An exception reaches its caller; the next call retries from there.
     """
 
     def __init__(self, start: Callable[[], Iterator[Any]]) -> None:
-        """start: begins the stream, called when somebody asks; it gives the same each time."""
+        """start: begins the stream; it must give the same items each time."""
         self.start, self.items = start, []
         self._turn, self._busy, self.over = Condition(), False, False
         self._stream: Iterator[Any] | None = None
@@ -28,7 +28,7 @@ class Shared:
             at += 1
 
     def _reached(self, at: int) -> bool:
-        """Whether there is an item number `at`, computed now if nobody else is at it."""
+        """Whether there is an item number `at`; computes it unless another thread does."""
         with self._turn:
             self._turn.wait_for(lambda: at < len(self.items) or not self._busy)
             if at < len(self.items) or self.over:
@@ -56,9 +56,9 @@ class Shared:
 
 
 class Opening:
-    """The pictures that everybody sees first: drawn once, and again when their files are gone.
+    """The pictures that a page opens with: drawn once, and again when their files are gone.
 
-    Who comes when all are drawn gets the last result alone, which has them all.
+    Once all are drawn, an iteration gives the last result alone, which has them all.
     """
 
     def __init__(self, start: Callable[[], Iterator[Any]]) -> None:

@@ -181,7 +181,7 @@ class Request:
 
     @classmethod
     def from_png(cls, stored: Mapping[str, Any]) -> Self:
-        """The request that a picture stores under the settings' names, checked: strangers write pictures too.
+        """The request that a picture stores under the settings' names, checked, because pictures are untrusted.
 
         Raises SettingsError.
         """

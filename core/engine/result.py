@@ -53,8 +53,8 @@ class Result:
 
 @dataclass(frozen=True)
 class Restored:
-    """What a picture made here stores. request: as it was asked. checkpoint: the name of the choice that drew it; None
-    when that is none of today's. adapter: hash of the person that was taught, "" for none; subject: that person's name.
+    """What a picture made here stores. checkpoint: name of the choice that drew it; None if it is unknown now.
+    adapter: hash of the trained person, "" for none. subject: that person's name.
     """
 
     request: "Request"

@@ -7,7 +7,7 @@
     hub.save(network, name, …)    a trained network into the folder and the manifest
     hub.opened(path, "iresnet")   the network of a file so saved, wherever it lies
 
-A file is looked for in checkpoints/, then in the Hub's cache, then fetched with a progress bar. Every failure is a
+A file is taken from checkpoints/, else from the Hub's cache, else downloaded with a progress bar. Every failure is a
 CheckpointError: one sentence and the command that mends it.
 """
 

@@ -53,13 +53,13 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def sweep(folder: Path, pattern: str) -> None:
-    """Delete what killed processes left behind: matching files that nobody has written to for an hour."""
+    """Delete what killed processes left behind: matching files unchanged for an hour."""
     for path in folder.glob(pattern):
         try:
             if path.stat().st_mtime < time.time() - ABANDONED:
                 path.unlink()
         except OSError:
-            continue        # another process was quicker, or the folder is read-only: it does no harm
+            continue        # another process was quicker, or the folder is read-only
 
 
 def sha256(path: Path) -> str:

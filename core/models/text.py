@@ -53,17 +53,17 @@ class TextEncoder(nn.Module):
         # not saved, so created on the CPU here: a loader that builds on the meta device would leave it empty
         self.clip.embeddings.position_ids = nn.Buffer(torch.arange(config.length, device="cpu")[None], persistent=False)
 
-    def forward(self, tokens: Tensor, spoken: Tensor | None = None, at: Tensor | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, subject_embedding: Tensor | None = None, at: Tensor | None = None) -> Tensor:
         """tokens: (N, T) integers, T up to `length`. Returns (N, T, width), after the last norm.
 
-        spoken: (width,), (N, width) or (N, T, width), replaces the token embeddings where `at` (N, T) is true.
+        subject_embedding: (width,), (N, width) or (N, T, width), replaces token embeddings where `at` (N, T) is true.
         """
-        if spoken is None:
+        if subject_embedding is None:
             return self.clip(tokens).last_hidden_state
         own = self.clip.embeddings.token_embedding(tokens)                               # (N, T, width)
-        spoken = spoken.to(own.dtype)
-        spoken = spoken if spoken.ndim == 3 else spoken.expand(len(tokens), -1)[:, None]  # (N, T or 1, width)
-        x = self.clip.embeddings(inputs_embeds=torch.where(at[..., None], spoken, own))
+        given = subject_embedding.to(own.dtype)
+        given = given if given.ndim == 3 else given.expand(len(tokens), -1)[:, None]    # (N, T or 1, width)
+        x = self.clip.embeddings(inputs_embeds=torch.where(at[..., None], given, own))
         before = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
         x = self.clip.encoder(inputs_embeds=x, attention_mask=before[None, None], is_causal=True).last_hidden_state
         return self.clip.final_layer_norm(x)

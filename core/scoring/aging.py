@@ -72,7 +72,7 @@ def scored(quick: bool = False, short: bool = False) -> dict:
 
     quick: few people, without the contrastive term. short: all people, only in the shipped way.
     """
-    lessons.made_by()       # raises for missing files before drawing
+    lessons.source_hashes()       # raises for missing files before drawing
     count = people.FEW if quick else people.SUBJECTS
     numbers = list(range(count))
     strangers = list(range(people.SUBJECTS, people.SUBJECTS + people.STRANGERS))

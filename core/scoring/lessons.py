@@ -47,7 +47,7 @@ class Way:
 PLAIN, DEFAULT = "plain DreamBooth", "biometric term"
 BIOMETRIC = CONTRASTIVE = 0.1      # the paper's weights
 WAYS = (
-    Way("before teaching", {"steps": 0}),       # only the initial token embedding
+    Way("before training", {"steps": 0}),       # only the initial token embedding
     Way(PLAIN, {"biometric": 0.0, "contrastive": 0.0}),
     Way(DEFAULT, {"biometric": BIOMETRIC, "contrastive": 0.0}),     # as the preset has it
     Way("contrastive term", {"biometric": 0.0, "contrastive": CONTRASTIVE}),
@@ -69,7 +69,7 @@ class Sampler:
 
 def default_sampler() -> Sampler:
     """The app's defaults."""
-    from core.systems.aging.results import Wish
+    from core.systems.aging.request import Wish
 
     wish = Wish("a person")
     return Sampler(wish.solver, wish.steps, wish.guidance, wish.emphasis)
@@ -84,22 +84,22 @@ def preset_of(way: Way) -> "Preset":
 
 def pictures(way: Way, number: int) -> np.ndarray:
     """A test person, trained in this way, at the six ages: (6 · PICTURES, S, S, 3) uint8, age by age."""
-    path = kept(way, number)
+    path = cache_path(way, number)
     if not path.exists():
-        made = drawn(taught(way, number), seeds_of(number), default_sampler())
+        made = generate_ages(train_person(way, number), seeds_of(number), default_sampler())
         with replacing(path) as part, part.open("wb") as file:
             np.save(file, made)
     return np.load(path)
 
 
-def taught(way: Way, number: int) -> "Subject":
+def train_person(way: Way, number: int) -> "Subject":
     """Train a test person on the `usual` pictures."""
     from core.images import from_uint8
     from core.training.dreambooth import Teacher
 
     base = latent.load(CHOICE)
-    brought = from_uint8(people.pictures(people.usual, [number])[0])
-    teacher = Teacher(base, brought, words.RARE[number % len(words.RARE)], preset_of(way), hub.load(EMBEDDER),
+    crops = from_uint8(people.pictures(people.usual, [number])[0])
+    teacher = Teacher(base, crops, words.RARE[number % len(words.RARE)], preset_of(way), hub.load(EMBEDDER),
                       latent.prior(), judge=hub.load(JUDGE))
     for _ in teacher.lessons():
         pass
@@ -112,15 +112,15 @@ def seeds_of(number: int) -> list[int]:
 
 
 @torch.inference_mode()
-def drawn(subject: "Subject", seeds: Sequence[int], sampler: Sampler) -> np.ndarray:
+def generate_ages(subject: "Subject", seeds: Sequence[int], sampler: Sampler) -> np.ndarray:
     """Generate a trained person at the six ages, one picture per seed: (6 · len(seeds), S, S, 3) uint8."""
     from core.images import to_uint8
     from core.subjects import adapted
 
     base = latent.load(subject.base)
     unet, prompts = adapted(base.unet, subject), [subject.prompt(age) for age in words.GROUPS]
-    states = base.states(prompts, subject.spoken, subject.ages)
-    negative = base.silent("", [subject.prompt()] * len(prompts), subject.spoken, sampler.emphasis)
+    states = base.encode_prompts(prompts, subject.embedding, subject.ages)
+    negative = base.negative_states("", [subject.prompt()] * len(prompts), subject.embedding, sampler.emphasis)
     rows = (each.expand_as(states).repeat_interleave(len(seeds), 0) for each in (states, negative))
     steps = list(latent.denoise(unet, *rows, [*seeds] * len(prompts), sampler.solver, sampler.steps, sampler.guidance))
     return np.concatenate([to_uint8(base.autoencoder.decode(part)) for part in steps[-1].latents.split(8)])
@@ -137,18 +137,18 @@ def reconstructed(pictures: np.ndarray) -> np.ndarray:
     return np.concatenate(made).reshape(pictures.shape)
 
 
-# --------------------------------------------------------------------------------------------------- kept on disk
+# -------------------------------------------------------------------------------------------------------- caching
 
-def kept(way: Way, number: int) -> Path:
+def cache_path(way: Way, number: int) -> Path:
     """Cache file of a person and a way."""
     facts = dict(number=number, preset=asdict(preset_of(way)), sampler=asdict(default_sampler()), pictures=PICTURES,
-                 brought=[people.PICTURES, people.SPREAD, people.SIZE], faces=faces.VERSION, made_by=made_by())
+                 trained_on=[people.PICTURES, people.SPREAD, people.SIZE], faces=faces.VERSION, made_by=source_hashes())
     name = way.name.replace(" ", "-")
     return cache_dir("scored") / f"aged-{number}-{name}-{data.key_of(**facts)}.npy"
 
 
 @cache
-def made_by() -> dict[str, str]:
+def source_hashes() -> dict[str, str]:
     """SHA-256 of every checkpoint and source file involved."""
     row, here = latent.CHOICES[CHOICE], Path(latent.__file__).parent
     names = (row.autoencoder, row.unet, row.text, row.subject, latent.PRIOR, EMBEDDER, JUDGE)
@@ -166,7 +166,7 @@ def all_pictures(ways: Sequence[Way], numbers: Sequence[int], tell: Callable[[st
     Missing pictures are generated person by person. On a CPU each core runs its own process, because the networks are
     too small for two threads. tell: receives lines of progress.
     """
-    todo = [(way, number) for number in numbers for way in ways if not kept(way, number).exists()]
+    todo = [(way, number) for number in numbers for way in ways if not cache_path(way, number).exists()]
     begun, lessons = time.monotonic(), sum(1 for way, _ in todo if way.changes.get("steps") != 0)
     for done, (way, number) in enumerate(_made(todo, processes() if workers is None else workers), 1):
         spent = time.monotonic() - begun

@@ -1,6 +1,6 @@
 """The systems: one row each, and one pipeline per system and choice of checkpoints, made on first use.
 
-    load("vectors")             the pipeline that everybody shares; load("vectors", "base") that of another choice
+    load("vectors")             the shared pipeline; load("vectors", "base") that of another choice
     make("vectors", folder=…)   a new one, which writes where the caller says
 """
 

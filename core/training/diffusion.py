@@ -111,7 +111,7 @@ class DiffusionRecipe(Recipe):
     def updates(self, networks, batch, progress):
         latents = batch["latents"]
         time = torch.randint(len(self.weights), (len(latents),), device=latents.device)
-        states = spoken_states(networks, batch["tokens"], batch["faces"])
+        states = encode_captions(networks, batch["tokens"], batch["faces"])
         error = self.error(networks, latents, torch.randn_like(latents), time, states)
         loss = (self.weights.to(time.device)[time] * error).mean()
         yield "loss", loss, {"plain": error.detach().mean()}
@@ -134,7 +134,7 @@ class DiffusionRecipe(Recipe):
         noise = torch.randn(latents.shape, generator=generator)
         for part in torch.arange(len(latents)).split(64):
             given = [value[part].to(device) for value in (latents, noise, time)]
-            states = spoken_states(networks, tokens[part].to(device), people[part].to(device))
+            states = encode_captions(networks, tokens[part].to(device), people[part].to(device))
             errors.append(self.error(networks, *given, states).cpu())
         errors = torch.cat(errors)
         return {"noise": float(errors.mean()), "noisiest": float(errors[level >= LEVELS // 2].mean())}
@@ -150,7 +150,7 @@ class DiffusionRecipe(Recipe):
                    *[words.OF_SUBJECT.format(words.RARE[0], group) for group in words.GROUPS] * SHOWN]
         rows = torch.arange(len(prompts)).clamp(min=1) - 1
         faces = people[rows // len(words.GROUPS) % SHOWN]
-        states = spoken_states(networks, words.tokens(prompts).to(device), faces.to(device))
+        states = encode_captions(networks, words.tokens(prompts).to(device), faces.to(device))
         seeds = (rows[1:] // len(words.GROUPS)).tolist()
         *_, made = denoise(networks["unet"], states[1:], states[:1], seeds)
         picture = self.autoencoder.decode(made.latents.to(next(self.autoencoder.parameters()).device))
@@ -184,7 +184,7 @@ class DiffusionRecipe(Recipe):
         return write_prior(torch.from_numpy(self.latents[rows, 0]), captions, self.preset.prior_name, folder, command)
 
 
-def spoken_states(networks: dict, tokens: Tensor, faces: Tensor) -> Tensor:
+def encode_captions(networks: dict, tokens: Tensor, faces: Tensor) -> Tensor:
     """States (N, T, C) of prompts (N, T); rare tokens get the embeddings of mean face vectors (N, 512)."""
     return networks["text"](tokens, networks["subject"](faces), words.rare_at(tokens))
 

@@ -102,13 +102,13 @@ PRESETS = {
 class Lesson:
     """One training step: its number from 1, the number of steps, and the unweighted loss terms.
 
-    looked: progress of age calibration after the last step, 0 to 1, with empty losses; None before.
+    calibration: progress of age calibration after the last step, 0 to 1, with empty losses; None before.
     """
 
     step: int
     steps: int
     losses: dict[str, float]
-    looked: float | None = None
+    calibration: float | None = None
 
 
 class Teacher:
@@ -134,12 +134,12 @@ class Teacher:
             self.autoencoder = frugal(latent.autoencoder, "kl")
         self.alphas = alphas().to(latent.device)
         self.weights = torch.ones_like(self.alphas) if preset.snr is None else snr_weights(self.alphas, preset.snr)
-        self.spoken = latent.spoken(self.faces)
-        if self.spoken is not None and preset.token_rate:
-            self.spoken = nn.Parameter(self.spoken.float().clone())
+        self.embedding = latent.subject_embedding(self.faces)
+        if self.embedding is not None and preset.token_rate:
+            self.embedding = nn.Parameter(self.embedding.float().clone())
         self.prompts, self.prompt_index = self._prompts()              # P prompts; the prompt of each row
         with torch.no_grad():
-            self.prompt_states = latent.states(self.prompts, self.spoken)   # (P, T, C)
+            self.prompt_states = latent.encode_prompts(self.prompts, self.embedding)   # (P, T, C)
         self.optimizer = self._optimizer()
         self.step, self.losses = 0, {}
         self.ages: tuple[float, ...] | None = None                      # set by calibration
@@ -167,14 +167,14 @@ class Teacher:
         return self.material.vectors[: len(self.images)]
 
     def learning(self) -> dict[str, nn.Parameter]:
-        """The trained parameters: the denoiser's by name, and "spoken", the token's embedding, if it is trained."""
+        """The trained parameters: the denoiser's by name, and the token's "embedding", if it is trained."""
         found = {name: p for name, p in self.student.named_parameters() if p.requires_grad}
-        return found | ({"spoken": self.spoken} if isinstance(self.spoken, nn.Parameter) else {})
+        return found | ({"embedding": self.embedding} if isinstance(self.embedding, nn.Parameter) else {})
 
     def _optimizer(self) -> torch.optim.AdamW:
         chosen, learning = self.preset, self.learning()
-        spoken = [learning.pop("spoken")] if "spoken" in learning else []
-        return adamw_groups((learning.values(), chosen.rate, chosen.decay), (spoken, chosen.token_rate, 0.0))
+        embedding = [learning.pop("embedding")] if "embedding" in learning else []
+        return adamw_groups((learning.values(), chosen.rate, chosen.decay), (embedding, chosen.token_rate, 0.0))
 
     # ------------------------------------------------------------------------------------------------- the steps
 
@@ -194,13 +194,13 @@ class Teacher:
             losses = {name: float(term.detach()) for name, term in terms.items()}
             self.losses = {name: 0.9 * self.losses.get(name, loss) + 0.1 * loss for name, loss in losses.items()}
             yield Lesson(self.step, chosen.steps, losses)
-        if chosen.looks and self.judge is not None and self.spoken is not None and self.ages is None:
+        if chosen.looks and self.judge is not None and self.embedding is not None and self.ages is None:
             yield from self._calibrate()
 
     def _calibrate(self) -> Iterator[Lesson]:
         """Calibrate the ages; without effect if closed early."""
         seeds = [look_seed("ages", self.preset.seed, number, 0) % SEEDS for number in range(self.preset.looks)]
-        for found in sweep_ages(self.latent, self.unet(), self.token, self.spoken.detach(), self.judge, seeds):
+        for found in sweep_ages(self.latent, self.unet(), self.token, self.embedding.detach(), self.judge, seeds):
             if found.share == 1:
                 self.ages = calibrate_ages(found.years)
             yield Lesson(self.step, self.preset.steps, {}, found.share)
@@ -225,8 +225,8 @@ class Teacher:
 
     def _prompt_states(self, batch: Batch) -> Tensor:
         """Prompt embeddings of the batch, (B + P, T, C); recomputed for the person if the token is trained."""
-        learned = isinstance(self.spoken, nn.Parameter)
-        states = self.latent.states(self.prompts, self.spoken) if learned else self.prompt_states
+        learned = isinstance(self.embedding, nn.Parameter)
+        states = self.latent.encode_prompts(self.prompts, self.embedding) if learned else self.prompt_states
         which = self.prompt_index[batch.rows]                                                 # (B,)
         which = which * (torch.arange(len(which), device=which.device) < self.preset.aged * len(which))
         return torch.cat([states[which], self.material.states[batch.captions].to(states.dtype)])
@@ -265,7 +265,7 @@ class Teacher:
     @torch.no_grad()
     def changes(self) -> dict[str, Tensor]:
         """The trained weights in the layout of Subject.weights, float32 on the CPU."""
-        learned = {name: p.detach().float().cpu().clone() for name, p in self.learning().items() if name != "spoken"}
+        learned = {name: p.detach().float().cpu().clone() for name, p in self.learning().items() if name != "embedding"}
         if self.preset.rank is not None:
             return {name.replace(".default.", "."): value for name, value in learned.items()}
         before = dict(self.latent.unet.named_parameters())
@@ -279,9 +279,9 @@ class Teacher:
         """The person as trained so far, with weights in half precision, exactly as a file stores them."""
         settings = asdict(self.preset) | {"taken": self.step, "pictures": len(self.images), "losses": self.losses}
         faces = self.faces.cpu().half().float()
-        spoken = None if self.spoken is None else self.spoken.detach().float().cpu().clone()
+        embedding = None if self.embedding is None else self.embedding.detach().float().cpu().clone()
         return Subject(name, self.token, self.latent.name, self.base_sha256,
-                       {key: value.half() for key, value in self.changes().items()}, spoken, faces,
+                       {key: value.half() for key, value in self.changes().items()}, embedding, faces,
                        _portrait(self.images, faces), json.loads(json.dumps(settings)), self.ages)
 
     # -------------------------------------------------------------------------------------------------- resuming

@@ -32,15 +32,15 @@ class AgeSweep:
 
 
 @torch.no_grad()
-def sweep_ages(latent: Latent, unet: nn.Module, token: str, spoken: Tensor, judge: nn.Module,
+def sweep_ages(latent: Latent, unet: nn.Module, token: str, subject_embedding: Tensor, judge: nn.Module,
                seeds: Sequence[int]) -> Iterator[AgeSweep]:
     """Generate the person at each age of AGE_GRID from the same seeds and estimate the years; yields after each age.
 
     unet: trained on the person. judge: frozen, 112 pixels, the one that steers.
     """
-    prompts, negative, years = [words.OF_SUBJECT.format(token, "old")] * len(seeds), latent.states([""]), []
+    prompts, negative, years = [words.OF_SUBJECT.format(token, "old")] * len(seeds), latent.encode_prompts([""]), []
     for age in AGE_GRID:
-        states = latent.states(prompts, spoken, (age,) * len(words.GROUPS))
+        states = latent.encode_prompts(prompts, subject_embedding, (age,) * len(words.GROUPS))
         *_, step = denoise(unet, states, negative, seeds, steps=STEPS)
         picture = latent.autoencoder.decode(step.latents.to(latent.dtype)).float().clamp(-1, 1)
         years.append(judge(recognisable(picture))["age"].float().clamp(min=0).cpu().numpy())

@@ -86,5 +86,5 @@ def gathered(latent: Latent, embedder: nn.Module, images: Tensor, mirrored: bool
     captions = {text: number for number, text in enumerate(dict.fromkeys(said))}
     caption = torch.tensor([captions[text] for text in said], dtype=torch.long, device=device)
     parts = [list(captions)[start : start + 64] for start in range(0, len(captions), 64)]
-    states = torch.cat([latent.states(part) for part in parts]) if parts else latent.states([""])[:0]
+    states = torch.cat([latent.encode_prompts(part) for part in parts]) if parts else latent.encode_prompts([""])[:0]
     return Material(latents, vectors, picture, others, caption, states)

@@ -49,12 +49,12 @@ def look(number: int, index: int, age: float, spread: float = 0.0, split: str = 
     return faces.Face(person, faces.look(person, seed, age=float(np.clip(moved, 0, OLDEST))))
 
 
-def teach(folder: Path, command: str, tell: Callable[[str], None] = print) -> list[Path]:
+def train_all(folder: Path, command: str, tell: Callable[[str], None] = print) -> list[Path]:
     """Train all of PEOPLE and write their adapters and manifest rows into a folder; returns the paths."""
-    return [taught(name, person, folder, command, tell) for name, person in PEOPLE.items()]
+    return [train_one(name, person, folder, command, tell) for name, person in PEOPLE.items()]
 
 
-def taught(name: str, person: Person, folder: Path, command: str, tell: Callable[[str], None]) -> Path:
+def train_one(name: str, person: Person, folder: Path, command: str, tell: Callable[[str], None]) -> Path:
     """Train one person; returns the path of the adapter."""
     from core.hub import manifest
     from core.images import from_uint8

@@ -22,7 +22,7 @@ def test_everything_is_measured(monkeypatch, capsys):
         name, "tiny" if name == "iresnet" else preset, **(small if name == "iresnet" else changes)))
     monkeypatch.setattr(aging, "PICTURES", 2)
     monkeypatch.setattr(aging, "OTHERS", 4)
-    for name in aging.TAUGHT:
+    for name in aging.TRAINED_PRESETS:
         monkeypatch.setitem(aging.PRESETS, name, replace(aging.PRESETS[name], batch=2, others=2))
     monkeypatch.setattr(aging, "SHOWN", {"dpm": (2, 5.0), "lcm": (1, 1.0)})
     monkeypatch.setattr(hub, "default_device", lambda: "mps")       # any but the CPU, where it is refused

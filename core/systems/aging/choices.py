@@ -8,9 +8,9 @@ from typing import ClassVar
 class AgingChoice:
     """Checkpoints of a latent diffusion, by name, and the two that read its pictures.
 
-    subject: where the token of a new person begins, "" where nobody knows. vocabulary: files of the tokenizer; the one
-    that ships is none of the manifest's. safety: withholds pictures; "" where only faces can be drawn. quick: the LoRA
-    that draws in four steps, "" without. people: taught already. drawn: it draws aligned faces and nothing else.
+    subject: predicts the initial embedding of a new token; "" for none. vocabulary: files of the tokenizer, none for
+    the shipped one, which the manifest does not list. safety: withholds pictures; "" where only faces can be drawn.
+    quick: the LoRA that draws in four steps; "" for none. people: trained, shipped. drawn: draws aligned faces only.
     """
 
     name: str

@@ -31,7 +31,7 @@ from core.systems.aging.lora import with_lora
 from core.systems.aging.request import OPENING, SOLVERS, Strip, Wish, ages_in, restored
 from core.systems.aging.results import file_name
 from core.systems.aging.teaching import Teaching
-from core.systems.aging.wording import ANYBODY, known, worded
+from core.systems.aging.wording import GENERIC_PROMPT, compose_prompt, supported_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 BATCH = 8               # pictures drawn at a time
 PREVIEWS = 5            # times that a picture under way is shown
-PATIENCE = 0.5          # seconds after which it is said how far the work is, though there is nothing new to see
-KNOWN = {"tiny": 12, "sd14": 2}     # people whose denoisers are kept ready
+PROGRESS_S = 0.5        # longest time between two results, also without new previews
+MAX_DENOISERS = {"tiny": 12, "sd14": 2}     # of trained people, that stay in memory
 
 
 class Aging(Files, Teaching):
@@ -70,17 +70,17 @@ class Aging(Files, Teaching):
         super().__init__(folder)
         self.choice, self.latent, self.device = choice, networks, networks.device
         self.reading = Reading(choice.embedder, choice.judge, self.device)
-        self._denoisers = LRUCache(KNOWN.get(choice.name, 2))
-        self._opening = Opening(lambda: self._strip(self._possible(self.opening())))
+        self._denoisers = LRUCache(MAX_DENOISERS.get(choice.name, 2))
+        self._opening = Opening(lambda: self._strip(self._validated(self.opening())))
 
     def warm(self) -> None:
-        """Do once what is slow the first time, and what the first visitor would wait for: the opening strip."""
-        last(self.draw(Wish(f"{ANYBODY} as old", seed=0, steps=2)))
+        """Do once what is slow the first time, and draw the opening strip."""
+        last(self.draw(Wish(f"{GENERIC_PROMPT} as old", seed=0, steps=2)))
         if self.subjects:
             last(self.strip(self.opening()))
 
     def opening(self) -> Strip:
-        """The strip that the page opens with, of somebody who ships; without anybody there is none."""
+        """The request of the strip that a page opens with, of the first shipped person; there must be one."""
         person = self.subjects[0]
         return Strip(prompts.plain(person.token), subject=person, seed=OPENING)
 
@@ -88,7 +88,7 @@ class Aging(Files, Teaching):
 
     @cached_property
     def subjects(self) -> "tuple[Subject, ...]":
-        """The people who ship with this choice, taught already; those of them that are on this machine."""
+        """The trained people that ship with this choice and are on this machine."""
         from core import hub, subjects
 
         known = {row.name: row for row in hub.rows()}
@@ -108,21 +108,22 @@ class Aging(Files, Teaching):
             return str(subjects.write(subject, path))
 
     def forget(self, subject: "Subject") -> None:
-        """Keep nothing of a person in memory; whoever holds the subject may draw them again."""
+        """Drop what is cached for a person; the subject itself stays valid."""
         for quick in (False, True):
             self._denoisers.drop((fingerprint(subject), quick))
 
     def portrait(self, subject: "Subject") -> str:
-        """One of the pictures that a person was taught with: path of a PNG."""
+        """One of the pictures that a person was trained on: path of a PNG."""
         return self._keep(Image.fromarray(subject.portrait), "portrait")
 
     # ------------------------------------------------------------------------------------------------ draw
 
     def draw(self, wish: Wish) -> Iterator[Result]:
-        """Pictures of a wish. Raises SettingsError, also when the person was taught on another base, CheckpointError
-        when what the solver takes is not on this machine."""
-        wish = self._possible(wish)
-        drawn, notes = self._worded(wish.prompt, wish.subject)
+        """Pictures of a request. Raises SettingsError, also for a person trained on another base, and CheckpointError
+        when the solver's LoRA is not on this machine.
+        """
+        wish = self._validated(wish)
+        drawn, notes = self._composed(wish.prompt, wish.subject)
         seeds = seeds_from(wish.seed, wish.count)
         return self._draw(wish, [(wish.prompt, drawn)] * wish.count, seeds, notes)
 
@@ -133,7 +134,10 @@ class Aging(Files, Teaching):
         return self.strip(request) if isinstance(request, Strip) else self.draw(request)
 
     def person(self, which: str, adapter: str | Path | None = None) -> "Subject | None":
-        """The person of an adapter file, or who ships under this number or name; None is anybody. SettingsError."""
+        """The person of an adapter file, or the shipped one of this number or name; None for neither.
+
+        Raises SettingsError.
+        """
         if adapter:
             return self.subject_file(adapter)
         asked = which.strip().lower()
@@ -151,7 +155,7 @@ class Aging(Files, Teaching):
         The one that the page opens with is drawn once and kept, unless the caller chose where pictures go. Raises
         SettingsError like `draw`, also when the words must not be drawn at one of the ages.
         """
-        wish = self._possible(replace(wish, count=1))
+        wish = self._validated(replace(wish, count=1))
         return iter(self._opening) if self._temporary and self._opens(wish) else self._strip(wish)
 
     def _opens(self, wish: Wish) -> bool:
@@ -166,28 +170,28 @@ class Aging(Files, Teaching):
         """`strip`, drawn now."""
         ages = ages_in(wish.ages) if isinstance(wish, Strip) else prompts.AGES
         asked = [prompts.at_age(wish.prompt, age) for age in ages]
-        for prompt in asked:        # another age may make another thing of the same words
+        for prompt in asked:        # words that are fine at one age may be refused at another
             safety.refuse(prompt)
-        worded = [self._worded(prompt, wish.subject) for prompt in asked]
-        notes = tuple(dict.fromkeys(note for _, found in worded for note in found))
-        rows = [(prompt, drawn) for prompt, (drawn, _) in zip(asked, worded, strict=True)]
+        composed = [self._composed(prompt, wish.subject) for prompt in asked]
+        notes = tuple(dict.fromkeys(note for _, found in composed for note in found))
+        rows = [(prompt, drawn) for prompt, (drawn, _) in zip(asked, composed, strict=True)]
         return self._draw(wish, rows, [wish.seed] * len(rows), notes)
 
-    def _possible(self, wish: Wish) -> Wish:
-        """The wish with its seed settled. Raises SettingsError for what this choice can't do."""
+    def _validated(self, wish: Wish) -> Wish:
+        """The checked request. Raises SettingsError for what this choice of checkpoints can't do."""
         if wish.solver not in self.solvers:
             raise SettingsError(f"{SOLVERS[wish.solver]} needs the LCM-LoRA, and there is none for {self.choice.name}.",
                                 f"Choose from: {', '.join(self.solvers)}.")
         if wish.solver == "lcm":
             choices.require(self.choice, extra=True)
         if wish.subject is not None and wish.subject.base != self.choice.name:
-            raise SettingsError(f"{wish.subject.name or 'This person'} was taught on {wish.subject.base}, and "
+            raise SettingsError(f"{wish.subject.name or 'This person'} was trained on {wish.subject.base}, and "
                                 f"{self.choice.name} is in use.",
-                                f"Choose the checkpoint {wish.subject.base}, or teach the person again here.")
-        spoken, width = None if wish.subject is None else wish.subject.spoken, self.latent.text.config.width
-        if spoken is not None and spoken.shape != (width,):
-            raise SettingsError(f"The token of {wish.subject.name or 'this person'} has {spoken.numel()} numbers, "
-                                f"where {self.choice.name} takes {width}.", "Teach the person again here.")
+                                f"Choose the checkpoint {wish.subject.base}, or train the person again here.")
+        embedding, width = None if wish.subject is None else wish.subject.embedding, self.latent.text.config.width
+        if embedding is not None and embedding.shape != (width,):
+            raise SettingsError(f"The token of {wish.subject.name or 'this person'} has {embedding.numel()} numbers, "
+                                f"where {self.choice.name} takes {width}.", "Train the person again here.")
         return wish.checked()
 
     @property
@@ -195,14 +199,14 @@ class Aging(Files, Teaching):
         """The solvers of this choice, the default first."""
         return tuple(name for name in SOLVERS if name != "lcm" or self.choice.quick)
 
-    def _worded(self, prompt: str, subject: "Subject | None") -> tuple[str, tuple[str, ...]]:
-        return worded(prompt, None if subject is None else subject.token, self.choice.name == "tiny")
+    def _composed(self, prompt: str, subject: "Subject | None") -> tuple[str, tuple[str, ...]]:
+        return compose_prompt(prompt, None if subject is None else subject.token, self.choice.name == "tiny")
 
     def _draw(self, wish: Wish, rows: list[tuple[str, str]], seeds: list[int],
               notes: tuple[str, ...]) -> Iterator[Result]:
         """Pictures batch by batch. rows: each picture's prompt as asked, and as drawn."""
-        small = wish.negative.strip() and self.choice.name == "tiny"
-        negative, more = known(wish.negative) if small else (wish.negative.strip(), ())
+        is_limited = wish.negative.strip() and self.choice.name == "tiny"
+        negative, more = supported_words(wish.negative) if is_limited else (wish.negative.strip(), ())
         self.latent.tokens([negative, *(drawn for _, drawn in rows)])       # raises for a prompt that is too long
         return self._drawn(wish, rows, seeds, negative, tuple(dict.fromkeys(notes + more)))
 
@@ -213,30 +217,31 @@ class Aging(Files, Teaching):
         parts = [slice(at, at + BATCH) for at in range(0, len(rows), BATCH)]
         found = Result(steps=wish.steps * len(parts), total=len(rows), notes=notes)
         adapter = fingerprint(wish.subject)
-        unet, folder, passing = self._unet(wish, adapter), self._new_folder(), self._passing_folder()
-        spoken, ages = (None, None) if wish.subject is None else (wish.subject.spoken, wish.subject.ages)
+        unet, folder, preview_dir = self._unet(wish, adapter), self._new_folder(), self._preview_dir()
+        embedding, ages = (None, None) if wish.subject is None else (wish.subject.embedding, wish.subject.ages)
         for number, part in enumerate(parts):
-            states, silent = self._states([drawn for _, drawn in rows[part]], negative, spoken, ages, wish.emphasis)
-            told = time.monotonic()
-            for step in latent.denoise(unet, states, silent, seeds[part], wish.solver, wish.steps, wish.guidance):
+            states = self._states([drawn for _, drawn in rows[part]], negative, embedding, ages, wish.emphasis)
+            yielded_at = time.monotonic()
+            for step in latent.denoise(unet, *states, seeds[part], wish.solver, wish.steps, wish.guidance):
                 done, shows = number * wish.steps + step.index, step.index % max(1, step.total // PREVIEWS) == 0
-                if step.index < step.total and (shows or time.monotonic() > told + PATIENCE):
-                    previews = self._preview(step, passing) if shows else found.previews
-                    found, told = replace(found, previews=previews, step=done), time.monotonic()
+                if step.index < step.total and (shows or time.monotonic() > yielded_at + PROGRESS_S):
+                    previews = self._preview(step, preview_dir) if shows else found.previews
+                    found, yielded_at = replace(found, previews=previews, step=done), time.monotonic()
                     yield found
             about = [self._settings(wish, *row, seed, adapter, number * BATCH + at)
                      for at, (row, seed) in enumerate(zip(rows[part], seeds[part], strict=True))]
-            found = self._finished(replace(found, step=done, previews=()), wish, step.latents, about, folder)
+            found = self._add_batch(replace(found, step=done, previews=()), wish, step.latents, about, folder)
             yield found
 
-    def _states(self, drawn: list[str], negative: str, spoken: "Tensor | None", ages: "Sequence[float] | None",
-                emphasis: float) -> "tuple[Tensor, Tensor]":
-        """States of the prompts (N, T, C), and of what guidance leads away from, (1, T, C) or (N, T, C)."""
+    def _states(self, prompts_drawn: list[str], negative: str, embedding: "Tensor | None",
+                ages: "Sequence[float] | None", emphasis: float) -> "tuple[Tensor, Tensor]":
+        """Prompt embeddings (N, T, C), and negative ones, (1, T, C) or (N, T, C). embedding, ages: of the subject."""
         import torch
 
-        ageless = [prompts.without_age(prompt) if prompts.age_in(prompt) else "" for prompt in drawn]
+        ageless = [prompts.without_age(prompt) if prompts.age_in(prompt) else "" for prompt in prompts_drawn]
         with torch.no_grad():
-            return self.latent.states(drawn, spoken, ages), self.latent.silent(negative, ageless, spoken, emphasis)
+            return (self.latent.encode_prompts(prompts_drawn, embedding, ages),
+                    self.latent.negative_states(negative, ageless, embedding, emphasis))
 
     # -------------------------------------------------------------------------------------------- denoisers
 
@@ -248,16 +253,16 @@ class Aging(Files, Teaching):
         quick, subject = wish.solver == "lcm", wish.subject
         if subject is None and not quick:
             return self.latent.unet
-        return self._denoisers.get((adapter, quick), lambda: self._made(subject, quick))
+        return self._denoisers.get((adapter, quick), lambda: self._build_denoiser(subject, quick))
 
-    def _made(self, subject: "Subject | None", quick: bool) -> "UNet":
+    def _build_denoiser(self, subject: "Subject | None", quick: bool) -> "UNet":
         from core import subjects
 
         unet = self.latent.unet if subject is None else subjects.adapted(self.latent.unet, subject)
-        return with_lora(unet, self._quick, self.choice.quick) if quick else unet
+        return with_lora(unet, self._lcm_lora, self.choice.quick) if quick else unet
 
     @cached_property
-    def _quick(self) -> "dict[str, Tensor]":
+    def _lcm_lora(self) -> "dict[str, Tensor]":
         """The tensors of the LCM-LoRA."""
         from core import hub
         from core.hub import weights
@@ -267,14 +272,14 @@ class Aging(Files, Teaching):
     # --------------------------------------------------------------------------------------------- pictures
 
     def _preview(self, step: "Step", folder: Path) -> tuple[str, ...]:
-        """What the pictures look like so far, but for those that nobody should see: paths of PNGs."""
+        """The pictures as estimated so far, without those that the safety checker withholds: paths of PNGs."""
         pictures = self._pictures(step.estimate)
         pictures = [each for each, withheld in zip(pictures, self._flagged(pictures), strict=True) if not withheld]
         kept = [{"system": "aging", "preview": step.index, "row": row} for row in range(len(pictures))]
         return tuple(files.save(pictures, kept, folder, lambda one: f"step{one['preview']:03d}-{one['row']:02d}.png"))
 
     def _pictures(self, latents: "Tensor") -> list[Image.Image]:
-        """Latents (N, C, h, w) -> N pictures. Half precision may overflow on the way: then it is done in single."""
+        """Latents (N, C, h, w) -> N pictures; in float32 where half precision overflows."""
         import torch
 
         from core import images
@@ -282,47 +287,46 @@ class Aging(Files, Teaching):
         with torch.inference_mode():
             made = self.latent.autoencoder.decode(latents.to(self.latent.dtype))
             if self.latent.dtype != torch.float32 and not bool(made.isfinite().all()):
-                made = self._whole.decode(latents.float())
+                made = self._float32_autoencoder.decode(latents.float())
         return images.to_pil(made.float().clamp(-1, 1))
 
     @cached_property
-    def _whole(self) -> Any:
-        """The autoencoder in single precision."""
+    def _float32_autoencoder(self) -> Any:
         return deepcopy(self.latent.autoencoder).float()
 
-    def _finished(self, found: Result, wish: Wish, latents: "Tensor", settings: list[dict[str, Any]],
-                  folder: Path) -> Result:
-        """The pictures of a batch read, sorted out and saved, after those that were there."""
+    def _add_batch(self, found: Result, wish: Wish, latents: "Tensor", settings: list[dict[str, Any]],
+                   folder: Path) -> Result:
+        """The result with the pictures of one more batch, measured and saved."""
         pictures = self._pictures(latents)
         flagged = self._flagged(pictures)
         faces = None if wish.subject is None else wish.subject.faces
         for picture, kept, withheld, read in zip(pictures, settings, flagged,
                                                  self.reading.read(pictures, self.choice.drawn), strict=True):
-            found = self._sorted(found, wish, picture, kept, withheld, read, likeness(read.vector, faces), folder)
+            found = self._add_picture(found, wish, picture, kept, withheld, read, likeness(read.vector, faces), folder)
         return found
 
-    def _sorted(self, found: Result, wish: Wish, picture: Image.Image, kept: dict[str, Any], withheld: bool, read: Read,
-                alike: float | None, folder: Path) -> Result:
-        """One more picture: among the results, or dropped and why."""
+    def _add_picture(self, found: Result, wish: Wish, picture: Image.Image, kept: dict[str, Any], withheld: bool,
+                     read: Read, similarity: float | None, folder: Path) -> Result:
+        """The result with one more picture, kept or dropped with a reason."""
         seed, drawn = kept["seed"], kept["drawn"]
         if withheld:
-            note = f"The safety checker withheld the picture of seed {seed}. Another seed or other words may do."
+            note = f"The safety checker withheld the picture of seed {seed}. Try another seed or other words."
             withheld = Dropped(None, seed, drawn, "withheld by the safety checker")
             return replace(found, dropped=(*found.dropped, withheld), notes=(*found.notes, note))
-        read_off = {"similarity": alike, "years": read.years, "quality": read.quality}
-        kept = kept | {name: None if value is None else round(value, 4) for name, value in read_off.items()}
+        measures = {"similarity": similarity, "years": read.years, "quality": read.quality}
+        kept = kept | {name: None if value is None else round(value, 4) for name, value in measures.items()}
         path, = files.save([picture], [kept], folder, file_name)
         if (read.quality or 0.0) < wish.floor:
-            why = f"quality {read.quality:.2f}, below {wish.floor:g}" if read.quality else "no face is seen in it"
+            why = f"quality {read.quality:.2f}, below {wish.floor:g}" if read.quality else "no face was found"
             return replace(found, dropped=(*found.dropped, Dropped(path, seed, drawn, why)),
                            notes=(*found.notes, f"Dropped the picture of seed {seed}: {why}."))
         notes = () if read.vector is not None else (f"No face was found in the picture of seed {seed}.",)
-        scores = {name: (*found.scores.get(name, ()), value) for name, value in read_off.items()}
+        scores = {name: (*found.scores.get(name, ()), value) for name, value in measures.items()}
         return replace(found, images=(*found.images, path), seeds=(*found.seeds, seed), scores=scores,
                        settings=(*found.settings, kept), notes=found.notes + notes)
 
     def _flagged(self, pictures: Sequence[Image.Image]) -> list[bool]:
-        """Which pictures nobody should see."""
+        """Which pictures the safety checker withholds."""
         if not self.choice.safety:
             return [False] * len(pictures)
         return safety.unsafe(pictures, self._checker)
@@ -336,7 +340,7 @@ class Aging(Files, Teaching):
     # ---------------------------------------------------------------------------------------------- results
 
     def _settings(self, wish: Wish, asked: str, drawn: str, seed: int, adapter: str, at: int) -> dict[str, Any]:
-        """All that makes one picture."""
+        """The settings that make one picture again."""
         person = wish.subject
         who = {"subject": "", "token": "", "ages": None} if person is None else {
             "subject": person.name, "token": person.token, "ages": person.ages}
@@ -346,7 +350,7 @@ class Aging(Files, Teaching):
                 "floor": wish.floor}
 
     def restored(self, path: str | Path) -> Restored | None:
-        """The request that made a picture here; None for other files. Strangers write files too: all is checked.
+        """The request that made a picture here; None for other files. The file is untrusted, so all values are checked.
 
         Its subject is there only if it is one that ships. Raises SettingsError.
         """
@@ -371,16 +375,16 @@ class Aging(Files, Teaching):
 
     @property
     def about(self) -> dict[str, str]:
-        """What computes here: attention kernel, device, precision, versions, checkpoints and their hashes."""
+        """Attention kernel, device, precision, versions, checkpoints and their hashes."""
         from core.kernels.attention import kernel_for
 
         config = self.latent.unet.config
         width = next(width for width, attends in zip(config.widths, config.attends, strict=True) if attends)
-        return self._fixed | {"kernel": kernel_for(self.device, self.latent.dtype, width // config.heads)}
+        return self._constants | {"kernel": kernel_for(self.device, self.latent.dtype, width // config.heads)}
 
     @cached_property
-    def _fixed(self) -> dict[str, str]:
-        """What is true of this pipeline for good."""
+    def _constants(self) -> dict[str, str]:
+        """The part of `about` that never changes."""
         choice = self.choice
         return {"checkpoint": choice.unet, "sha256": choices.sha256(choice.unet),
                 "autoencoder": choice.autoencoder, "autoencoder_sha256": choices.sha256(choice.autoencoder),
@@ -390,7 +394,7 @@ class Aging(Files, Teaching):
 
 
 def subject_file(path: str | Path, checkpoint: str | None = None) -> "Subject":
-    """The person in an adapter file. checkpoint: the choice it must have been taught on; None takes any.
+    """The person in an adapter file. checkpoint: the choice it must have been trained on; None takes any.
 
     Raises CheckpointError for a file that is cut, damaged or no adapter of ours, SettingsError for another base.
     """
@@ -409,11 +413,11 @@ def precision(choice: str, device: Any) -> str:
 
 
 def fingerprint(subject: "Subject | None") -> str:
-    """SHA-256 over what was taught, 64 hexadecimal digits; "" for nobody."""
+    """SHA-256 of a person's trained weights, 64 hexadecimal digits; "" for None."""
     if subject is None:
         return ""
     digest = hashlib.sha256(subject.token.encode())
-    tensors = {**subject.weights, **({} if subject.spoken is None else {"spoken": subject.spoken})}
+    tensors = {**subject.weights, **({} if subject.embedding is None else {"spoken": subject.embedding})}
     for name in sorted(tensors):
         digest.update(name.encode() + tensors[name].detach().float().cpu().contiguous().numpy().tobytes())
     if subject.ages is not None:

@@ -1,4 +1,4 @@
-"""The words of a prompt about somebody at an age: which age it asks for, whom it means, and either one changed."""
+"""Prompts of a person at an age: the age and the subject that a prompt names, and prompts with either one changed."""
 
 import re
 from itertools import pairwise
@@ -36,14 +36,14 @@ def without_age(prompt: str) -> str:
 
 
 def about(prompt: str, token: str) -> str:
-    """The prompt about the person of this rare token, whoever it was about before."""
+    """The prompt with this rare token in place of any other subject."""
     if _TOKEN.search(prompt):
         return _TOKEN.sub(token, prompt)
     return _PERSON.sub(f"{token} person", prompt, count=1)
 
 
 def about_anybody(prompt: str) -> str:
-    """The prompt without a rare token: about no person in particular."""
+    """The prompt without a rare token: about a generic person."""
     left_out = re.sub(rf"{_TOKEN.pattern}\s*", "", prompt, flags=re.IGNORECASE)
     return re.sub(r"\s+,", ",", left_out).strip()
 

@@ -23,15 +23,16 @@ SOLVERS = {"dpm": "DPM-Solver++", "unipc": "UniPC", "ddim": "DDIM", "lcm": "LCM"
 PAPER = {"solver": "ddim", "steps": 100, "guidance": 10.0, "emphasis": 0.0, "count": 8}      # Banerjee et al.: η = 0
 QUICK = {"solver": "lcm", "steps": 4, "guidance": 1.0, "emphasis": 0.0}     # with the LCM-LoRA
 OPENING = 1             # seed of the strip that the page opens with
-MIN_TAUGHT, MAX_TAUGHT = 5, 20      # pictures of a person who is taught
-MAX_LESSONS = 800       # steps of teaching: a few minutes, while other visitors can't draw
+MIN_TAUGHT, MAX_TAUGHT = 5, 20      # pictures to train a person
+MAX_LESSONS = 800       # training steps: a few minutes
 
 
 @dataclass(frozen=True)
 class Wish(Request):
     """Pictures of a person as a prompt asks for. Raises SettingsError for settings out of range or refused words.
 
-    subject: the person, where the caller holds it; else `person` or `adapter` names it, and none of them is anybody.
+    subject: the person, where the caller holds it; else `person` or `adapter` names it; without any of them a generic
+    person is drawn.
     """
 
     system: ClassVar[str] = "aging"
@@ -50,8 +51,8 @@ class Wish(Request):
     seed: int | None = seed()
     count: int = whole(1, 1, MAX_COUNT, "Count")
     floor: float = number(0.0, 0, 1, "Min quality", "0 drops none; the paper's filter is 0.4")
-    person: str = text("", "Person", "The number, counted from 1, or the name of one who ships; empty: anybody", 60)
-    adapter: str | None = file("Adapter", "The file of a person who was taught, instead")
+    person: str = text("", "Person", "Number, counted from 1, or name of a shipped person; empty: a generic person", 60)
+    adapter: str | None = file("Adapter", "The file of a trained person, instead")
 
     def __post_init__(self) -> None:
         for name, setting in self.settings().items():
@@ -100,7 +101,7 @@ def ages_in(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Teach(Request):
-    """A new person taught from 5 to 20 pictures: an adapter file, to be drawn from."""
+    """Train a new person on 5 to 20 pictures; the result is an adapter file."""
 
     system: ClassVar[str] = "aging"
     action: ClassVar[str] = "teach"

@@ -1,4 +1,4 @@
-"""What `aging` gives besides pictures: uploads checked, a person being taught; and the file name of a picture."""
+"""What `aging` gives besides pictures: checked uploads, the progress of a training; the file name of a picture."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checked:
-    """An upload to teach from, looked at.
+    """A checked upload.
 
-    picture: PNG of the crop used; None when there is none. problem: why it can't be used, one sentence; "" if it can.
-    note: what there is to know of a picture that can be used, such as that others are in it too; "" if nothing.
-    vector: (512,) what the embedder sees; None where no face was found.
+    picture: PNG of the crop; None when there is none. problem: why it can't be used, one sentence; "" if it can. note:
+    a remark on a usable picture, for example that it shows several faces; "" if none. vector: (512,) face vector; None
+    where no face was found.
     """
 
     path: str
@@ -26,18 +26,18 @@ class Checked:
 
     @property
     def good(self) -> bool:
-        """Whether it can be taught from."""
+        """Whether it can be used for training."""
         return self.picture is not None and not self.problem
 
 
 @dataclass(frozen=True)
 class Taught:
-    """How far teaching is. losses: a curve for each, one value a step so far. preview: PNG of the person as known now.
+    """Progress of a training. losses: by term, one value a step so far. preview: PNG of the person as trained so far.
 
-    subject: the person as known now, to be used at once; None in the first steps and while waiting. adapter: path of
-    the file, at the end. seconds: since teaching began. left: seconds that it still takes, roughly; None before the
-    first step. waiting: seconds until it begins, roughly; None once it has. looked: after the steps, how far it is seen
-    where the person's ages lie, 0 to 1; None before.
+    subject: the person as trained so far; None in the first steps and while waiting. adapter: path of the file, at the
+    end. seconds: since the training began. left: estimated seconds to its end; None before the first step. waiting:
+    estimated seconds to its begin; None once it has begun. calibration: progress of the age calibration after the last
+    step, 0 to 1; None before.
     """
 
     step: int = 0
@@ -50,10 +50,10 @@ class Taught:
     left: float | None = None
     notes: tuple[str, ...] = ()
     waiting: float | None = None
-    looked: float | None = None
+    calibration: float | None = None
 
 
 def file_name(kept: dict[str, Any]) -> str:
-    """What a picture with these settings is called."""
-    who = "".join(letter for letter in kept.get("subject") or "anybody" if letter.isalnum())[:20] or "somebody"
-    return f"facet-{who}-{kept['group'] or 'picture'}-seed{kept['seed']}-{kept['at']:02d}.png"
+    """The file name of a picture with these settings."""
+    subject = "".join(letter for letter in kept.get("subject") or "person" if letter.isalnum())[:20] or "person"
+    return f"facet-{subject}-{kept['group'] or 'picture'}-seed{kept['seed']}-{kept['at']:02d}.png"

@@ -1,4 +1,4 @@
-"""Uploads, the part of the pipeline `aging` that looks pictures of a new person over before it is taught them."""
+"""The part of the pipeline `aging` that checks the pictures of a new person before training."""
 
 import shutil
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from core.latent import Latent
 
 CROP = "facet-crop"     # the text in a PNG that says it is an aligned face, cut out here
-SAME_PERSON = 0.38     # cosine to the middle of the others, below which a picture shows somebody else
+SAME_PERSON = 0.38     # cosine to the middle of the others, below which a picture shows another person
 SAME_PICTURE = 6.0      # mean difference of two crops at SMALL pixels, of 255, below which they are one picture twice
 SMALL = 24
 
@@ -32,25 +32,25 @@ class Uploads:
     reading: "Reading"
 
     def received(self, paths: Sequence[str | Path]) -> list[str]:
-        """Copies of uploads under their own names: two people's uploads of one file may be one file, a copy is not."""
+        """Copies of uploads under their own names, so that visitors who upload the same file do not share it."""
         copies = []
         for path in paths:
-            with new_file(self._passing_folder(), Path(path).name) as copy:
+            with new_file(self._preview_dir(), Path(path).name) as copy:
                 copies.append(str(shutil.copy(path, copy)))
         return copies
 
     def checked(self, paths: Sequence[str | Path]) -> list[Checked]:
-        """Uploads looked at one by one, in their order: the aligned face of each, or what is wrong with it."""
-        looked: list[Checked] = []
+        """Uploads checked in their order: the aligned face of each, or its problem."""
+        uploads: list[Checked] = []
         for path in paths:
-            good = sum(each.good for each in looked)
-            if good >= MAX_TAUGHT:
-                looked.append(Checked(str(path), problem=f"{MAX_TAUGHT} pictures are enough: this one is left out."))
+            usable = [each for each in uploads if each.good]
+            if len(usable) >= MAX_TAUGHT:
+                uploads.append(Checked(str(path), problem=f"{MAX_TAUGHT} pictures are enough: this one is left out."))
                 continue
-            looked.append(_twice(self._looked_at(path), [each for each in looked if each.good]))
-        return others_out(looked)
+            uploads.append(_without_duplicate(self._check_one(path), usable))
+        return without_outliers(uploads)
 
-    def _looked_at(self, path: str | Path) -> Checked:
+    def _check_one(self, path: str | Path) -> Checked:
         """One upload by itself."""
         from core import images
 
@@ -75,26 +75,26 @@ class Uploads:
             crop = photos.align(picture, found[0].points, self.latent.size)
         mark = PngInfo()
         mark.add_text(CROP, "1")
-        with new_file(self._passing_folder(), "face.png") as kept:
+        with new_file(self._preview_dir(), "face.png") as kept:
             crop.save(kept, pnginfo=mark, compress_level=1)
         note = f"{len(found)} faces are in it; the largest is taken." if len(found) > 1 else ""
         return Checked(path, str(kept), note=note, vector=self.reading.read([face], aligned=True)[0].vector)
 
 
-def enough(looked: Sequence[Checked]) -> None:
-    """Raise SettingsError unless there are pictures enough to teach from."""
-    good, bad = sum(each.good for each in looked), [each for each in looked if not each.good]
-    if good >= MIN_TAUGHT:
+def require_enough(uploads: Sequence[Checked]) -> None:
+    """Raise SettingsError unless there are enough usable pictures."""
+    usable, unusable = sum(each.good for each in uploads), [each for each in uploads if not each.good]
+    if usable >= MIN_TAUGHT:
         return
-    said = "There are no pictures" if not looked else "None of the pictures can be used" if not good else \
-        f"There {'is' if good == 1 else 'are'} only {good} usable picture{'s' if good > 1 else ''} of one person"
-    why = f" {Path(bad[0].path).name}: {bad[0].problem}" if bad else ""
-    raise SettingsError(f"{said}, and {MIN_TAUGHT} to {MAX_TAUGHT} are needed.",
-                        f"Add some of the same person, each different.{why}")
+    problem = "There are no pictures" if not uploads else "None of the pictures can be used" if not usable else \
+        f"There {'is' if usable == 1 else 'are'} only {usable} usable picture{'s' if usable > 1 else ''} of one person"
+    example = f" {Path(unusable[0].path).name}: {unusable[0].problem}" if unusable else ""
+    raise SettingsError(f"{problem}, and {MIN_TAUGHT} to {MAX_TAUGHT} are needed.",
+                        f"Add some of the same person, each different.{example}")
 
 
 def _is_crop(path: str | Path) -> bool:
-    """Whether a picture is an aligned face that `checked` has cut out."""
+    """Whether a picture is an aligned face that `checked` has cropped."""
     try:
         with Image.open(path, formats=("PNG",)) as picture:
             return CROP in getattr(picture, "text", {})
@@ -102,8 +102,8 @@ def _is_crop(path: str | Path) -> bool:
         return False
 
 
-def _twice(one: Checked, before: Sequence[Checked]) -> Checked:
-    """The same, unless it shows one of the pictures before it again."""
+def _without_duplicate(one: Checked, before: Sequence[Checked]) -> Checked:
+    """The upload, with a problem if it repeats one of the pictures before it."""
     if not one.good:
         return one
     pixels = _pixels(one)
@@ -116,24 +116,24 @@ def _pixels(one: Checked) -> np.ndarray:
     return np.asarray(small).astype(np.float32)
 
 
-def others_out(looked: Sequence[Checked]) -> list[Checked]:
-    """The same, with those who are somebody else than most said to be; of two equally frequent people the first stays.
+def without_outliers(uploads: Sequence[Checked]) -> list[Checked]:
+    """The uploads, with a problem for pictures of another person than most show; of two equally many the first stays.
 
-    Each is compared with the middle of those that are like the picture which most are like.
+    Each face vector is compared with the mean of those that are similar to the vector with the most similar ones.
     """
     import torch
     from torch.nn import functional as F
 
     from core.metrics import cosine, cosines
 
-    good = [each for each in looked if each.good]
-    if len(good) < 2:
-        return list(looked)
-    vectors = F.normalize(torch.from_numpy(np.stack([each.vector for each in good])), dim=1)    # (K, 512)
+    usable = [each for each in uploads if each.good]
+    if len(usable) < 2:
+        return list(uploads)
+    vectors = F.normalize(torch.from_numpy(np.stack([each.vector for each in usable])), dim=1)    # (K, 512)
     alike = cosines(vectors, vectors)                                                           # (K, K)
     chosen = alike[(alike >= SAME_PERSON).sum(1).argmax()] >= SAME_PERSON                       # (K,)
     to_middle = cosine(vectors, vectors[chosen].mean(0)).tolist()                               # (K,)
-    strangers = {each.path: found for each, found in zip(good, to_middle, strict=True) if found < SAME_PERSON}
-    said = "This looks like somebody else than the others (similarity {:.2f})."
-    return [replace(each, problem=said.format(strangers[each.path])) if each.good and each.path in strangers else each
-            for each in looked]
+    outliers = {each.path: found for each, found in zip(usable, to_middle, strict=True) if found < SAME_PERSON}
+    problem = "This shows another person than the others (similarity {:.2f})."
+    return [replace(each, problem=problem.format(outliers[each.path])) if each.good and each.path in outliers else each
+            for each in uploads]

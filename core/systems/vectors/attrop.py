@@ -34,7 +34,7 @@ class Targets:
     """What is wanted of every face, and how nearly; None asks for nothing.
 
     yaw: degrees in [-90, 90], as the pose reader counts them. quality: at least this, in the quality reader's own unit.
-    similarity: at least this cosine to whom it must stay like. The tolerances are what acceptance forgives.
+    similarity: at least this cosine to the reference vector. The tolerances belong to acceptance.
     quality_weight: what one unit of quality weighs against a degree. either_side: only how far is asked, left or right.
     pull_to: the cosine up to which a face is drawn to its likeness; None, as in the paper, draws it all the way, and
     so holds it back from turning further than it must.
@@ -75,7 +75,7 @@ class Seen:
 
     vectors: Tensor
     images: Tensor
-    similarity: Tensor      # cosine to whom they must stay like
+    similarity: Tensor      # cosine to the reference vectors
     yaw: Tensor             # degrees
     quality: Tensor
 
@@ -100,7 +100,7 @@ def attrop(generator: Callable[[Tensor], Tensor], embed: Callable[[Tensor], Tens
     """Steer faces (N, 512) towards targets: one `Reached` for the vectors as they are, and one after every step.
 
     The last is the outcome: everything is accepted, or `limit` steps were made. Closing the iterator stops at once.
-    likeness: (N, 512), whom each must stay like; `vectors` when None. rate: of Adam, for vectors of the published
+    likeness: (N, 512) reference vectors; `vectors` when None. rate: of Adam, for vectors of the published
     length √512, and in proportion for others. Nothing given is changed, and nothing is shared between two runs.
     Raises VectorError and SettingsError before the first step.
     """
@@ -127,7 +127,7 @@ def _steps(networks: Networks, vectors: Tensor, likeness: Tensor, targets: Targe
     moving = torch.arange(len(vectors), device=vectors.device)
     moments, best = Moments.none(vectors), None
     for iteration in range(limit + 1):
-        seen, gradient = looked(networks, vectors[moving], likeness[moving], targets, iteration < limit)
+        seen, gradient = evaluated(networks, vectors[moving], likeness[moving], targets, iteration < limit)
         best = _first(seen, targets, limit) if best is None else _better(best, seen, moving, targets, iteration)
         yield best
         accepted = excess(seen, targets) == 0                                # NaN is never accepted
@@ -140,7 +140,7 @@ def _steps(networks: Networks, vectors: Tensor, likeness: Tensor, targets: Targe
 
 # --------------------------------------------------------------------------------------------------- one iteration
 
-def looked(networks: Networks, vectors: Tensor, likeness: Tensor, targets: Targets,
+def evaluated(networks: Networks, vectors: Tensor, likeness: Tensor, targets: Targets,
            slope: bool = True) -> tuple[Seen, Tensor | None]:
     """What the networks see of vectors (N, 512), and the gradient (N, 512) of each one's loss; None without `slope`."""
     parts, gradients = [], []

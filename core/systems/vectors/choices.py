@@ -19,8 +19,8 @@ FITTED = 20_000         # features that people are fitted to, at most: more move
 class Quality:
     """The unit in which steering reads quality, counted from 0.
 
-    most: the most that can be asked for. usual: what is asked for unless somebody says otherwise. tolerance: what
-    acceptance forgives. weight: what one unit weighs against a degree of yaw.
+    most: the most that can be asked for. usual: the default. tolerance: of
+    acceptance. weight: what one unit weighs against a degree of yaw.
     """
 
     most: float
@@ -63,7 +63,7 @@ CHOICES = (     # the first ships with the project
            "judge-tiny", "judge-tiny",
            Quality(most=1, usual=0.7, tolerance=0.02, weight=50),       # poor to sharp counts like half a turn
            turned=0.5,              # another network's reading is two or three degrees away
-           similarity=0.6, beyond=0.05),    # strangers are below 0.4
+           similarity=0.6, beyond=0.05),    # different people are below 0.4
     Choice("base", "Published Vec2Face, trained on photos", "vec2face-base", "arcface-r100", "vec2face-people",
            "6drepnet", "magface-r100",
            Quality(most=60, usual=27, tolerance=1, weight=1),

@@ -3,7 +3,7 @@
 Wu et al., *Vec2Face*, ICLR 2025, arXiv 2409.02979, section 4. A folder holds
 
     dataset.json            what was asked for, and of which checkpoints
-    identities.csv          everybody considered, seed after seed: accepted, or rejected for being too like whom
+    identities.csv          all candidates, seed after seed: accepted, or rejected and the person they resemble
     images.csv              every picture drawn: seed, sigma, similarity, quality; kept, or dropped and why
     000012/0003.png         picture 3 of person 12, with its settings inside
 
@@ -173,7 +173,7 @@ def _damaged(path: Path) -> SettingsError:
 
 
 def _considered(system: Vectors, plan: Plan) -> Iterator[tuple]:
-    """A row of IDENTITIES for everybody considered."""
+    """A row of IDENTITIES for every candidate."""
     found = 0
     for seed, accepted, nearest, similarity in system._people.trials(plan.identities, plan.seed, plan.threshold):
         alike = "" if similarity is None else f"{similarity:.4f}"
@@ -198,7 +198,7 @@ def _same(held: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
 
 
 def _ours(folder: Path) -> None:
-    """Refuse a folder without a data set that has tables of the same names: they are somebody's own."""
+    """Refuse a folder without a data set that has foreign tables of the same names."""
     for name, columns in (("identities.csv", IDENTITIES), ("images.csv", IMAGES)):
         table = folder / name
         if table.exists() and table.stat().st_size and not table.read_bytes().startswith(",".join(columns).encode()):

@@ -1,5 +1,4 @@
-"""Moves, the part of the pipeline `vectors` that goes through the space of faces: from one to another, or along chosen
-numbers; and what is looked at all together: a strip, a film, a histogram."""
+"""The part of the pipeline `vectors` that interpolates and edits faces, and sums up results: strip, film, histogram."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -102,7 +101,7 @@ class Moves:
     def alike(self, result: Result) -> Alike:
         """How like one another the people of a result are. Raises SettingsError for fewer than two."""
         if len(result.vectors) < 2:
-            raise SettingsError("One person alone has nobody to be compared with.", "Ask for two or more.")
+            raise SettingsError("Similarity needs at least two people.", "Draw two or more.")
         edges = np.linspace(-1, 1, BINS + 1)
         seen = self._embedded([Image.open(path) for path in result.images])                    # (N, 512)
         pairs = [_pairwise(vectors) for vectors in (result.vectors, seen)]

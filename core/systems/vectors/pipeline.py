@@ -71,7 +71,7 @@ class Vectors(Files, Steering, Moves):
         return Draw(seed=seed, count=count, threshold=threshold)
 
     def warm(self) -> None:
-        """Do once what the first visitor would wait for: kernels are chosen, and everybody's first faces drawn."""
+        """Do once what is slow the first time: choose kernels, draw the opening faces."""
         last(self.people(*OPENING))
 
     def warm_more(self) -> None:
@@ -81,7 +81,7 @@ class Vectors(Files, Steering, Moves):
     # --------------------------------------------------------------------------------------------- sources
 
     def person(self, number: int) -> Source:
-        """A drawn person nobody trained on, facing us. number: 0 up to PEOPLE. Takes about a third of a second."""
+        """A drawn person of the test split, frontal. number: 0 up to PEOPLE. Takes about a third of a second."""
         from core import faces_v3 as faces
 
         number = whole(number, "person", 0, PEOPLE - 1)
@@ -253,7 +253,7 @@ class Vectors(Files, Steering, Moves):
     # --------------------------------------------------------------------------------------------- results
 
     def restored(self, path: str | Path) -> Restored | None:
-        """The request that made a picture here; None for other files. Strangers write files too: all is checked.
+        """The request that made a picture here; None for other files. The file is untrusted, so all values are checked.
 
         Raises SettingsError, VectorError.
         """
