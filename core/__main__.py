@@ -55,9 +55,10 @@ def main(arguments: list[str]) -> None:
         with ended_like_ctrl_c():
             application(arguments[0] if arguments else None)(arguments, prog_name="python -m core")
     except (FacetError, OSError) as error:
-        if not isinstance(error, FacetError) and error.filename is None:
-            raise
-        error = error if isinstance(error, FacetError) else unwritable(error, error.filename)
+        if isinstance(error, OSError):
+            if error.filename is None:
+                raise
+            error = unwritable(error, error.filename, "can't be opened or written")
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)
 

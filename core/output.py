@@ -75,12 +75,12 @@ def _claimed(folder: Path, name: str) -> Path:
     raise AssertionError("unreachable")
 
 
-def unwritable(error: OSError, path: Path | str) -> OutputError:
+def unwritable(error: OSError, path: Path | str, problem: str = "can't be written") -> OutputError:
     """The error for a path that can't be written to, with the step that mends the cause."""
     other = Path(error.filename) if isinstance(error.filename, str) else Path(path)
     path = Path(path) if other.suffix == ".part" else other         # a draft is named by what it becomes
     reason = "the file stays incomplete" if error.errno is None else os.strerror(error.errno).lower()
-    return OutputError(f"{path} can't be written: {reason}.", _mend(error.errno, path))
+    return OutputError(f"{path} {problem}: {reason}.", _mend(error.errno, path))
 
 
 def _mend(code: int | None, path: Path) -> str:

@@ -106,7 +106,7 @@ def _end() -> None:
     """Make no more folders, and delete those there are."""
     with _LOCK:
         _ended.set()
-    for folder in _folders:
+    for folder in [*_folders]:
         _remove(folder)
 
 
