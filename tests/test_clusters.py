@@ -101,7 +101,7 @@ def test_own_pictures_fall_into_groups(pipeline, tmp_path):
     assert end.step == end.steps == 14 + 12 + 4 and sum(end.scores["faces"]) == 12
     assert [note.split(":")[0] for note in end.notes[:2]] == ["Left out face-99.png", "Left out notes.txt"]
     files = pipeline.files(end)
-    rows = [*csv.reader(Path(files["table"]).open())][1:]
+    rows = [*csv.reader(Path(files["table"]).read_text("utf-8").splitlines())][1:]
     kinds = {row[0]: int(row[0][5:7]) % 4 for row in rows}
     groups = [{kinds[row[0]] for row in rows if row[1] == str(group)} for group in range(4)]
     assert sorted(map(tuple, groups)) == [(0,), (1,), (2,), (3,)]

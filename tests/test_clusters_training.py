@@ -49,7 +49,7 @@ def crowded(shipped):
 
 
 def feature_recipe(preset: str, **changes) -> features.FeaturesRecipe:
-    chosen = replace(features.PRESETS[preset], batch=8, **changes)
+    chosen = replace(features.PRESETS[preset], batch=4, **changes)
     return features.FeaturesRecipe(chosen, drawn_toys(), drawn_toys())
 
 
@@ -59,7 +59,7 @@ def test_a_feature_network_learns_its_tasks(preset):
     batch = next(recipe.batches(0, (0, 1), None))
     assert stepped(recipe, 0.0, batch) == ["loss"]
     losses = []
-    for _ in range(6):
+    for _ in range(5):
         _, loss, _ = next(recipe.updates(recipe.networks, batch, 0.0))
         recipe.optimizers["loss"].zero_grad()
         loss.backward()

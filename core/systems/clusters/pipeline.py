@@ -81,7 +81,7 @@ class ClustersPipeline(Files):
 
     def warm_more(self) -> None:
         """Compile the renderer of drawn faces."""
-        drawn_face(0, 0, plain=True)
+        drawn_face(0)
 
     # ----------------------------------------------------------------------------------------------- discovery
 
@@ -227,13 +227,13 @@ class ClustersPipeline(Files):
 
     def _run_wear(self, request: Wear, entries: list[intake.Entry]) -> Iterator[Result]:
         """Faces that wear the group, one after another."""
-        wearers = self.wearers(request)
+        total = request.count if request.face != "photo" and request.wearer is None else 1
         for progress in self._prepared(request, entries):
-            result = Result(total=len(wearers), step=progress.done, steps=progress.total + len(wearers),
+            result = Result(total=total, step=progress.done, steps=progress.total + total,
                             notes=notes_on(progress.left_out))
             yield result
         target, folder = self.target(replace(request, crowd=progress.faces)), self._new_folder()
-        for at, (seed, person, face) in enumerate(wearers):
+        for at, (seed, person, face) in enumerate(self.wearers(request)):
             made = self.wearing.wear(face, target, request.strength, request.method)
             scores = {"similarity": self.similarity(face, made),
                       "closer": self.wearing.closer([face], [made], target)[0]}
@@ -254,17 +254,16 @@ class ClustersPipeline(Files):
         own = self.is_own(faces, space, request.k, request.grouping)
         return (self.wearing.own_target if own else self.wearing.found_target)(request.group, faces, found)
 
-    def wearers(self, request: Wear) -> list[tuple[int, int, Image.Image]]:
+    def wearers(self, request: Wear) -> Iterator[tuple[int, int, Image.Image]]:
         """The faces of a request, SIZE × SIZE and aligned, each with its seed and the number of its drawn person."""
         seeds = seeds_from(request.seed, request.count)
         if request.wearer is not None:
-            return [(seeds[0], request.person, request.wearer.resize((SIZE, SIZE), Image.Resampling.LANCZOS))]
-        if request.face == "photo":
-            return [(seeds[0], request.person, self.face_in(request.photo, request.which))]
-        if request.face == "drawn":
-            people = [(request.person + at) % PEOPLE for at in range(request.count)]
-            return [(seed, each, drawn_face(each, 0, plain=True)) for seed, each in zip(seeds, people, strict=True)]
-        return [(seed, seed % PEOPLE, drawn_face(seed % PEOPLE, seed)) for seed in seeds]
+            yield seeds[0], request.person, request.wearer.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+        elif request.face == "photo":
+            yield seeds[0], request.person, self.face_in(request.photo, request.which)
+        for at, seed in enumerate(seeds if request.face != "photo" and request.wearer is None else ()):
+            person = (request.person + at if request.face == "drawn" else seed) % PEOPLE
+            yield seed, person, drawn_face(person, seed, plain=request.face == "drawn")
 
     def face_in(self, photo: Any, which: int = 0) -> Image.Image:
         """A face in a photo, aligned; 0 is the largest. Raises PictureError, PhotoError, SettingsError."""
@@ -353,10 +352,10 @@ def notes_on(left_out: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     return (*named, f"Left out {more} more files.") if more > 0 else tuple(named)
 
 
-def drawn_face(person: int, look: int, plain: bool = False) -> Image.Image:
-    """A drawn test person, aligned, SIZE × SIZE. look: its seed. plain: from the front, in clear light."""
+def drawn_face(person: int, look: int = 0, plain: bool = False) -> Image.Image:
+    """A drawn test person, aligned, SIZE × SIZE. look: its seed. plain: always the same look, from the front."""
     from core import faces
 
     identity = faces.person(person, split="test")
-    face = faces.Face(identity, faces.look(identity, look, **(PLAIN if plain else {})))
+    face = faces.Face(identity, faces.look(identity, 0, **PLAIN) if plain else faces.look(identity, look))
     return Image.fromarray(faces.draw(face, SIZE, "aligned"))
