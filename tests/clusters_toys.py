@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ TOY = replace(xploregan.PRESETS["tiny"], width=16, blocks=1, clusters=GROUPS, hi
               features=FACES - 1)       # as many principal components as so few faces have
 
 
+@cache
 def made_up(count: int = FACES, size: int = 128) -> np.ndarray:
     """Smooth pictures of four colours, (N, size, size, 3) uint8, each different."""
     draw = np.random.default_rng(0)
