@@ -55,7 +55,8 @@ class Tab(SystemTab):
         self.action, self.found, self.group = gr.State("discover"), gr.State(None), gr.State(0)
         self.crowd = gr.State(None, time_to_live=SESSION_S)
         self.names = gr.BrowserState({}, storage_key="facet-groups")
-        self.source = field(Discover, "source", elem_id="clusters-source", elem_classes="tiles two")
+        self.source = gr.Radio([("Drawn crowd", "drawn"), ("Your pictures", "images")], value="drawn", label="Faces",
+                               elem_id="clusters-source", elem_classes="tiles two")
         with gr.Column(visible=False, elem_classes="panel") as self.own_panel:
             self.images = gr.File(label="A ZIP file of pictures", file_types=[".zip"], elem_id="clusters-images",
                                   height=120)
@@ -163,7 +164,7 @@ class Tab(SystemTab):
         """The request of the next run."""
         if source == "images" and crowd is None:
             raise SettingsError("There are no pictures yet.", "Upload a ZIP file of pictures, or choose Drawn crowd.")
-        shared = {"source": source, "crowd": crowd if source == "images" else None, "space": space, "k": k}
+        shared = {"crowd": crowd if source == "images" else None, "space": space, "k": k}
         if action == "wear":
             return Wear(**shared, group=min(group, k - 1), grouping=seed or 0, face=face, method=method,
                         strength=strength, count=count, photo=photo if face == "photo" else None)
@@ -183,7 +184,7 @@ class Tab(SystemTab):
         if isinstance(shown.request, Wear) or stopped:
             return {}
         request, pipeline = shown.request, shown.pipeline
-        faces = request.crowd or pipeline.crowd
+        faces = pipeline.crowd if request.crowd is None else request.crowd
         found = pipeline.discover(faces, pipeline.space(request.space), request.k, request.seed)
         levels = [pipeline.discover(faces, pipeline.space(request.space), k, request.seed)
                   for k in LEVELS if k < min(request.k, len(faces))]
@@ -238,7 +239,7 @@ class Tab(SystemTab):
     def restored(self, kept: Restored, **values: Any) -> Change:
         """Every widget as the request of the picture set it."""
         request = kept.request
-        shared = {self.source: request.source, self.space: request.space or spaces(values["checkpoint"])[0][1],
+        shared = {self.source: "drawn", self.space: request.space or spaces(values["checkpoint"])[0][1],
                   self.k: request.k, self.action: request.action}
         if isinstance(request, Wear):
             return {**shared, self.seed: request.grouping, self.group: request.group, self.face: request.face,
@@ -261,7 +262,8 @@ def spaces(checkpoint: str) -> list[tuple[str, str]]:
 
 def key_of(request: Grouping, group: int) -> str:
     """Under which a visitor's name of a group is kept."""
-    return "/".join(map(str, (request.source, request.space, request.k, getattr(request, "seed", 0), group)))
+    source = "drawn" if request.crowd is None else "images"
+    return "/".join(map(str, (source, request.space, request.k, getattr(request, "seed", 0), group)))
 
 
 def wall(shown: Shown, names: dict[str, str]) -> list[tuple[str, str]]:

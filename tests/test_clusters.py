@@ -88,7 +88,7 @@ def packed(folder: Path, pictures, extra: dict[str, bytes] | None = None) -> str
 
 def own(folder: Path, count: int = 12, **settings) -> Discover:
     extra = settings.pop("extra", None)
-    given = {"source": "images", "images": packed(folder, made_up(count), extra), "aligned": True, "k": 4}
+    given = {"images": packed(folder, made_up(count), extra), "aligned": True, "k": 4}
     return Discover(**given | settings)
 
 
@@ -115,8 +115,8 @@ def test_own_pictures_are_not_marked_nor_stored(pipeline, tmp_path):
     end = last(pipeline.run(own(tmp_path)))
     for path, kept in zip(end.images, end.settings, strict=True):
         assert images.AI_MADE.encode() not in Path(path).read_bytes()
-        assert not any("faces.zip" in str(value) for value in kept.values()) and kept["source"] == "images"
-    with pytest.raises(SettingsError, match="needs a ZIP file or a folder"):
+        assert not any("faces.zip" in str(value) for value in kept.values())
+    with pytest.raises(SettingsError, match="pictures that are not stored"):
         pipeline.restored(end.images[0])
 
 
@@ -138,9 +138,7 @@ def test_an_impossible_file_is_refused_before_anything_is_done(pipeline, tmp_pat
     (tmp_path / "no.zip").write_text("hello")
     for path, said in ((tmp_path / "no.zip", "no ZIP file"), (tmp_path / "none", "no ZIP file")):
         with pytest.raises(SettingsError, match=said):
-            pipeline.run(Discover(source="images", images=str(path)))
-    with pytest.raises(SettingsError, match="no use with source drawn"):
-        pipeline.run(Discover(images="a.zip"))
+            pipeline.run(Discover(images=str(path)))
 
 
 def test_k_and_space_switch_without_looking_again(pipeline, tmp_path, monkeypatch):
@@ -154,7 +152,7 @@ def test_k_and_space_switch_without_looking_again(pipeline, tmp_path, monkeypatc
     monkeypatch.setattr(crowd.Faces, "images", lambda *rows: pytest.fail("a face was read again"))
     assert [pipeline.discover(faces, space, k).k for space in ("texture", "shape") for k in (2, 3, 5)] == [2, 3, 5] * 2
     monkeypatch.undo()
-    end = last(pipeline.run(Discover(source="images", crowd=faces, k=3)))
+    end = last(pipeline.run(Discover(crowd=faces, k=3)))
     assert sum(end.scores["faces"]) == 12
 
 
@@ -206,7 +204,7 @@ def test_own_pictures_can_be_worn(pipeline, tmp_path):
     from core.systems.clusters import intake
 
     faces = last(pipeline.taken(intake.entries_in(own(tmp_path).images), aligned=True)).faces
-    results = [wear(pipeline, source="images", crowd=faces, k=4, group=group, method=method)
+    results = [wear(pipeline, crowd=faces, k=4, group=group, method=method)
                for group in (0, 1) for method in ("asin", "adain")]
     shown = [pixels(result.images[0]) for result in results]
     assert not any(np.array_equal(shown[0], other) for other in shown[1:])

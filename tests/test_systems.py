@@ -156,14 +156,16 @@ class TestRequest(RequestContract):
 
 
 @given(stored=st.dictionaries(st.sampled_from(["source", "count", "seed", "sigma", "vector", "move", "steps", "prompt",
-                                               "missed", "walk_from", "offsets", "person", "solver", "floor"]),
+                                               "missed", "walk_from", "offsets", "person", "solver", "floor", "k",
+                                               "group", "faces_of", "action"]),
                               st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
                               | st.just({"7": "x"})))
 @settings(max_examples=200, deadline=None)
 def test_a_strangers_picture_is_a_request_or_a_sentence(stored):
     from core.systems.aging import request as aging
+    from core.systems.clusters import request as clusters
     from core.systems.vectors import request as vectors
 
-    for restored in (vectors.restored, lambda kept: aging.restored(kept, None)):
+    for restored in (vectors.restored, clusters.restored, lambda kept: aging.restored(kept, None)):
         with contextlib.suppress(FacetError):
             restored(stored).checked()

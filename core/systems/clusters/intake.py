@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 from PIL import Image
 
-from core.errors import FacetError, SettingsError
+from core.errors import FacetError, PhotoError, SettingsError
 
 MAX_PICTURES = 2000
 MAX_ENTRIES = 10_000        # of an archive or a folder, junk and folders included
@@ -102,6 +102,8 @@ def _check_picture(entry: Entry, aligned: bool, hashes: dict[bytes, str]) -> Tak
             return Taken(entry.name, problem=f"This is the same file as {twin}.")
         picture = images.read(content)
         return Taken(entry.name, np.asarray(_middle(picture) if aligned else _aligned(picture)))
+    except PhotoError as error:
+        return Taken(entry.name, problem=error.message)
     except FacetError as error:
         return Taken(entry.name, problem=f"{error.message} {error.next_step}".strip())
 

@@ -138,7 +138,8 @@ class ClustersPipeline(Files):
     def discover(self, faces: Faces, space: str, k: int, seed: int = 0) -> Discovery:
         """The groups of faces in a space. Raises SettingsError where k is impossible.
 
-        Of the crowd in the translator's space, with its k and seed 0, they are the groups that the translator learned.
+        Of the crowd in the translator's space, with its k and seed 0, they are the groups that the translator learned,
+        numbered by their sizes among its training faces.
         """
         for _ in self.prepare(faces, space):
             pass
@@ -172,8 +173,7 @@ class ClustersPipeline(Files):
 
     def _run(self, request: Grouping) -> Iterator[Result]:
         """`run`, drawn now."""
-        own = request.source == "images" and request.crowd is None
-        entries = intake.entries_in(request.images) if own else []
+        entries = intake.entries_in(request.images) if request.images and request.crowd is None else []
         return (self._run_wear if isinstance(request, Wear) else self._run_discover)(request, entries)
 
     def _prepared(self, request: Grouping, entries: list[intake.Entry]) -> Iterator[Progress]:
@@ -200,7 +200,7 @@ class ClustersPipeline(Files):
         marked = faces is self.crowd        # visitors' own pictures were not made by a network
         for group in found.groups:
             strips.append(sheets.strip(faces, group))
-            kept = self._settings(request) | {
+            kept = self._settings(request, faces) | {
                 "group": group.number, "size": group.size, "faces": len(faces), "shared": [*map(str, group.shared)]}
             path, = files.save(strips[-1:], [kept], folder, file_name, marked)
             result = replace(result, images=(*result.images, path), seeds=(*result.seeds, request.seed),
@@ -237,7 +237,7 @@ class ClustersPipeline(Files):
             made = self.wearing.wear(face, target, request.strength, request.method)
             scores = {"similarity": self.similarity(face, made),
                       "closer": self.wearing.closer([face], [made], target)[0]}
-            kept = self._settings(request) | {
+            kept = self._settings(request, progress.faces) | {
                 "seed": seed, "person": person, "at": at, **{name: round(value, 4) for name, value in scores.items()}}
             path, = files.save([made], [kept], folder, file_name)
             result = replace(result, images=(*result.images, path), seeds=(*result.seeds, seed), step=result.step + 1,
@@ -283,10 +283,11 @@ class ClustersPipeline(Files):
 
     # ------------------------------------------------------------------------------------------------- results
 
-    def _settings(self, request: Grouping) -> dict[str, Any]:
+    def _settings(self, request: Grouping, faces: Faces) -> dict[str, Any]:
         """All that made one picture, but for a visitor's own."""
         asked = {name: value for name, value in request.values().items() if name not in ("images", "photo")}
-        return {"system": "clusters", "action": request.action, **self.about, **asked}
+        return {"system": "clusters", "action": request.action, **self.about, **asked,
+                "faces_of": "drawn" if faces is self.crowd else "visitor"}
 
     def restored(self, path: str | Path) -> Restored | None:
         """The request that made a picture here; None for other files. Strangers write files too: all is checked.
@@ -349,7 +350,7 @@ def notes_on(left_out: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     """Sentences on files that were left out."""
     named = [f"Left out {name}: {problem}" for name, problem in left_out[:NAMED]]
     more = len(left_out) - len(named)
-    return (*named, f"Left out {more} more files.") if more > 0 else tuple(named)
+    return (*named, f"Left out {more} more file{'s' if more > 1 else ''}.") if more > 0 else tuple(named)
 
 
 def drawn_face(person: int, look: int = 0, plain: bool = False) -> Image.Image:

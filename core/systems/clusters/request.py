@@ -19,7 +19,6 @@ MAX_K = 100             # groups
 MAX_COUNT = 16          # pictures of one request
 MAX_STRENGTH = 1.5      # 1 is the group itself
 PEOPLE = 100_000        # drawn test people to choose from
-SOURCES = {"drawn": "Drawn crowd", "images": "Your pictures"}
 FACES = {"random": "Random face", "drawn": "Drawn example", "photo": "Your photo"}
 METHODS = {"asin": "ASIN: what the group shares", "adain": "AdaIN: one picture's style"}
 SPACE_LABELS = {"": "The checkpoint's own", **{name: space.label for name, space in SPACES.items()}}
@@ -29,27 +28,25 @@ SPACE_LABELS = {"": "The checkpoint's own", **{name: space.label for name, space
 class Grouping(Request):
     """What all actions share: the faces that groups are found in, and how.
 
-    crowd: those faces, where the caller holds them already; `source` is then where they came from.
+    crowd: those faces, where the caller holds them already. Without it and without `images` they are the drawn crowd.
     """
 
     system: ClassVar[str] = "clusters"
 
-    source: str = choice("drawn", SOURCES, "Faces")
-    images: str | None = file("ZIP or folder of pictures", "Up to 2,000, checked one by one; nothing is kept")
+    images: str | None = file("ZIP or folder of pictures", "Up to 2,000, checked one by one and not kept. Left out: the "
+                              "drawn crowd")
     aligned: bool = flag(False, "Already aligned", "Take the middle square as it is, without looking for a face")
     space: str = choice("", SPACE_LABELS, "Feature space", "What makes two faces similar")
     k: int = whole(50, 2, MAX_K, "Groups (k)", "More groups are smaller and more alike")
     crowd: "Faces | None" = None
 
-    def checked(self) -> Self:
-        """As `Request.checked`; also refuses missing pictures, and pictures without use."""
-        request = super().checked()
-        if request.source == "images" and not request.images and request.crowd is None:
-            raise SettingsError("source images needs a ZIP file or a folder as images.",
-                                "Give the pictures; results do not store them.")
-        if request.source == "drawn" and request.images:
-            raise SettingsError("images has no use with source drawn.", "Choose source images, or leave images out.")
-        return request
+    @classmethod
+    def from_png(cls, stored: Mapping[str, Any]) -> Self:
+        """As `Request.from_png`; also refuses results of a visitor's pictures, which are not stored."""
+        if stored.get("faces_of") != "drawn":
+            raise SettingsError("This picture was made from pictures that are not stored in it.",
+                                "Give them again as images.")
+        return super().from_png(stored)
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class Discover(Grouping):
     members: bool = flag(False, "Contact sheets", "Also a sheet with the faces of each group")
 
     def checked(self) -> Self:
-        """As `Grouping.checked`; also refuses a tree of impossible k."""
+        """As `Request.checked`; also refuses a tree of impossible k."""
         request = super().checked()
         levels_in(request.tree, request.k, MAX_K)
         return request
@@ -95,7 +92,7 @@ class Wear(Grouping):
     wearer: "Image.Image | None" = None
 
     def checked(self) -> Self:
-        """As `Grouping.checked`; also refuses a group beyond k, a missing photo and one without use."""
+        """As `Request.checked`; also refuses a group beyond k, a missing photo and one without use."""
         request = super().checked()
         if request.group >= request.k:
             raise SettingsError(f"group can't be {request.group} with k {request.k}.",

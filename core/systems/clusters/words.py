@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 AGES = ("children", "teenagers", "young adults", "middle-aged", "elderly", "old")    # of core.words.GROUPS
+LEAST = 0.3     # share of a group's faces that must have a trait for it to be named
 NAMED = 3       # traits of a group that are named, at most
 YES = {     # binary attribute: its trait in words
     "gender": "men", "smile": "smiling", "mouth_open": "open mouth", "anger": "angry", "sadness": "sad",
@@ -71,16 +72,20 @@ def counts_in(traits: "Tensor", labels: "Tensor", k: int) -> "tuple[Tensor, Tens
 def shared(traits: "Tensor", labels: "Tensor", k: int, most: int = NAMED) -> list[tuple[Shared, ...]]:
     """The over-represented traits of each group, at most `most`, the clearest first.
 
-    A trait counts where even the lower end of its share's interval exceeds its share among all faces; the clearest is
-    the one that exceeds it most.
+    A trait counts where at least LEAST of the group have it and even the lower end of its share's interval exceeds its
+    share among all faces; the clearest is the one that exceeds it most.
     """
+    import torch
+
     from core.metrics import wilson_lower
 
     hits, sizes = counts_in(traits, labels, k)
-    base, lower = traits.double().mean(0), wilson_lower(hits, sizes[:, None])             # (T,), (k, T)
+    base, lower = traits.double().mean(0), wilson_lower(hits, sizes[:, None])               # (T,), (k, T)
+    share = hits / sizes.clamp(min=1)[:, None]                                              # (k, T)
+    over = torch.where(share >= LEAST, lower - base, -1.0)
     found = []
     for group in range(k):
-        order = (lower[group] - base).argsort(descending=True, stable=True)[:most].tolist()
-        found.append(tuple(Shared(TRAITS[at], float(hits[group, at] / sizes[group]), float(base[at]),
-                                  float(lower[group, at])) for at in order if lower[group, at] > base[at]))
+        order = over[group].argsort(descending=True, stable=True)[:most].tolist()
+        found.append(tuple(Shared(TRAITS[at], float(share[group, at]), float(base[at]), float(lower[group, at]))
+                           for at in order if over[group, at] > 0))
     return found
