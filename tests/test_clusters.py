@@ -108,7 +108,7 @@ def test_own_pictures_fall_into_groups(pipeline, tmp_path):
     levels = json.loads(Path(files["tree"]).read_text())["levels"]
     assert [level["k"] for level in levels] == [2, 4]
     names = zipfile.ZipFile(files["zip"]).namelist()
-    assert {"facet-groups.csv", "facet-groups.png", "facet-members-03.jpg", "settings.json"} < set(names)
+    assert {"facet-groups.csv", "facet-groups.png", "facet-members-03.png", "settings.json"} < set(names)
 
 
 def test_own_pictures_are_not_marked_nor_stored(pipeline, tmp_path):

@@ -24,7 +24,7 @@ from core.sampling import seeds_from
 from core.systems.clusters import SYSTEM, intake, sheets
 from core.systems.clusters.crowd import Faces, faces_of, shipped_crowd
 from core.systems.clusters.discovery import Discovery, describe, discover
-from core.systems.clusters.request import PEOPLE, Discover, Grouping, Wear, restored
+from core.systems.clusters.request import MAX_K, PEOPLE, Discover, Grouping, Wear, restored
 from core.systems.clusters.tree import as_dict, levels_in, tree_of
 from core.systems.clusters.wearing import Target, Wearing
 
@@ -72,8 +72,8 @@ class ClustersPipeline(Files):
     def warm(self) -> None:
         """Do once what is slow the first time: find the groups that the page opens with, wear one."""
         last(self.run(self.opening()))
-        self.wearing.closer([self.crowd.picture(0)], [self.crowd.picture(0)], self.target(
-            Wear(space=self.choice.spaces[0], k=len(self.groups.centres))))
+        face, request = self.crowd.picture(0), Wear(space=self.groups.space, k=len(self.groups.centres))
+        self.wearing.wear(face, self.target(request.checked()), 1.0, "asin")
 
     def opening(self) -> Discover:
         """The request of the groups that a page opens with."""
@@ -178,7 +178,7 @@ class ClustersPipeline(Files):
 
     def _prepared(self, request: Grouping, entries: list[intake.Entry]) -> Iterator[Progress]:
         """The crowd of a request with its features; the last progress has the faces."""
-        faces, progress = request.crowd or self.crowd, Progress(0, 0)
+        faces, progress = self.crowd if request.crowd is None else request.crowd, Progress(0, 0)
         if entries:
             for progress in self.taken(entries, request.aligned):
                 yield replace(progress, faces=None)
@@ -195,9 +195,11 @@ class ClustersPipeline(Files):
             result = replace(result, step=progress.done, steps=progress.total + request.k)
             yield result
         faces, before = progress.faces, progress.total
-        found, folder, strips = self.discover(faces, request.space, request.k, request.seed), self._new_folder(), []
+        levels = {k: self.discover(faces, request.space, k, request.seed)
+                  for k in levels_in(request.tree, request.k, min(MAX_K, len(faces)))}
+        found = levels.get(request.k) or self.discover(faces, request.space, request.k, request.seed)
         result = replace(result, notes=(*notes_on(progress.left_out), UNLABELLED))
-        marked = faces is self.crowd        # visitors' own pictures were not made by a network
+        folder, strips, marked = self._new_folder(), [], faces is self.crowd    # own pictures were not generated
         for group in found.groups:
             strips.append(sheets.strip(faces, group))
             kept = self._settings(request, faces) | {
@@ -208,22 +210,16 @@ class ClustersPipeline(Files):
                              scores={"faces": (*result.scores.get("faces", ()), float(group.size))})
             if group.number + 1 < request.k and group.number % STRIPS == 0:
                 yield result
-        self._write(request, faces, found, strips, folder)
-        yield result
-
-    def _write(self, request: Discover, faces: Faces, found: Discovery, strips: list[Image.Image],
-               folder: Path) -> None:
-        """The files of a discovery besides its strips: see `files`."""
         with writing(folder):
             (folder / TABLE).write_text(sheets.table(faces, found), "utf-8")
-            sheets.stacked(strips).save(folder / SHEET, compress_level=1)
-            if levels := levels_in(request.tree, request.k, len(faces)):
-                tree = tree_of([found if k == request.k else self.discover(faces, request.space, k, request.seed)
-                                for k in levels])
-                (folder / TREE).write_text(json.dumps(as_dict(tree), indent=1), "utf-8")
-            if request.members:
-                for group in found.groups:
-                    sheets.members(faces, found, group.number).save(folder / members_file(group.number), quality=90)
+            if levels:
+                (folder / TREE).write_text(json.dumps(as_dict(tree_of([*levels.values()])), indent=1), "utf-8")
+        pages = {SHEET: sheets.stacked(strips)}
+        if request.members:
+            pages |= {members_file(number): sheets.members(faces, found, number) for number in range(request.k)}
+        for name, page in pages.items():
+            files.save([page], [{"system": "clusters", "sheet": name}], folder, lambda kept: kept["sheet"], marked)
+        yield result
 
     def _run_wear(self, request: Wear, entries: list[intake.Entry]) -> Iterator[Result]:
         """Faces that wear the group, one after another."""
@@ -249,10 +245,12 @@ class ClustersPipeline(Files):
 
     def target(self, request: Wear) -> Target:
         """The group of a request, in the crowd that it holds, or the one that ships."""
-        faces, space = request.crowd or self.crowd, self.space(request.space)
+        faces, space = self.crowd if request.crowd is None else request.crowd, self.space(request.space)
         found = self.discover(faces, space, request.k, request.grouping)
-        own = self.is_own(faces, space, request.k, request.grouping)
-        return (self.wearing.own_target if own else self.wearing.found_target)(request.group, faces, found)
+        if self.is_own(faces, space, request.k, request.grouping):
+            return self.wearing.own_target(request.group, faces, found)
+        known = self.crowd.vectors[self.groups.space] if faces is self.crowd else None
+        return self.wearing.found_target(request.group, faces, found, known)
 
     def wearers(self, request: Wear) -> Iterator[tuple[int, int, Image.Image]]:
         """The faces of a request, SIZE × SIZE and aligned, each with its seed and the number of its drawn person."""
@@ -297,7 +295,7 @@ class ClustersPipeline(Files):
         from core import images
 
         kept = images.settings_of(path)
-        if not kept or kept.get("system") != "clusters":
+        if not kept or kept.get("system") != "clusters" or "sheet" in kept:
             return None
         made_by = {choice.name for choice in SYSTEM.choices}
         name = kept.get("choice")
@@ -305,7 +303,7 @@ class ClustersPipeline(Files):
 
     def files(self, result: Result) -> dict[str, str]:
         """What belongs to a result besides its pictures, by name: paths of "zip" and, of groups, "table" (CSV), "sheet"
-        (PNG), "tree" (JSON) and "members" (JPEG files in the ZIP).
+        (PNG) and "tree" (JSON). The ZIP has the contact sheets of the groups, too.
         """
         folder, kept = Path(result.images[0]).parent, result.settings[0]
         known, sheets_of = {}, []
@@ -343,7 +341,7 @@ def file_name(kept: dict[str, Any]) -> str:
 
 def members_file(number: int) -> str:
     """The file name of a group's contact sheet."""
-    return f"facet-members-{number:02d}.jpg"
+    return f"facet-members-{number:02d}.png"
 
 
 def notes_on(left_out: Sequence[tuple[str, str]]) -> tuple[str, ...]:

@@ -70,10 +70,13 @@ class Wearing:
             raise SettingsError(f"group can't be {number}: it has no faces.", "Choose another group.")
         return Target(statistics.mean[number], statistics.variance[number], faces.picture(typical[0]), number)
 
-    def found_target(self, number: int, faces: "Faces", found: "Discovery") -> Target:
-        """A group that was found in any space; its statistics are taken in the translator's."""
-        rows = (found.clusters.labels == number).nonzero()[:, 0].tolist()
-        vectors, typical = self.vectors([faces.picture(row) for row in rows]), found.groups[number].typical[0]
+    def found_target(self, number: int, faces: "Faces", found: "Discovery", known: "Tensor | None" = None) -> Target:
+        """A group that was found in any space; its statistics are taken in the translator's.
+
+        known: (N, K), the faces' vectors there; None computes those of the group.
+        """
+        rows, typical = (found.clusters.labels == number).nonzero()[:, 0], found.groups[number].typical[0]
+        vectors = self.vectors([faces.picture(row) for row in rows.tolist()]) if known is None else known[rows]
         return Target(vectors.mean(0), vectors.var(0, correction=0), faces.picture(typical), None)
 
     def wear(self, face: Image.Image, target: Target, strength: float, method: str) -> Image.Image:
