@@ -8,7 +8,7 @@ import gradio as gr
 from core import systems
 from core.engine.result import Restored
 from core.errors import SettingsError
-from core.systems.clusters.request import Discover, Grouping, Wear
+from core.systems.clusters.request import SPACE_LABELS, Discover, Grouping, Wear
 from core.systems.clusters.tree import Node, tree_of
 from spaces import GPU, widgets
 from spaces.fields import field
@@ -255,9 +255,7 @@ class Tab(SystemTab):
 
 def spaces(checkpoint: str) -> list[tuple[str, str]]:
     """Labels and names of the feature spaces of a checkpoint."""
-    from core.features import SPACES
-
-    return [(SPACES[name].label, name) for name in systems.choose("clusters", checkpoint).spaces]
+    return [(SPACE_LABELS[name], name) for name in systems.choose("clusters", checkpoint).spaces]
 
 
 def key_of(request: Grouping, group: int) -> str:
@@ -274,7 +272,8 @@ def wall(shown: Shown, names: dict[str, str]) -> list[tuple[str, str]]:
 
 def title(kept: dict[str, Any], name: str) -> str:
     """A group in two lines: its name and size, and what its faces have in common."""
-    return f"{name or 'Group'} {'' if name else kept['group']} · {kept['size']} faces\n{', '.join(kept['shared'])}"
+    named = name or f"Group {kept['group']}"
+    return f"{named} · {kept['size']} faces\n{', '.join(kept['shared'])}"
 
 
 def nested(levels: list[list[Node]]) -> str:

@@ -288,11 +288,12 @@ class SystemTab:
     def brought_back(self, kept: Restored, checkpoint: str, **values: Any) -> Change:
         """The widgets of a restored picture, what could not be restored, and a new run."""
         changed = self.restored(kept, checkpoint=checkpoint, **values)
-        other = "" if kept.checkpoint in (None, checkpoint) else (
-            f" It was made with the checkpoint {kept.checkpoint}: choose that under Network to get the same picture.")
+        same = kept.checkpoint in (None, checkpoint)
+        other = "Pixels can differ by 1 of 255, because rounding depends on the batch." if same else (
+            f"It was made with the checkpoint {kept.checkpoint}: choose that under Network to get the same picture.")
         remarks = changed.pop(self.notice, "")
         return {**changed, self.run: widgets.new_run_id_with_notice(),
-                self.notice: widgets.remark(f"The settings of this picture are restored.{other}{remarks}")}
+                self.notice: widgets.remark(f"The settings of this picture are restored. {other}{remarks}")}
 
     def describe(self, checkpoint: str) -> Change:
         """What computes, in the footer; what the captions mean, in the legend."""

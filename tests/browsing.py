@@ -1,5 +1,6 @@
 """A browser for the tests that look at the real app, and what must be true of every page."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,14 @@ def visiting(browser: Browser, address: str, kind: str = "desktop") -> Iterator[
 def foreign(url: str, address: str) -> bool:
     """Whether a request leaves the app."""
     return not url.startswith((address, "data:", "blob:"))
+
+
+def choose(page: Page, label: str | re.Pattern, exact: bool = False) -> None:
+    """Check a radio button by its label with the keyboard; a click misses it while the page moves."""
+    button = page.get_by_label(label, exact=exact)
+    expect(button).to_be_visible()
+    button.press("Space")
+    expect(button).to_be_checked()
 
 
 def downloaded(page: Page, button: str, to: Path) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import browsing
 import pytest
-from browsing import WIDTHS, downloaded, visiting
+from browsing import WIDTHS, choose, downloaded, visiting
 from gradio_client import Client
 from PIL import Image
 from playwright.sync_api import Page, expect
@@ -77,7 +77,7 @@ def prompt(page: Page, words: str) -> None:
 
 def teaching(page: Page, files: list[Path]) -> None:
     """Open the panel and drop files there."""
-    page.get_by_label("Train a person").check(force=True)
+    choose(page, "Train a person")
     page.locator("#aging-pictures input[type=file]").set_input_files(files)
 
 
@@ -108,7 +108,7 @@ def test_a_click_on_an_age_draws_the_person_at_it(page):
     expect(page.locator("#aging-whose code")).not_to_have_text(token)
     token = page.locator("#aging-whose code").inner_text()
     expect(page.locator(PROMPT)).to_have_value(f"photo of a {token} person")
-    page.get_by_label("Elderly", exact=True).check(force=True)
+    choose(page, "Elderly", exact=True)
     done(page, 4)
     assert {caption.splitlines()[0] for caption in captions(page)} == {"Elderly"}
     expect(page.locator(PROMPT)).to_have_value(f"photo of a {token} person as elderly")
@@ -145,7 +145,7 @@ def test_a_picture_brings_its_settings_back(page, tmp_path):
     kept = images.settings_of(png)
     assert kept["prompt"] == "photo of a wzx person as old, smiling"
     assert downloaded(page, "#aging-download-zip", tmp_path).suffix == ".zip"
-    page.get_by_label("Child", exact=True).check(force=True)
+    choose(page, "Child", exact=True)
     says(page, "#aging-gallery .caption-label >> nth=0", "Child")
     page.locator("#aging-restore button").first.click()
     page.locator("#aging-made-here input[type=file]").set_input_files(png)
@@ -181,7 +181,7 @@ def test_a_person_is_trained_kept_and_uploaded_again(page, browser, address, pic
     page.locator("#aging-stop-teach").click()
     says(page, "#aging-lesson-status", "Anna is trained")
     adapter = downloaded(page, "#aging-taught", tmp_path)
-    page.get_by_label("Show an age").check(force=True)
+    choose(page, "Show an age")
     expect(page.locator("#aging-people img")).to_have_count(5)
     says(page, "#aging-whose", "Anna")
     done(page, 6)
@@ -204,7 +204,7 @@ def test_an_adapter_that_is_cut_or_another_bases_is_refused(page, tmp_path):
 
 def test_stable_diffusion_says_what_it_is_before_it_is_fetched(page):
     page.locator("#aging-network button").first.click()
-    page.get_by_label(re.compile("Stable Diffusion")).check(force=True)
+    choose(page, re.compile("Stable Diffusion"))
     says(page, "#aging-about-checkpoint", re.compile("openrail", re.IGNORECASE))
     says(page, "#aging-notice", "not on this machine")
     page.locator("#aging-fetch").click()

@@ -8,7 +8,7 @@ from pathlib import Path
 import browsing
 import numpy as np
 import pytest
-from browsing import WIDTHS, downloaded, visiting
+from browsing import WIDTHS, choose, downloaded, visiting
 from gradio_client import Client
 from PIL import Image
 from playwright.sync_api import Page, expect
@@ -84,7 +84,7 @@ def how_many(page: Page, count: int) -> None:
 
 def drop(page: Page, source: str, box: str, path: Path) -> None:
     """Choose a source and hand a file to its box."""
-    page.get_by_label(source).check(force=True)
+    choose(page, source)
     page.locator(f"#{box} input[type=file]").set_input_files(path)
 
 
@@ -111,7 +111,7 @@ def test_surprise_me_and_same_again(page):
     done(page, faces=12)
     before = seeds(page)
     assert page.locator("#seed input").input_value() == before[0].removeprefix("seed ")
-    page.get_by_label("Fixed").check(force=True)
+    choose(page, "Fixed")
     page.evaluate("document.querySelector('#status .progress').id = 'before'")
     page.locator("#generate").click()
     expect(page.locator("#before")).to_have_count(0)        # something was said since
@@ -172,7 +172,7 @@ def stopped(page: Page, count: int) -> bool:
 
 
 def test_a_long_job_can_be_stopped(page):
-    page.get_by_label("Fixed").check(force=True)
+    choose(page, "Fixed")
     assert any(stopped(page, count) for count in (64, 63, 62, 61, 60)), "five jobs were over before a stop"
     page.wait_for_timeout(1500)     # pictures that were being drawn still come
     made = page.locator("#gallery img").count()
@@ -218,7 +218,7 @@ def test_more_like_this(page):
 
 @both
 def test_drawn_people_can_be_started_from(page):
-    page.get_by_label("Drawn examples").check(force=True)
+    choose(page, "Drawn examples")
     first_says(page, "as it is")
     expect(page.locator("#examples img")).to_have_count(12)
     page.locator("#examples .thumbnail-item").nth(3).click()
@@ -309,7 +309,7 @@ def test_a_walk_goes_to_the_face_that_was_picked(page, tmp_path):
 
 @both
 def test_a_click_on_the_strip_edits_that_number(page):
-    page.get_by_label("Edit", exact=True).check(force=True)
+    choose(page, "Edit", exact=True)
     page.locator("#strip img").click(position={"x": 20, "y": 20})
     expect(page.locator("#offsets textarea, #offsets input")).to_have_value(re.compile(r"^\d+: 4$"))
     how_many(page, 3)
@@ -319,7 +319,7 @@ def test_a_click_on_the_strip_edits_that_number(page):
 
 
 def test_offsets_that_make_no_sense_are_refused(page):
-    page.get_by_label("Edit", exact=True).check(force=True)
+    choose(page, "Edit", exact=True)
     page.locator("#offsets textarea, #offsets input").fill("the nose, please")
     page.locator("#generate").click()
     expect(page.locator("#notice .bad")).to_contain_text("not a dimension and an offset")
@@ -328,7 +328,7 @@ def test_offsets_that_make_no_sense_are_refused(page):
 
 @both
 def test_turning_shows_its_numbers_and_can_be_stopped(page):
-    page.get_by_label("Pose", exact=True).check(force=True)
+    choose(page, "Pose", exact=True)
     page.locator("#yaw input[type=number]").fill("85")
     page.locator("#similarity input[type=number]").fill("1")
     page.locator("#limit input[type=number]").fill("200")
@@ -343,7 +343,7 @@ def test_turning_shows_its_numbers_and_can_be_stopped(page):
 @both
 def test_a_checkpoint_that_is_not_here_says_what_it_is_and_is_not_used(page):
     page.locator("#network button").first.click()
-    page.get_by_label("Published Vec2Face").check(force=True)
+    choose(page, "Published Vec2Face")
     expect(page.locator("#about-checkpoint")).to_contain_text("non-commercial")
     expect(page.locator("#notice")).to_contain_text("not on this machine")
     page.locator("#fetch").click()

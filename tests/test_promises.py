@@ -102,7 +102,7 @@ def test_the_options_of_the_app_are_those_the_readme_names(capsys):
     with pytest.raises(SystemExit):
         app.options(["--help"])
     shown = capsys.readouterr().out
-    named = re.findall(r"`(--\w+)`", BODY.split("python app.py\n```", 1)[1].split("##", 1)[0])
+    named = re.findall(r"`(--\w+)`", BODY.split("Without make", 1)[1].split("##", 1)[0])
     assert len(named) >= 5
     assert [option for option in named if option not in shown] == []
 

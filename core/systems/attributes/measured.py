@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from core.engine.result import cosine
 from core.faces import NAMES, TIED
+from core.metrics import cosine
 from core.models.judge import scores_at
 from core.systems.attributes.networks import Seen
 from core.systems.attributes.wanted import Wanted, value_of
@@ -42,7 +42,7 @@ def measure(wanted: Wanted, before: Seen, after: Seen, spread: Tensor, turn: flo
                          key=lambda leak: -abs(leak[1])))
     turned = {"roll": turn} if turn else {}
     return Measured(asked | turned, achieved | turned, reached(wanted, before, after), leaked,
-                    sum(map(abs, leaks.values())) / len(leaks), cosine(before.vector, after.vector))
+                    sum(map(abs, leaks.values())) / len(leaks), float(cosine(before.vector, after.vector)))
 
 
 def reached(wanted: Wanted, before: Seen, after: Seen) -> float | None:

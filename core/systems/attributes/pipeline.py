@@ -18,8 +18,9 @@ from core import faces
 from core.engine import choices, files
 from core.engine.files import Files
 from core.engine.replay import Opening
-from core.engine.result import Restored, Result, cosine, last
+from core.engine.result import Restored, Result, last
 from core.faces import ATTRIBUTES, NAMES
+from core.metrics import cosine
 from core.systems.attributes import SYSTEM, masks
 from core.systems.attributes.drawing import Drawing, turned
 from core.systems.attributes.measured import Measured, measure
@@ -114,8 +115,8 @@ class Attributes(Files):
         frozen = frozen_in(request, source, painted)
         for method in methods:
             yield self._edited(request, source, method, request.asked, frozen)
-        facts = {} if source.original_seen is None else {"inversion": round(cosine(
-            source.original_seen.vector, source.seen.vector), 4)}
+        facts = {} if source.original_seen is None else {"inversion": round(float(cosine(
+            source.original_seen.vector, source.seen.vector)), 4)}
         yield Shown("source", source.picture, source.seen, None, source.w, facts)
         yield from self._ideal(source, request.asked, request.kept)
 

@@ -15,10 +15,12 @@ from PIL import Image
 
 from core.engine import choices, files
 from core.engine.files import Files
-from core.engine.readers import Reading, small
+from core.engine.readers import Reading
 from core.engine.replay import Opening
-from core.engine.result import Restored, Result, cosine, last
+from core.engine.result import Restored, Result, last
 from core.errors import SettingsError
+from core.images import recognisable, to_tensor
+from core.metrics import cosine
 from core.output import writing
 from core.sampling import seeds_from
 from core.systems.clusters import SYSTEM, intake, sheets
@@ -124,7 +126,7 @@ class ClustersPipeline(Files):
         tables = []
         with torch.inference_mode():
             for start in range(0, len(images), BATCH):
-                batch = small([Image.fromarray(image) for image in images[start: start + BATCH]])
+                batch = recognisable(to_tensor([Image.fromarray(image) for image in images[start: start + BATCH]]))
                 tables.append(attribute_table(judge(batch.to(self.device))).cpu())
         return faces_of(names, np.stack(images), torch.cat(tables).clone())
 
@@ -277,7 +279,7 @@ class ClustersPipeline(Files):
     def similarity(self, face: Image.Image, made: Image.Image) -> float:
         """Cosine of the embedder between a face and what was made of it."""
         before, after = (read.vector for each in (face, made) for read in self.reading.read([each], aligned=True))
-        return cosine(before, after)
+        return float(cosine(before, after))
 
     # ------------------------------------------------------------------------------------------------- results
 
