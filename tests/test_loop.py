@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 @dataclass(frozen=True)
 class Asked:
     rate: float
-    batch: int
+    people: int
 
 
 class Line(loop.Recipe):
@@ -96,20 +96,21 @@ def test_a_run_is_not_begun_over_another(tmp_path):
     assert "--resume" in error.value.next_step
 
 
-def test_a_run_goes_on_at_the_rate_that_is_asked_for_and_as_it_was_begun(tmp_path):
-    def line(rate: float, batch: int = 4) -> Line:
+def test_a_run_goes_on_at_the_rate_and_batch_size_that_are_asked_for(tmp_path):
+    def line(rate: float, people: int = 4, batch: int = 4) -> Line:
         recipe = Line()
-        recipe.preset = Asked(rate, batch)
+        recipe.preset, recipe.batch = Asked(rate, people), batch
         for optimizer in recipe.optimizers.values():
             optimizer.param_groups[0]["initial_lr"] = rate
         return recipe
 
     loop.fit(line(0.1), settings(tmp_path, steps=4))
-    slower = line(0.001)
+    slower = line(0.001, batch=2)
     loop.fit(slower, settings(tmp_path, resume=True))
     assert {group["initial_lr"] for each in slower.optimizers.values() for group in each.param_groups} == {0.001}
-    with pytest.raises(SettingsError, match="has batch 4, not 8"):
-        loop.fit(line(0.001, batch=8), settings(tmp_path, resume=True))
+    assert slower.seen[0] == 8      # 16 pictures were seen, whatever the batch size
+    with pytest.raises(SettingsError, match="has people 4, not 8"):
+        loop.fit(line(0.001, people=8), settings(tmp_path, resume=True))
 
 
 def test_what_a_run_leaves_behind(tmp_path):

@@ -33,7 +33,7 @@ def train(
                                             "person, as `generate` writes.", show_default=False)] = None,
     minutes: Annotated[float, Option(min=0.01, help="Training time; sets the learning rate schedule.")] = 40,
     steps: Annotated[int | None, Option(min=1, help="Steps, instead of --minutes.", show_default=False)] = None,
-    resume: Annotated[bool, Option(help="Resume from the state in --out.")] = False,
+    resume: Annotated[bool, Option(help="Resume from the state in --out; --batch and --rate may differ.")] = False,
     onward: Annotated[bool, Option("--onward", help="Start from the shipped weights.")] = False,
     threads: Annotated[int | None, Option(min=1, help="CPU threads; default: all cores.", show_default=False)] = None,
     seed: Annotated[int | None, Option(min=0, help="Random seed; default: the preset's.", show_default=False)] = None,

@@ -153,14 +153,16 @@ def onward(recipe: Recipe) -> None:
 
 
 class Clock:
-    """Steps and seconds so far, over all parts of a resumed run."""
+    """Steps, pictures and seconds so far, over all parts of a resumed run."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings, self.step, self.spent, self.seen = settings, 0, 0.0, time.monotonic()
+        self.settings, self.step, self.pictures, self.spent = settings, 0, 0, 0.0
+        self.seen = time.monotonic()
 
-    def tick(self) -> None:
+    def tick(self, pictures: int) -> None:
         now = time.monotonic()
-        self.step, self.spent, self.seen = self.step + 1, self.spent + now - self.seen, now
+        self.step, self.pictures = self.step + 1, self.pictures + pictures
+        self.spent, self.seen = self.spent + now - self.seen, now
 
     @property
     def progress(self) -> float:
@@ -170,13 +172,14 @@ class Clock:
         return min(self.spent / (60 * self.settings.minutes), 1.0)
 
     def state_dict(self) -> dict:
-        return {"step": self.step, "spent": self.spent}
+        return {"step": self.step, "pictures": self.pictures, "spent": self.spent}
 
     def load_state_dict(self, state: dict) -> None:
-        self.step, self.spent, self.seen = state["step"], state["spent"], time.monotonic()
+        self.step, self.pictures, self.spent = state["step"], state["pictures"], state["spent"]
+        self.seen = time.monotonic()
 
 
-RATES = ("rate", "discriminating")      # fields of a preset that may change on resuming
+CHANGEABLE = ("rate", "discriminating", "batch")    # fields of a preset that may change on resuming
 
 
 def fit(recipe: Recipe, settings: Settings) -> dict[str, nn.Module]:
@@ -214,6 +217,11 @@ class _Run:
     averages: dict
     clock: Clock
 
+    @property
+    def pictures(self) -> int:
+        """Pictures of one step, in all processes."""
+        return self.recipe.batch * self.accelerator.num_processes
+
     def train(self) -> None:
         with _stop_requested() as stop:
             is_stopped = self.steps(stop)
@@ -227,7 +235,8 @@ class _Run:
     def steps(self, stop) -> bool:
         """Train until the end, or until `stop()` in any process, which is returned; validate and save now and then."""
         shard = (self.accelerator.process_index, self.accelerator.num_processes)
-        batches = _batches(self.recipe, self.clock.step, shard, self.accelerator.device, self.settings.workers)
+        start = self.clock.pictures // self.pictures
+        batches = _batches(self.recipe, start, shard, self.accelerator.device, self.settings.workers)
         saved = checked = logged = self.clock.spent
         self.clock.seen = time.monotonic()
         while self.clock.progress < 1.0:
@@ -267,7 +276,7 @@ class _Run:
             numbers |= {name: loss.detach()} | logged
         for name, average in self.averages.items():
             average.update_parameters(self.accelerator.unwrap_model(self.networks[name]))
-        self.clock.tick()
+        self.clock.tick(self.pictures)
         self.clock.spent = self.agreed(self.clock.spent)
         return numbers
 
@@ -307,7 +316,7 @@ class _Run:
 
     def log(self, numbers: dict, seconds: float) -> None:
         numbers = {name: float(value) for name, value in numbers.items()}
-        numbers |= {"img/s": self.recipe.batch * self.accelerator.num_processes / max(seconds, 1e-9)}
+        numbers |= {"img/s": self.pictures / max(seconds, 1e-9)}
         self.accelerator.log(numbers | {"minutes": self.clock.spent / 60}, step=self.clock.step)
         self.tell("step", numbers)
 
@@ -467,10 +476,10 @@ def _state_in(out: Path) -> Path | None:
 
 
 def _asked(recipe: Recipe) -> dict:
-    """The identity of a run: its preset without the learning rates."""
+    """The identity of a run: its preset without the CHANGEABLE fields."""
     preset = getattr(recipe, "preset", None)
     facts = asdict(preset) if is_dataclass(preset) else {}
-    return json.loads(json.dumps({name: value for name, value in facts.items() if name not in RATES}))
+    return json.loads(json.dumps({name: value for name, value in facts.items() if name not in CHANGEABLE}))
 
 
 def _same_run(kept: Path, recipe: Recipe, out: Path) -> None:
