@@ -10,6 +10,7 @@ from PIL import Image
 from test_training import stepped
 
 from core import data, hub
+from core.cache import LRUCache
 from core.clustering import nearest
 from core.errors import CheckpointError, SettingsError
 from core.features import space_of
@@ -27,7 +28,7 @@ def shipped(tmp_path_factory):
         folder = tmp_path_factory.mktemp("crowd") / "checkpoints"
         folder.mkdir()
         patch.setattr(manifest, "CHECKPOINTS", folder)
-        patch.setattr(hub, "_networks", {})
+        patch.setattr(hub, "_networks", LRUCache(99))
         patch.setattr(data, "drawn_set", drawn_toys)
         patch.setenv("FACET_CACHE", str(folder.parent / "cache"))
         for name in READERS:
@@ -128,7 +129,7 @@ def test_a_crowd_needs_its_networks(shipped, tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="no crowd") as error:
         crowd.read_groups("clusters-crowd-huge")
     assert "build crowd" in error.value.next_step
-    with pytest.raises(CheckpointError, match="lacks 'space'"):
+    with pytest.raises(CheckpointError, match="lacks space"):
         crowd.groups_in({}, {})
     monkeypatch.setattr(manifest, "CHECKPOINTS", tmp_path)
     (tmp_path / "manifest.json").write_text('{"checkpoints": []}')

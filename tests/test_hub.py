@@ -161,7 +161,7 @@ def test_half_precision_becomes_float32(place):
 
 @pytest.mark.parametrize(("network", "preset"), [("toy", "huge"), ("tyo", "small")])
 def test_an_unknown_network_or_preset(place, network, preset):
-    with pytest.raises(SettingsError, match="choose from"):
+    with pytest.raises(SettingsError, match="Choose from"):
         hub.from_published(network, {}, preset)
 
 

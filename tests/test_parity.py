@@ -17,7 +17,7 @@ from core.models.sixdrepnet import euler_of, rotation_of
 from core.models.stylegan2 import mix
 from core.systems.vectors.attrop import Moments, Networks, Targets, adam, evaluated, feature_norm, losses, see, total
 
-LIBRARYS = {"autoencoder", "unet", "text", "safety"}  # other people's classes
+LIBRARYS = {"autoencoder", "unet", "text", "safety", "dinov2"}  # other people's classes
 PUBLISHED = [(name, preset) for name, row in NETWORKS.items() if name not in LIBRARYS for preset in row.published]
 
 

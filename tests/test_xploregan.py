@@ -124,7 +124,7 @@ def test_each_norm_asks_for_its_own_condition(statistics):
         network(norm="adain").group_condition(statistics, groups)
     with pytest.raises(SettingsError, match="Conditions of shape"):
         network()(x, torch.zeros(1, 3))
-    with pytest.raises(SettingsError, match="pictures of shape"):
+    with pytest.raises(SettingsError, match="Pictures of shape"):
         network()(x[..., :32], torch.zeros(1, 16))
 
 

@@ -130,9 +130,9 @@ def import_pickle(path: Path, row: Row) -> Path:
 
     wanted = re.search(r"-([0-9a-f]{8,})\.", row.file)
     if not path.is_file():
-        raise CheckpointError(f"{path} is no file", f"python -m core import {row.name} FILE")
+        raise CheckpointError(f"There is no file {path}.", f"Name one:  python -m core import {row.name} FILE")
     if wanted and not sha256(path).startswith(wanted[1]):
-        raise CheckpointError(f"{path} is not {row.file}: its SHA-256 begins with {sha256(path)[:8]}, not {wanted[1]}",
+        raise CheckpointError(f"{path} is not {row.file}: its SHA-256 begins with {sha256(path)[:8]}, not {wanted[1]}.",
                               row.mend)
     tensors = {key: value.clone().contiguous() for key, value in unpickle(path, row).items()}
     fit(row.network, row.preset, tensors)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.errors import SettingsError
+from core.output import save_picture
 from core.scoring.confusion import INK, PAPER, tint
 
 if TYPE_CHECKING:
@@ -44,10 +44,5 @@ def _labels(names: Sequence[str], anchor: str, x: float) -> "Image.Image":
 
 
 def write(path: Path, names: Sequence[str], rows: Sequence[Sequence[float | None]]) -> None:
-    """Write the picture. Raises SettingsError if it can't be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture(names, rows).save(path)
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"The plot could not be written to {path}: {error}.",
-                            "Name a .png file in a writable folder:  --plot leakage.png") from error
+    """Write the picture. Raises OutputError, or SettingsError for an ending that is no picture's."""
+    save_picture(picture(names, rows), path, "--plot")

@@ -86,7 +86,7 @@ def groups_in(facts: dict[str, str], stored: dict[str, Tensor]) -> Groups:
     try:
         return Groups.from_tensors(facts["space"], stored)
     except KeyError as error:
-        raise CheckpointError(f"This is no crowd file: it lacks {error}.",
+        raise CheckpointError(f"This is no crowd file: it lacks {error.args[0]}.",
                               "Build one:  python -m core build crowd") from error
 
 

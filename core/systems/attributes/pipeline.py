@@ -231,7 +231,7 @@ class Attributes(Files):
                 made = len(result.images)
                 yield (result := replace(result, step=result.steps if made == total else done + made))
             elif item.step % PROGRESS == 0:
-                passing, done = passing or self._passing_folder(), item.step
+                passing, done = passing or self._preview_dir(), item.step
                 yield (result := replace(result, previews=_preview(item, passing), step=done + len(result.images)))
 
     def _added(self, result: Result, request: FaceRequest, shown: Shown, folder: Path,

@@ -104,6 +104,6 @@ def shipped_crowd(name: str) -> "tuple[Faces, Groups]":
                    if key.startswith("vectors.")}
         table = stored["table"].float()
     except KeyError as error:
-        raise CheckpointError(f"{name} lacks {error}.", hub.row(name).mend) from error
+        raise CheckpointError(f"{name} lacks {error.args[0]}.", hub.row(name).mend) from error
     files = tuple(content[start:end] for start, end in zip([0, *ends], ends, strict=False))
     return Faces(tuple(f"drawn face {row}" for row in range(len(files))), files, table, vectors=vectors), groups
