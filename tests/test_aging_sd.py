@@ -154,13 +154,12 @@ def test_the_papers_preset(system, monkeypatch):
 
 # ------------------------------------------------------------------------------------------------- precision, kernel
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_draws_nearly_the_same(system, dtype):
-    half = Aging(checkpoint="sd14", dtype=dtype)
-    assert half.latent.dtype == getattr(torch, dtype) and half.about["precision"] == dtype
+def test_half_precision_draws_nearly_the_same(system):
+    half = Aging(checkpoint="sd14", dtype="float16")
+    assert half.latent.dtype == torch.float16 and half.about["precision"] == "float16"
     assert half.latent.unet is not system.latent.unet and system.latent.dtype == torch.float32
     pictures = [pixels(last(each.draw(replace(OLD, steps=1))).images[0]) for each in (system, half)]
-    assert abs(pictures[0] - pictures[1]).mean() < (2 if dtype == "float16" else 8)
+    assert abs(pictures[0] - pictures[1]).mean() < 2
     assert last(half.draw(replace(OLD, **QUICK | {"steps": 1}))).images
 
 
