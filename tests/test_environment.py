@@ -69,10 +69,13 @@ def test_a_signal_ends_a_command_like_ctrl_c(monkeypatch, kind):
         except KeyboardInterrupt:
             kept.append("state")
 
-    handler = signal.getsignal(kind)
+    before = signal.signal(kind, signal.SIG_DFL)        # under nohup it is ignored
     monkeypatch.setattr(command_line, "application", lambda called: command)
-    command_line.main(["train"])
-    assert kept == ["state"] and signal.getsignal(kind) is handler
+    try:
+        command_line.main(["train"])
+        assert kept == ["state"] and signal.getsignal(kind) is signal.SIG_DFL
+    finally:
+        signal.signal(kind, before)
 
 
 def test_a_signal_that_is_ignored_stays_ignored(monkeypatch):
