@@ -170,6 +170,19 @@ def test_batches_do_not_depend_on_the_ones_before(crowded):
     assert all(torch.equal(second[name], alone[name]) for name in second)
 
 
+def test_the_generator_sees_all_people(crowded):
+    """Its part of each batch is the last, and batches come sorted by person."""
+    recipe = translator(crowded, critics=4, batch=4)        # 16 of 40 pictures
+    rows = [batch["row"][-4:] for batch, _ in zip(recipe.batches(0, (0, 1), None), range(40), strict=False)]
+    assert len(torch.cat(rows).unique()) > 30
+
+
+def test_other_processes_can_make_batches(crowded):
+    recipe = translator(crowded)
+    wanted, made = (next(each.batches(0, (0, 1), None)) for each in (recipe, recipe.loader()))
+    assert all(torch.equal(wanted[name], made[name]) for name in wanted)
+
+
 def test_conditions_are_those_of_the_groups(crowded):
     recipe = translator(crowded)
     batch = next(recipe.batches(0, (0, 1), None))

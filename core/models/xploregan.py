@@ -201,6 +201,7 @@ class AdaIN(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """x: (N, C, H, W). style: (N, 2 * C), the exemplar's means, then its variances. Returns the shape of x."""
         mean, variance = style.float()[..., None, None].chunk(2, 1)                 # (N, C, 1, 1) each
+        variance = variance.clamp(min=0)        # extrapolation beyond an exemplar may leave less than none
         return ((variance + EPS).sqrt() * F.instance_norm(x.float(), eps=EPS) + mean).to(x.dtype)
 
 

@@ -5,7 +5,7 @@ classification of clusters, cycle consistency and a latent loss, with the paper'
 crowd file (`core.training.crowd`), which must be built first. The twin takes its condition from one picture of the
 group instead of the group's statistics; all else is equal.
 
-Time: see PRESETS. Memory: 2 GB. Seed: the preset's.
+Time: hours on a core. Memory: 2 GB. Seed: the preset's.
 Data: `aligned` drawn faces of 128 pixels, made smaller; never mirrored, because groups may differ by side.
 """
 
@@ -57,8 +57,7 @@ PRESETS = {
     "tiny-adain": Preset("tiny-adain", "clusters-adain-tiny", seed=41),
     "tiny-mean":  Preset("tiny-mean", "clusters-mean-tiny", seed=41),       # ablations of the condition
     "tiny-label": Preset("tiny-label", "clusters-label-tiny", seed=41),
-    "paper-128":  Preset("paper-128", "clusters-asin-128", seed=41, batch=32),
-    "paper-256":  Preset("paper-256", "clusters-asin-256", seed=41, batch=32),
+    "paper-128":  Preset("paper-128", "clusters-asin-128", seed=41, crowd="clusters-crowd-100", batch=32),
 }
 CHECKED = (150, 8)      # validation people × looks
 SHOWN = 8               # faces on a sheet, and groups that each wears
@@ -110,9 +109,11 @@ class ClustersRecipe(Recipe):
             raise SettingsError(
                 f"{preset.crowd} has {len(groups.centres)} groups of {groups.centres.shape[1]} numbers, and the "
                 f"network {preset.network} takes {self.config.clusters} of {self.config.features}.",
-                f"Build another crowd:  python -m core build crowd --k {self.config.clusters}")
+                f"Build another crowd:  python -m core build crowd --k {self.config.clusters} --name {preset.crowd}")
         self.members = [(labels == group).nonzero()[:, 0] for group in range(self.config.clusters)]
         self.wearable = labels.unique()         # few pictures may leave a group empty
+        self.conditions = None if self.config.norm == "adain" else generator.group_condition(
+            groups.statistics, torch.arange(self.config.clusters))
         self.networks = {"generator": Cycle(generator).to(memory_format=torch.channels_last),
                          "critic": critic.to(memory_format=torch.channels_last)}
         self.optimizers = {"critic": _adam(critic, preset.discriminating), "generator": _adam(generator, preset.rate)}
@@ -123,11 +124,15 @@ class ClustersRecipe(Recipe):
         batches = data.batches(self.drawn, self.batch, self.preset.seed, device, None, start, shard)
         for step, batch in zip(steps, batches, strict=False):
             draw = torch.Generator().manual_seed(data.look_seed("target", step, 0, self.preset.seed))
-            yield self.material(self.drawn, self.labels, batch["row"].cpu(), draw, device)
+            rows = batch["row"].cpu()
+            rows = rows[torch.randperm(len(rows), generator=draw)]      # they come sorted, and `updates` divides them
+            yield self.material(self.drawn, self.labels, rows, draw, device)
 
     def material(self, drawn: data.DrawnSet, labels: Tensor, rows: Tensor, draw: torch.Generator, device) -> dict:
-        """The pictures in some rows of a set: "image" (N, 3, S, S), "group" and "target" (N,); and what `Cycle` takes
-        of both, "own" and "wanted": conditions, or for AdaIN pictures, the own one and a random one of the target.
+        """The pictures in some rows of a set: "image" (N, 3, S, S), "row", "group" and "target" (N,).
+
+        "own" and "wanted": what `Cycle` takes of both groups: conditions, or for AdaIN pictures, the own one and a
+        random one of the target.
         """
         device = device or "cpu"
         image = self.sized(data.rows_of(drawn, rows.numpy(), device)["image"])
@@ -136,9 +141,9 @@ class ClustersRecipe(Recipe):
             chosen = [self.members[each][torch.randint(len(self.members[each]), (), generator=draw)] for each in target]
             own, wanted = image, self.sized(data.rows_of(self.drawn, torch.stack(chosen).numpy(), device)["image"])
         else:
-            own, wanted = (self.networks["generator"].generator.group_condition(self.groups.statistics, each).to(device)
-                           for each in (group, target))
-        return {"image": image, "group": group.to(device), "target": target.to(device), "own": own, "wanted": wanted}
+            own, wanted = (self.conditions[each].to(device) for each in (group, target))
+        return {"image": image, "row": rows.to(device), "group": group.to(device), "target": target.to(device),
+                "own": own, "wanted": wanted}
 
     def sized(self, image: Tensor) -> Tensor:
         """Pictures at the size of the network."""
@@ -211,8 +216,7 @@ class ClustersRecipe(Recipe):
         if self.config.norm == "adain":
             first = data.rows_of(self.drawn, self.members[group][:1].numpy(), image.device)["image"]
             return network.condition(self.sized(first)).expand(len(image), -1)
-        groups = torch.full((len(image),), group)
-        return network.generator.group_condition(self.groups.statistics, groups).to(image.device)
+        return self.conditions[group].expand(len(image), -1).to(image.device)
 
 
 def gradient_penalty(critic: nn.Module, real: Tensor, made: Tensor) -> Tensor:

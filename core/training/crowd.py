@@ -77,7 +77,7 @@ def read_groups(name: str = CROWD) -> Groups:
     """The groups of a crowd file. Raises CheckpointError."""
     if name not in {row.name for row in hub.rows()}:
         raise CheckpointError(f"There is no crowd {name} yet.",
-                              "Build it:  python -m core build crowd --out checkpoints")
+                              f"Build it:  python -m core build crowd --name {name}")
     return groups_in(*weights.opened(hub.file(name)))
 
 
@@ -102,7 +102,7 @@ def build_crowd(space: str, k: int, seed: int, people: int, looks: int, count: i
     rows = chosen_rows(groups, vectors, count)
     sample = drawn.take(rows)
     stored = groups.tensors() | {"table": attribute_table(data.outputs(hub.load("judge-tiny"), sample)).half()}
-    for other in SHOWN:
+    for other in dict.fromkeys((space, *SHOWN)):
         stored[f"vectors.{other}"] = (vectors[rows] if other == space else vectors_of(other, sample.images)).half()
     files = [encoded(picture) for picture in sample.images]
     stored["pictures"] = torch.from_numpy(np.frombuffer(b"".join(files), np.uint8).copy())
