@@ -7,7 +7,8 @@
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -17,6 +18,7 @@ from core import systems
 from core.engine.request import Request
 from core.engine.result import Result
 from core.engine.system import System
+from core.errors import SettingsError
 from spaces import GPU, widgets
 from spaces.fields import parameter
 from spaces.queue import DRAWING, remaining_from
@@ -57,6 +59,7 @@ def task_of(system: System, request: type[Request]) -> Callable[..., Iterator[An
     @GPU
     def task(*values: Any) -> Iterator[Answer]:
         *settings, checkpoint = values
+        refuse_folders(request, settings)
         pipeline = systems.load(system.name, checkpoint)
         asked = request(**dict(zip(request.settings(), settings, strict=True)))
         yield from answers(pipeline, pipeline.run(asked), request.expected)
@@ -65,6 +68,14 @@ def task_of(system: System, request: type[Request]) -> Callable[..., Iterator[An
     return named(task, f"{system.name}_{request.action}", "\n".join((request.help(), "", *lines, "", RETURNS)),
                  {name: setting.default for name, setting in request.settings().items()}
                  | {"checkpoint": system.choices[0].name})
+
+
+def refuse_folders(request: type[Request], values: Sequence[Any]) -> None:
+    """Raise SettingsError for a folder where a file belongs: gradio accepts its own folder of all uploads."""
+    for (name, setting), value in zip(request.settings().items(), values, strict=True):
+        paths = {"file": [value] if value else [], "files": value or []}.get(setting.kind, [])
+        if any(Path(path).is_dir() for path in paths):
+            raise SettingsError(f"{name} can't be a folder.", "Upload a file.")
 
 
 def restore_of(system: System) -> Callable[[str], dict[str, Any]]:

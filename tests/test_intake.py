@@ -1,5 +1,6 @@
 """Pictures of a visitor: what is refused as a whole, what is left out one by one, and that nothing is unpacked."""
 
+import io
 import os
 import zipfile
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image
 from core import photos
 from core.errors import PhotoError, SettingsError
 from core.systems.clusters import intake
-from core.systems.clusters.intake import entries_in, taken
+from core.systems.clusters.intake import check_pictures, entries_in
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +30,12 @@ def found(monkeypatch):
 def picture(seed: int, size: int = 140) -> Image.Image:
     rough = np.random.default_rng(seed).integers(20, 256, (5, 5, 3), dtype=np.uint8)
     return Image.fromarray(rough).resize((size, size), Image.Resampling.BICUBIC)
+
+
+def picture_bytes(seed: int) -> bytes:
+    file = io.BytesIO()
+    picture(seed).save(file, "PNG")
+    return file.getvalue()
 
 
 def png(folder: Path, name: str, image: Image.Image) -> Path:
@@ -50,7 +57,7 @@ def names_of(path) -> list[str]:
 
 
 def problems(path, **settings) -> dict[str, str]:
-    return {one.name: one.problem for one in taken(entries_in(path), **settings)}
+    return {one.name: one.problem for one in check_pictures(entries_in(path), **settings)}
 
 
 def test_a_folder_and_its_zip_hold_the_same(tmp_path):
@@ -63,7 +70,7 @@ def test_a_folder_and_its_zip_hold_the_same(tmp_path):
     packed = archive(tmp_path / "faces.zip", {path.relative_to(folder).as_posix(): path.read_bytes()
                                               for path in folder.rglob("*") if path.is_file()})
     assert names_of(folder) == names_of(packed) == ["0.png", "b/1.png", "b/2.png"]
-    for one, other in zip(taken(entries_in(folder)), taken(entries_in(packed)), strict=True):
+    for one, other in zip(check_pictures(entries_in(folder)), check_pictures(entries_in(packed)), strict=True):
         assert one.face.shape == (128, 128, 3) and np.array_equal(one.face, other.face) and one.problem == ""
     assert sorted(tmp_path.iterdir()) == [folder, packed]       # nothing was unpacked
 
@@ -75,22 +82,25 @@ def test_what_is_no_picture_of_a_face_is_left_out_with_a_sentence(tmp_path):
     png(folder, "3-jpeg.png", picture(1)).rename(folder / "3.png")
     picture(1).save(folder / "4.jpg", quality=92)
     png(folder, "5-black.png", Image.new("RGB", (90, 90)))
-    (folder / "6.txt").write_text("hello")
+    (folder / "6.png").write_text("hello")
+    (folder / "6.txt").write_text("hello")       # another kind of file
     (folder / "7.png").write_bytes((folder / "1.png").read_bytes()[:200])
-    (folder / "8.zip").write_bytes(archive(tmp_path / "inner.zip", {"a.png": b"x"}).read_bytes())
+    (folder / "8.png").write_bytes(archive(tmp_path / "inner.zip", {"a.png": b"x"}).read_bytes())
     png(folder, "9.png", picture(9, 130))
     found = problems(folder)
     assert [name for name, problem in found.items() if not problem] == ["1.png", "9.png"]
     assert found["2-again.png"] == "This is the same file as 1.png." == found["3.png"]
     assert found["4.jpg"] == "This is the same picture as 1.png."
     assert found["5-black.png"].startswith("No face was found")
-    assert "not a picture" in found["6.txt"] and "not a picture" in found["8.zip"] and "damaged" in found["7.png"]
+    assert "not a picture" in found["6.png"] and "not a picture" in found["8.png"] and "damaged" in found["7.png"]
+    assert "6.txt" not in found
 
 
 def test_pictures_can_be_taken_as_they_are(tmp_path):
     png(tmp_path, "faces/wide.png", picture(3).resize((300, 100)))
     png(tmp_path, "faces/black.png", Image.new("RGB", (90, 90)))
-    assert [one.face.shape for one in taken(entries_in(tmp_path / "faces"), aligned=True)] == [(128, 128, 3)] * 2
+    checked = [*check_pictures(entries_in(tmp_path / "faces"), aligned=True)]
+    assert [one.face.shape for one in checked] == [(128, 128, 3)] * 2
 
 
 @pytest.mark.parametrize("name", ["../up.png", "a/../../up.png", "/etc/up.png", "C:\\up.png", "..\\up.png",
@@ -127,14 +137,25 @@ def test_an_entry_that_lies_about_its_size_is_cut_off(tmp_path, monkeypatch):
 def test_too_many_files_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(intake, "MAX_PICTURES", 3)
     packed = archive(tmp_path / "many.zip", {f"{number}.png": b"x" for number in range(4)})
-    with pytest.raises(SettingsError, match="holds 4 files, and 3 is the most"):
+    with pytest.raises(SettingsError, match="holds 4 pictures, and 3 is the most"):
         entries_in(packed)
     monkeypatch.setattr(intake, "MAX_ENTRIES", 3)
     for number in range(4):
         png(tmp_path, f"faces/{number}.png", picture(number, 8))
-    for path in (packed, tmp_path / "faces"):
+    folders = archive(tmp_path / "folders.zip", {f"{number}/": b"" for number in range(4)} | {"1.png": b"x"})
+    for path in (packed, tmp_path / "faces", folders):
         with pytest.raises(SettingsError, match="more than 3 files"):
             entries_in(path)
+
+
+def test_a_damaged_entry_costs_only_itself(tmp_path):
+    packed = archive(tmp_path / "faces.zip", {"a.png": picture_bytes(1), "b.png": picture_bytes(2)}, zipfile.ZIP_LZMA)
+    content = bytearray(packed.read_bytes())
+    start = content.index(b"b.png") + len("b.png")
+    content[start:start + 9] = b"\xff" * 9
+    packed.write_bytes(content)
+    found = problems(packed)
+    assert found["a.png"] == "" and found["b.png"].startswith("This file is damaged.")
 
 
 def test_what_is_no_archive_is_refused_in_a_sentence(tmp_path):

@@ -1,10 +1,12 @@
 """Pictures of a visitor: a ZIP file or a folder, checked one by one, held in memory only.
 
 Nothing is unpacked to disk. An archive that names paths outside itself or unpacks to far more than it holds is refused
-as a whole; a file that is no picture, shows no face, or repeats another one is left out with a sentence.
+as a whole. A picture that is damaged, shows no face, or repeats another one is left out with a sentence; other kinds of
+files are ignored.
 """
 
 import hashlib
+import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ from PIL import Image
 from core.errors import FacetError, PhotoError, SettingsError
 
 MAX_PICTURES = 2000
-MAX_ENTRIES = 10_000        # of an archive or a folder, junk and folders included
+MAX_ENTRIES = 10_000        # of an archive or a folder, other files and folders included
 MAX_PICTURE_MB = 64         # of one file, unpacked
 MAX_TOTAL_MB = 4000         # of an archive, unpacked
 MAX_RATIO = 100             # unpacked over packed size of one entry beyond RATIO_FROM_MB
@@ -25,12 +27,12 @@ RATIO_FROM_MB = 4
 SIZE = 128                  # pixels of an aligned face
 SMALL = 24                  # pixels at which faces are compared
 SAME_PICTURE = 2.0          # mean difference at that size, of 255, below which two faces are one picture
-JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
+HIDDEN = ("__MACOSX",)      # folders of copies that an operating system makes
 MB = 1 << 20
 
 
 @dataclass(frozen=True)
-class Taken:
+class CheckedPicture:
     """One file, checked. face: (SIZE, SIZE, 3) uint8, aligned; None where it can't be used.
 
     problem: why not, in one sentence; "" if it can.
@@ -50,9 +52,9 @@ class Entry:
 
 
 def entries_in(path: str | Path) -> list[Entry]:
-    """The files of a ZIP or of a folder and its sub-folders, in the order of their names, without junk.
+    """The pictures in a ZIP or in a folder and its sub-folders, by the ends of their names, in the order of these.
 
-    Raises SettingsError for an archive that can't be trusted, too many files, and anything else than a ZIP or a folder.
+    Raises SettingsError for an archive that can't be trusted, too many pictures, and anything but a ZIP or a folder.
     """
     path = Path(path)
     try:
@@ -61,15 +63,15 @@ def entries_in(path: str | Path) -> list[Entry]:
         raise SettingsError(f"images can't be {path.name or path}: it can't be opened.",
                             "Give a ZIP file or a folder of pictures.") from error
     if not found:
-        raise SettingsError(f"images can't be {path.name or path}: there are no files in it.",
+        raise SettingsError(f"images can't be {path.name or path}: there are no pictures in it.",
                             "Give a ZIP file or a folder of pictures.")
     if len(found) > MAX_PICTURES:
-        raise SettingsError(f"images can't be {path.name or path}: it holds {len(found):,} files, and "
+        raise SettingsError(f"images can't be {path.name or path}: it holds {len(found):,} pictures, and "
                             f"{MAX_PICTURES:,} is the most.", "Give fewer pictures.")
     return sorted(found, key=lambda entry: entry.name)
 
 
-def taken(entries: list[Entry], aligned: bool = False) -> Iterator[Taken]:
+def check_pictures(entries: list[Entry], aligned: bool = False) -> Iterator[CheckedPicture]:
     """Each file, checked, in order. aligned: take the middle square as it is, without looking for a face."""
     hashes: dict[bytes, str] = {}
     names: list[str] = []
@@ -80,7 +82,7 @@ def taken(entries: list[Entry], aligned: bool = False) -> Iterator[Taken]:
             small = _small(one.face)
             apart = np.abs(faces[:len(names)] - small).mean(1)
             if len(names) and apart.min() < SAME_PICTURE:
-                one = Taken(entry.name, problem=f"This is the same picture as {names[int(apart.argmin())]}.")
+                one = CheckedPicture(entry.name, problem=f"This is the same picture as {names[int(apart.argmin())]}.")
             else:
                 faces[len(names)] = small
                 names.append(entry.name)
@@ -91,7 +93,7 @@ def _small(face: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(face).resize((SMALL, SMALL), Image.Resampling.BOX), np.float32).ravel()
 
 
-def _check_picture(entry: Entry, aligned: bool, hashes: dict[bytes, str]) -> Taken:
+def _check_picture(entry: Entry, aligned: bool, hashes: dict[bytes, str]) -> CheckedPicture:
     """One file by itself, and by the bytes of those before."""
     from core import images
 
@@ -99,13 +101,13 @@ def _check_picture(entry: Entry, aligned: bool, hashes: dict[bytes, str]) -> Tak
         content = entry.read()
         twin = hashes.setdefault(hashlib.sha256(content).digest(), entry.name)
         if twin != entry.name:
-            return Taken(entry.name, problem=f"This is the same file as {twin}.")
+            return CheckedPicture(entry.name, problem=f"This is the same file as {twin}.")
         picture = images.read(content)
-        return Taken(entry.name, np.asarray(_middle(picture) if aligned else _aligned(picture)))
+        return CheckedPicture(entry.name, np.asarray(_middle(picture) if aligned else _aligned(picture)))
     except PhotoError as error:
-        return Taken(entry.name, problem=error.message)
+        return CheckedPicture(entry.name, problem=error.message)
     except FacetError as error:
-        return Taken(entry.name, problem=f"{error.message} {error.next_step}".strip())
+        return CheckedPicture(entry.name, problem=f"{error.message} {error.next_step}".strip())
 
 
 def _aligned(picture: Image.Image) -> Image.Image:
@@ -134,7 +136,7 @@ def _in_folder(folder: Path) -> list[Entry]:
             raise SettingsError(f"images can't be {folder.name}: it holds more than {MAX_ENTRIES:,} files.",
                                 "Give fewer pictures.")
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and not _is_junk(name) and path.resolve().is_relative_to(root):
+        if _is_picture(name) and path.is_file() and path.resolve().is_relative_to(root):
             found.append(Entry(name, lambda path=path, name=name: _bounded(path.open("rb"), name)))
     return found
 
@@ -147,12 +149,12 @@ def _in_archive(path: Path) -> list[Entry]:
         raise SettingsError(f"images can't be {path.name}: it is no ZIP file and no folder.",
                             "Pack the pictures into a ZIP file, or give their folder.")
     try:
-        with zipfile.ZipFile(path) as archive:
-            rows = [row for row in archive.infolist() if not row.is_dir()]
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        archive = zipfile.ZipFile(path)     # stays open for as long as an entry of it is held
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, UnicodeDecodeError) as error:
         raise SettingsError(f"images can't be {path.name}: the ZIP file is damaged.", "Pack it again.") from error
-    _check(path.name, rows)
-    return [Entry(row.filename, lambda row=row: _unpacked(path, row)) for row in rows if not _is_junk(row.filename)]
+    _check(path.name, archive.infolist())
+    return [Entry(row.filename, lambda row=row: _unpacked(archive, row)) for row in archive.infolist()
+            if not row.is_dir() and _is_picture(row.filename)]
 
 
 def _check(name: str, rows: list[zipfile.ZipInfo]) -> None:
@@ -180,12 +182,15 @@ def _climbs_out(name: str) -> bool:
     return posix.is_absolute() or bool(windows.drive or windows.root) or ".." in (*posix.parts, *windows.parts)
 
 
-def _unpacked(path: Path, row: zipfile.ZipInfo) -> bytes:
+DAMAGES = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, MemoryError,
+           zlib.error, lzma.LZMAError)
+
+
+def _unpacked(archive: zipfile.ZipFile, row: zipfile.ZipInfo) -> bytes:
     """The bytes of one entry; what it says of its own size is not trusted."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return _bounded(archive.open(row), row.filename)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, zlib.error) as error:
+        return _bounded(archive.open(row), row.filename)
+    except DAMAGES as error:
         raise SettingsError("This file is damaged.", "Pack it again.") from error
 
 
@@ -198,6 +203,10 @@ def _bounded(stream, name: str) -> bytes:
     return content
 
 
-def _is_junk(name: str) -> bool:
-    """Whether a file was put there by an operating system rather than by a person."""
-    return any(part in JUNK or part.startswith(".") for part in PurePosixPath(name.replace("\\", "/")).parts)
+def _is_picture(name: str) -> bool:
+    """Whether a name ends like a picture's, outside hidden folders."""
+    from core import images
+
+    path = PurePosixPath(name.replace("\\", "/"))
+    hidden = any(part in HIDDEN or part.startswith(".") for part in path.parts)
+    return not hidden and path.suffix.lower() in images.suffixes()
