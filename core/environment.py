@@ -48,7 +48,8 @@ def _check_port(name: str, value: str | None) -> None:
 
 
 def _check_certificates(name: str, value: str) -> None:
-    if not Path(value).is_file():
+    """The variables of requests and curl may also name a folder."""
+    if not (Path(value).is_file() or (name != "SSL_CERT_FILE" and Path(value).is_dir())):
         raise SettingsError(f"{name} names a file that is not there: {value}.", f"Correct or unset {name}.")
 
 

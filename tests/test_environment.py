@@ -27,6 +27,12 @@ def test_a_variable_that_would_break_the_app_is_named(name, value, monkeypatch):
     assert name in str(caught.value) and caught.value.next_step
 
 
+def test_certificates_of_requests_may_be_a_folder(tmp_path):
+    environment.prepare_app({"REQUESTS_CA_BUNDLE": str(tmp_path)}, offline=False)
+    with pytest.raises(FacetError, match="SSL_CERT_FILE"):
+        environment.prepare_app({"SSL_CERT_FILE": str(tmp_path)}, offline=False)
+
+
 def test_an_offline_app_needs_neither_proxy_nor_certificates():
     environ = dict.fromkeys(environment.PROXIES, "socks5://proxy:1") | {"SSL_CERT_FILE": "/nonexistent.pem"}
     environment.prepare_app(environ, offline=True)
