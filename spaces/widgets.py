@@ -78,8 +78,13 @@ def seed_row(first: int, tab: str = "") -> tuple[gr.Number, gr.Radio]:
 
 
 def next_seed(mode: str, seed: float | None) -> float:
-    """The seed of the next click: the one shown, or a new one of few digits, which people can read to each other."""
-    return secrets.randbelow(1_000_000) if mode == RANDOM_SEED or seed is None else seed
+    """The seed of the next click: the one shown, or a new one."""
+    return new_seed() if mode == RANDOM_SEED or seed is None else seed
+
+
+def new_seed() -> int:
+    """A random seed of at most six digits, which people can read to each other."""
+    return secrets.randbelow(1_000_000)
 
 
 def new_run_id() -> str:

@@ -10,6 +10,7 @@ from clusters_toys import GROUPS, checkout, made_up
 from PIL import Image
 
 from core import systems
+from core.engine.result import Restored
 from core.systems.clusters.request import Discover, Wear
 from spaces import clusters
 
@@ -75,10 +76,15 @@ def test_a_name_stays_with_its_group(tab, found):
 
 
 def test_a_chosen_group_is_worn_beside_the_groups(tab, found):
-    asked = tab.ask_to_wear(found[tab.found])
-    assert asked[tab.action] == "wear"
-    worn = drawn(tab, action="wear", group=1, face="drawn", count=2)
+    chosen = picked(tab, found, 1)
+    assert tab.ask_to_wear(chosen[tab.group])[tab.action] == "wear" and tab.ask_to_wear(None).get(tab.action) is None
+    asked = dict(action="wear", group=chosen[tab.group], grouping=chosen[tab.grouping], face="random", count=2, seed=5)
+    worn, again = (drawn(tab, **asked, strength=strength) for strength in (1.0, 0.5))
     assert [caption[:10] for _, caption in worn[tab.worn]["value"]] == ["similarity"] * 2 and tab.gallery not in worn
+    kept = [[each["seed"] for each in changed[tab.shown].result.settings] for changed in (worn, again)]
+    assert kept[0] == kept[1]       # the same faces at another strength
+    assert worn[tab.shown].request.grouping == 0        # the seed of the groups on show, not the one being typed
+    assert tab.other_faces("random", 0, 2)[tab.faces_seed] != tab.other_faces("random", 0, 2)[tab.faces_seed]
 
 
 def test_a_visitors_pictures_are_grouped(tab, tmp_path):
@@ -87,11 +93,12 @@ def test_a_visitors_pictures_are_grouped(tab, tmp_path):
         for number, picture in enumerate(made_up(8)):
             Image.fromarray(picture).save(tmp_path / "one.png")
             archive.write(tmp_path / "one.png", f"{number}.png")
-        archive.writestr("notes.txt", "hello")
+        archive.writestr("no-picture.png", "hello")
     changed = {}
-    for each in tab.receive(str(path), True, "tiny"):
+    for each in tab.receive(str(path), True, 50, "tiny", VISIT):
         changed |= each
-    assert "8 of 9 pictures have a face" in changed[tab.notice] and "notes.txt" in changed[tab.notice]
+    assert not path.exists() and changed[tab.k] == 2
+    assert "8 of 9 pictures have a face" in changed[tab.notice] and "no-picture.png" in changed[tab.notice]
     groups = drawn(tab, source="images", crowd=changed[tab.crowd], k=3)
     assert len(groups[tab.gallery]["value"]) == 3
     assert groups[tab.found].request.crowd is changed[tab.crowd]
@@ -101,14 +108,19 @@ def test_what_is_missing_is_one_sentence(tab, tmp_path):
     changed = drawn(tab, source="images")
     assert "There are no pictures yet." in changed[tab.notice] and tab.gallery not in changed
     (tmp_path / "no.zip").write_text("hello")
-    refused, = tab.receive(str(tmp_path / "no.zip"), False, "tiny")
-    assert "no ZIP file" in refused[tab.notice] and tab.run not in refused
+    for path, problem in ((tmp_path / "no.zip", "no ZIP file"), (tmp_path, "a folder")):
+        *_, refused = tab.receive(str(path), False, 50, "tiny", VISIT)
+        assert problem in refused[tab.notice] and tab.run not in refused
+    assert "No group is chosen." in drawn(tab, action="wear")[tab.notice]
 
 
 def test_a_worn_picture_brings_its_settings_back(tab):
     request = Wear(k=GROUPS, group=3, face="drawn", person=4, method="adain", strength=0.5)
     result = [*systems.load("clusters").run(request)][-1]
     changed = tab.restore(result.images[0], **values(tab))
-    assert (changed[tab.action], changed[tab.group], changed[tab.method], changed[tab.strength]) == (
-        "wear", 3, "adain", 0.5)
+    names = ("action", "grouping", "group", "face", "person", "faces_seed", "method", "strength", "count")
+    redrawn = drawn(tab, **{name: changed[getattr(tab, name)] for name in names})
+    assert redrawn[tab.shown].result.settings[0] == result.settings[0]
+    foreign = tab.restored(Restored(Discover(space="dinov2"), "photos"), checkpoint="tiny")
+    assert foreign[tab.space] == "texture"
     assert Path(result.images[0]).exists() and changed[tab.run].endswith(clusters.widgets.NOTICE)

@@ -103,7 +103,8 @@ def test_a_group_splits_into_others():
     vectors = vectors + 0.05 * torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
     coarse, fine = tree.tree_of([discover(vectors, 4), discover(vectors, 2)])
     assert [node.size for node in coarse] == [70, 30] and [node.parent for node in coarse] == [None, None]
-    assert [(node.size, node.parent, node.kept) for node in fine] == [(40, 0, 1), (30, 0, 1), (20, 1, 1), (10, 1, 1)]
+    assert [(node.size, node.parent, node.share_from_parent) for node in fine] == [
+        (40, 0, 1), (30, 0, 1), (20, 1, 1), (10, 1, 1)]
     assert tree.as_dict([coarse, fine])["levels"][1]["groups"][3]["parent"] == 1
 
 

@@ -31,7 +31,7 @@ class Result:
     and each of scores: one entry for each finished picture. settings: as stored in the PNG. scores: measures by name;
     None where nothing could be measured. dropped: pictures below a floor, or withheld. total: pictures asked for.
     step: work done, of at most `steps`, in the system's own unit. vectors: (N, 512) face vectors that the pictures were
-    drawn from, where there are such. notes: sentences for the visitor.
+    drawn from, where there are such. notes: sentences for the visitor. files: paths of further files, by their name.
     """
 
     images: tuple[str, ...] = ()
@@ -45,6 +45,7 @@ class Result:
     steps: int = 0
     vectors: "np.ndarray | None" = None
     notes: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def scored(self, at: int) -> dict[str, float | None]:
         """The measures of one finished picture by name."""

@@ -33,7 +33,7 @@ from core.training.crowd import Groups, set_facts
 FULL, QUICK = (1667, 12), (40, 6)       # test people × looks: 20,000 pictures
 K = 50
 CLEAR, COMMON = 0.7, 0.4                # lower bound of a clear trait's share; largest share among all faces
-TOLD = ("texture", "shape")             # spaces with bars
+BARRED_SPACES = ("texture", "shape")             # spaces with bars
 WEARERS, FEW = 40, 3                    # faces that wear each group; with `quick`
 TIMES = ((20_000, 2.0), (200_000, 20.0))    # faces: seconds in which they must be regrouped
 KS = (10, 25, 50, 100)
@@ -55,7 +55,7 @@ def scored(quick: bool = False) -> list[Bar]:
     drawn = data.drawn_set("test", *size, size=PICTURE_SIZE, version=4)
     traits = traits_of(torch.from_numpy(drawn.truth))
     bars = []
-    for name in TOLD:
+    for name in BARRED_SPACES:
         bars += group_bars(space_of(name), drawn, traits, set_facts("test", *size))
     return [*bars, *wearing_bars(drawn, traits, FEW if quick else WEARERS, set_facts("test", *size)),
             *time_bars(drawn, set_facts("test", *size), 10 if quick else 1)]
@@ -228,7 +228,7 @@ def attributes_of(traits: Tensor) -> Tensor:
 
 def time_bars(drawn: data.DrawnSet, facts: dict, fewer: int = 1) -> list[Bar]:
     """Seconds that the slowest of KS takes on so many faces. fewer: divides the faces."""
-    features = unit(remember(SPACES[TOLD[0]], drawn.images, facts))
+    features = unit(remember(SPACES[BARRED_SPACES[0]], drawn.images, facts))
     vectors = PCA.fit(features).apply(features)
     bars = []
     for count, limit in TIMES:

@@ -1,8 +1,10 @@
 """Faces that groups are found in: the drawn crowd that ships, or pictures of a visitor, which stay in memory."""
 
+import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,8 +38,20 @@ class Faces:
     vectors: "dict[str, Tensor]" = field(default_factory=dict)
     found: LRUCache = field(default_factory=lambda: LRUCache(KEPT))
 
+    def __getstate__(self) -> dict:
+        """For another process: all but the last discoveries, whose cache has locks."""
+        return {name: value for name, value in vars(self).items() if name != "found"}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state, found=LRUCache(KEPT))
+
     def __len__(self) -> int:
         return len(self.names)
+
+    @cached_property
+    def key(self) -> str:
+        """A short hash of the faces."""
+        return hashlib.sha256(b"".join(self.files)).hexdigest()[:12]
 
     @property
     def traits(self) -> "Tensor":

@@ -21,7 +21,7 @@ from core.engine.result import Restored, Result, last
 from core.errors import SettingsError
 from core.images import recognisable, to_tensor
 from core.metrics import cosine
-from core.output import writing
+from core.output import new_file
 from core.sampling import seeds_from
 from core.systems.clusters import SYSTEM, intake, sheets
 from core.systems.clusters.crowd import Faces, faces_of, shipped_crowd
@@ -95,13 +95,13 @@ class ClustersPipeline(Files):
                                 f"Choose the checkpoint {offered}, or a space from: {', '.join(self.choice.spaces)}.")
         return name or self.choice.spaces[0]
 
-    def taken(self, entries: list[intake.Entry], aligned: bool = False) -> Iterator[Progress]:
+    def check_pictures(self, entries: list[intake.Entry], aligned: bool = False) -> Iterator[Progress]:
         """Pictures of a ZIP or folder, checked one by one; the last progress has the faces. Raises SettingsError.
 
         entries: see `intake.entries_in`. aligned: take the middle square of each as it is.
         """
         names, images, left_out = [], [], []
-        for done, one in enumerate(intake.taken(entries, aligned), 1):
+        for done, one in enumerate(intake.check_pictures(entries, aligned), 1):
             if one.face is None:
                 left_out.append((one.name, one.problem))
             else:
@@ -113,9 +113,9 @@ class ClustersPipeline(Files):
             raise SettingsError(f"Groups need at least two different faces, and there "
                                 f"{'is one' if images else 'are none'} in these {len(entries)} files.",
                                 f"Give more pictures, each with a face.{why}")
-        yield Progress(len(entries), len(entries), self.judged(names, images), tuple(left_out))
+        yield Progress(len(entries), len(entries), self.judge_faces(names, images), tuple(left_out))
 
-    def judged(self, names: Sequence[str], images: "Sequence[np.ndarray]") -> Faces:
+    def judge_faces(self, names: Sequence[str], images: "Sequence[np.ndarray]") -> Faces:
         """Aligned faces (SIZE, SIZE, 3) with what the judge sees in them."""
         import numpy as np
         import torch
@@ -182,7 +182,7 @@ class ClustersPipeline(Files):
         """The crowd of a request with its features; the last progress has the faces."""
         faces, progress = self.crowd if request.crowd is None else request.crowd, Progress(0, 0)
         if entries:
-            for progress in self.taken(entries, request.aligned):
+            for progress in self.check_pictures(entries, request.aligned):
                 yield replace(progress, faces=None)
             faces = progress.faces
         for done in self.prepare(faces, request.space):
@@ -197,6 +197,9 @@ class ClustersPipeline(Files):
             result = replace(result, step=progress.done, steps=progress.total + request.k)
             yield result
         faces, before = progress.faces, progress.total
+        if request.k > len(faces):
+            raise SettingsError(f"k can't be {request.k} with {len(faces)} faces.",
+                                f"Choose a whole number from 2 to {len(faces)}.")
         levels = {k: self.discover(faces, request.space, k, request.seed)
                   for k in levels_in(request.tree, request.k, min(MAX_K, len(faces)))}
         found = levels.get(request.k) or self.discover(faces, request.space, request.k, request.seed)
@@ -212,20 +215,25 @@ class ClustersPipeline(Files):
                              scores={"faces": (*result.scores.get("faces", ()), float(group.size))})
             if group.number + 1 < request.k and group.number % STRIPS == 0:
                 yield result
-        with writing(folder):
-            (folder / TABLE).write_text(sheets.table(faces, found), "utf-8")
-            if levels:
-                (folder / TREE).write_text(json.dumps(as_dict(tree_of([*levels.values()])), indent=1), "utf-8")
+        texts = {TABLE: sheets.table(faces, found)}
+        if levels:
+            texts[TREE] = json.dumps(as_dict(tree_of([*levels.values()])), indent=1)
         pages = {SHEET: sheets.stacked(strips)}
         if request.members:
             pages |= {members_file(number): sheets.members(faces, found, number) for number in range(request.k)}
+        written = {}
+        for name, content in texts.items():
+            with new_file(folder, name) as path:
+                path.write_text(content, "utf-8")
+            written[name] = str(path)
         for name, page in pages.items():
-            files.save([page], [{"system": "clusters", "sheet": name}], folder, lambda kept: kept["sheet"], marked)
-        yield result
+            written[name], = files.save([page], [{"system": "clusters", "sheet": name}], folder,
+                                        lambda kept: kept["sheet"], marked)
+        yield replace(result, files=written)
 
     def _run_wear(self, request: Wear, entries: list[intake.Entry]) -> Iterator[Result]:
         """Faces that wear the group, one after another."""
-        total = request.count if request.face != "photo" and request.wearer is None else 1
+        total = 1 if request.face == "photo" else request.count
         for progress in self._prepared(request, entries):
             result = Result(total=total, step=progress.done, steps=progress.total + total,
                             notes=notes_on(progress.left_out))
@@ -257,11 +265,10 @@ class ClustersPipeline(Files):
     def wearers(self, request: Wear) -> Iterator[tuple[int, int, Image.Image]]:
         """The faces of a request, SIZE × SIZE and aligned, each with its seed and the number of its drawn person."""
         seeds = seeds_from(request.seed, request.count)
-        if request.wearer is not None:
-            yield seeds[0], request.person, request.wearer.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
-        elif request.face == "photo":
+        if request.face == "photo":
             yield seeds[0], request.person, self.face_in(request.photo, request.which)
-        for at, seed in enumerate(seeds if request.face != "photo" and request.wearer is None else ()):
+            return
+        for at, seed in enumerate(seeds):
             person = (request.person + at if request.face == "drawn" else seed) % PEOPLE
             yield seed, person, drawn_face(person, seed, plain=request.face == "drawn")
 
@@ -307,13 +314,9 @@ class ClustersPipeline(Files):
         """What belongs to a result besides its pictures, by name: paths of "zip" and, of groups, "table" (CSV), "sheet"
         (PNG) and "tree" (JSON). The ZIP has the contact sheets of the groups, too.
         """
-        folder, kept = Path(result.images[0]).parent, result.settings[0]
-        known, sheets_of = {}, []
-        if kept["action"] == "discover":
-            known = {"table": TABLE, "sheet": SHEET} | ({"tree": TREE} if kept["tree"] else {})
-            sheets_of = [members_file(number) for number in range(result.total)] if kept["members"] else []
-        found = {name: str(folder / file) for name, file in known.items()}
-        packed = [*result.images, *found.values(), *(str(folder / file) for file in sheets_of)]
+        names = {"table": TABLE, "sheet": SHEET, "tree": TREE}
+        found = {name: result.files[file] for name, file in names.items() if file in result.files}
+        packed = [*result.images, *result.files.values()]
         return {"zip": files.zipped(packed, result.settings, self._new_folder()), **found}
 
     @property

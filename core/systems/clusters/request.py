@@ -11,15 +11,13 @@ from core.sampling import SEEDS
 from core.systems.clusters.tree import levels_in
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from core.systems.clusters.crowd import Faces
 
 MAX_K = 100             # groups
 MAX_COUNT = 16          # pictures of one request
 MAX_STRENGTH = 1.5      # 1 is the group itself
 PEOPLE = 100_000        # drawn test people to choose from
-FACES = {"random": "Random face", "drawn": "Drawn example", "photo": "Your photo"}
+FACES = {"random": "Random drawn face", "drawn": "Drawn face by number", "photo": "Your photo"}
 METHODS = {"asin": "ASIN: what the group shares", "adain": "AdaIN: one picture's style"}
 SPACE_LABELS = {"": "The checkpoint's own", **{name: space.label for name, space in SPACES.items()}}
 
@@ -33,8 +31,7 @@ class Grouping(Request):
 
     system: ClassVar[str] = "clusters"
 
-    images: str | None = file("ZIP or folder of pictures", "Up to 2,000, checked one by one and not kept. Left out: "
-                              "the drawn crowd")
+    images: str | None = file("ZIP or folder of pictures", "Up to 2,000 pictures. Left out: the drawn faces")
     aligned: bool = flag(False, "Already aligned", "Take the middle square as it is, without looking for a face")
     space: str = choice("", SPACE_LABELS, "Feature space", "What makes two faces similar")
     k: int = whole(50, 2, MAX_K, "Groups (k)", "More groups are smaller and more alike")
@@ -44,8 +41,8 @@ class Grouping(Request):
     def from_png(cls, stored: Mapping[str, Any]) -> Self:
         """As `Request.from_png`; also refuses results of a visitor's pictures, which are not stored."""
         if stored.get("faces_of") != "drawn":
-            raise SettingsError("This picture was made from pictures that are not stored in it.",
-                                "Give them again as images.")
+            raise SettingsError("This picture was made from uploaded pictures, which it does not store.",
+                                "Upload them again.")
         return super().from_png(stored)
 
 
@@ -59,7 +56,7 @@ class Discover(Grouping):
     expected: ClassVar[float] = 5.0
 
     seed: int = whole(0, 0, SEEDS - 1, "Seed", "The same seed gives the same groups")
-    tree: str = text("", "Tree over", "Other k, such as 10, 20: which group splits into which", 60)
+    tree: str = text("", "Tree levels", "Other values of k, such as 10, 20: which group splits into which", 60)
     members: bool = flag(False, "Contact sheets", "Also a sheet with the faces of each group")
 
     def checked(self) -> Self:
@@ -71,10 +68,7 @@ class Discover(Grouping):
 
 @dataclass(frozen=True)
 class Wear(Grouping):
-    """A face that wears a group: what the group's faces have in common is transferred to it (XploreGAN §3.2).
-
-    wearer: an aligned face, where the caller holds it already; `face` is then where it came from.
-    """
+    """A face that wears a group: what the group's faces have in common is transferred to it (XploreGAN §3.2)."""
 
     action: ClassVar[str] = "wear"
     expected: ClassVar[float] = 3.0
@@ -85,11 +79,11 @@ class Wear(Grouping):
     person: int = whole(0, 0, PEOPLE - 1, "Drawn person", "The number of the person, for face drawn")
     photo: str | None = file("Photo", "A picture with a face, for face photo")
     which: int = whole(0, 0, 63, "Which face", "Of the photo; 0 is the largest")
-    strength: float = number(1.0, 0, MAX_STRENGTH, "Strength", "0 the face's own group, 1 the group, more beyond")
+    strength: float = number(1.0, 0, MAX_STRENGTH, "Strength", "0: the face's own group, 1: the chosen group, above 1: "
+                             "exaggerated")
     method: str = choice("asin", METHODS, "Method")
     count: int = whole(4, 1, MAX_COUNT, "How many", "Faces; of a photo it is one")
     seed: int = seed()
-    wearer: "Image.Image | None" = None
 
     def checked(self) -> Self:
         """As `Request.checked`; also refuses a group beyond k, a missing photo and one without use."""
@@ -97,8 +91,8 @@ class Wear(Grouping):
         if request.group >= request.k:
             raise SettingsError(f"group can't be {request.group} with k {request.k}.",
                                 f"Choose a whole number from 0 to {request.k - 1}.")
-        if request.face == "photo" and not request.photo and request.wearer is None:
-            raise SettingsError("face photo needs a picture as photo.", "Give it; results do not store it.")
+        if request.face == "photo" and not request.photo:
+            raise SettingsError("There is no photo.", "Upload a photo with a face, or choose another face.")
         if request.face != "photo" and request.photo:
             raise SettingsError(f"photo has no use with face {request.face}.", "Choose face photo, or leave photo out.")
         return request

@@ -21,8 +21,8 @@ LEVELS = 6      # values of k in one tree, at most
 class Node:
     """A group in the tree. k: of its level. group, size, words: as in `discovery.Group`.
 
-    parent: number of the group at the next smaller k that most of its faces come from; None at the smallest k. kept:
-    the share of its faces that come from there.
+    parent: number of the group at the next smaller k that most of its faces come from; None at the smallest k.
+    share_from_parent: the share of its faces that come from there.
     """
 
     k: int
@@ -30,7 +30,7 @@ class Node:
     size: int
     words: str
     parent: int | None
-    kept: float
+    share_from_parent: float
 
 
 def tree_of(levels: "Sequence[Discovery]") -> list[list[Node]]:
