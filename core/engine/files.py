@@ -36,6 +36,11 @@ class Files:
         """Do once what is slow the first time and asked for later than what `warm` does; nothing, in most systems."""
 
     @property
+    def about(self) -> dict[str, str]:
+        """What computes here: device, versions, checkpoints and their hashes."""
+        return dict(self._fixed)
+
+    @property
     def opening_result(self) -> Any:
         """The pictures that a page opens with, if they are drawn already; else None."""
         return self._opening.ready

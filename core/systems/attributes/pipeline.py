@@ -295,11 +295,6 @@ class Attributes(Files):
         edits = [path for path, kept in zip(result.images, result.settings, strict=True) if kept["shown"] == "edit"]
         return files.film(edits, self._new_folder() / "facet-sweep.gif")
 
-    @property
-    def about(self) -> dict[str, str]:
-        """What computes here: checkpoints and their hashes, device, versions. There is no attention."""
-        return dict(self._fixed)
-
     @cached_property
     def _fixed(self) -> dict[str, str]:
         """What is true of this pipeline for good."""

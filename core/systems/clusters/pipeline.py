@@ -319,11 +319,6 @@ class ClustersPipeline(Files):
         packed = [*result.images, *result.files.values()]
         return {"zip": files.zipped(packed, result.settings, self._new_folder()), **found}
 
-    @property
-    def about(self) -> dict[str, str]:
-        """What computes here: device, versions, checkpoints and their hashes."""
-        return dict(self._fixed)
-
     @cached_property
     def _fixed(self) -> dict[str, str]:
         """What is true of this pipeline for good."""
