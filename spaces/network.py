@@ -70,7 +70,7 @@ class Network:
         second = choices.facts(choice, extra=True) if self.more else drawing
         terms = tuple(dict.fromkeys((*drawing.agreements, *second.agreements)))
         return {self.choice: gr.update(interactive=True), self.about: about(drawing, second, self.more, terms),
-                self.fetch: gr.update(visible=not (drawing.ready and second.ready)),
+                self.fetch: gr.update(visible=not ((drawing.ready and second.ready) or drawing.by_hand)),
                 self.halt: gr.update(visible=False), self.agree: gr.update(visible=bool(terms), value=False),
                 self.also: gr.update(visible=not second.ready and bool(self.more), value=drawing.ready,
                                      label=f"Also what it takes {self.more} ({second.size})")}
@@ -100,8 +100,10 @@ class Network:
 
 def about(drawing: Facts, second: Facts, more: str, terms: tuple[str, ...]) -> str:
     """The facts of a checkpoint for the page."""
-    here = "yes" if drawing.ready else f"no, {', '.join(drawing.missing)} would be fetched"
+    missing = "no" if drawing.by_hand else f"no, {', '.join(drawing.missing)} would be fetched"
+    here = "yes" if drawing.ready else missing
     facts = {"size": drawing.size, "licence": ", ".join(drawing.licences), "on this machine": here}
     if second.names and not set(second.names) <= set(drawing.names):
         facts[more] = second.size if second.ready else f"{second.size}, not here yet"
-    return widgets.facts(facts) + "".join(f'<p class="terms">{html.escape(text)}</p>' for text in terms)
+    return widgets.facts(facts) + "".join(f'<p class="terms">{html.escape(text)}</p>'
+                                          for text in (*drawing.by_hand, *terms))

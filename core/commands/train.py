@@ -122,7 +122,7 @@ def checked(recipe: str, preset: str, data: str | None, presets: dict) -> dict[s
     if recipe in WITH_DATA:
         return {"data": data or "drawn"}
     if data is not None:
-        raise SettingsError(f"{recipe} learns from drawn faces only, because it needs their labels.",
+        raise SettingsError(f"{recipe} trains on drawn faces only.",
                             f"Leave out --data, or train: {', '.join(WITH_DATA)}.")
     return {}
 

@@ -19,6 +19,7 @@ from core import hub
 from core.errors import CheckpointError
 
 HEARTBEAT_S = 1.0       # a fetch without news repeats its last value after this time, so that it can be stopped
+BY_HAND = ("trained", "imported")       # origins of files that a user brings, instead of a fetch
 UNKNOWN_BYTES = 10e6    # weight of a file of unknown size in the progress
 
 Progress = tuple[float, str]            # fraction in [0, 1], one line of text
@@ -43,7 +44,8 @@ class Facts:
 
     names: the checkpoints. size: of all of them, in words. bytes: the same as a number, None unless all are known
     exactly. licences: each once. agreements: the terms that must be agreed to before what is missing is fetched, each
-    once. missing: the checkpoints that are not on this machine.
+    once. missing: the checkpoints that are not on this machine. by_hand: for each of these that can't be fetched, the
+    step that brings it.
     """
 
     names: tuple[str, ...]
@@ -52,6 +54,7 @@ class Facts:
     licences: tuple[str, ...]
     agreements: tuple[str, ...]
     missing: tuple[str, ...]
+    by_hand: tuple[str, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -67,7 +70,8 @@ def facts(choice: Choice, extra: bool = False) -> Facts:
     total = sum(size for size, exact in sizes) if all(exact for size, exact in sizes) else None
     agreements = dict.fromkeys(row.agreement for row in missing if row.agreement)
     return Facts(choice.files(extra), _in_words(rows), total, tuple(dict.fromkeys(row.licence for row in rows)),
-                 tuple(agreements), tuple(row.name for row in missing))
+                 tuple(agreements), tuple(row.name for row in missing),
+                 tuple(row.mend for row in missing if row.origin in BY_HAND))
 
 
 def _size(row: hub.Row) -> tuple[int | None, bool]:
@@ -104,9 +108,8 @@ def require_all(names: Sequence[str], cannot: str) -> None:
     """Raise CheckpointError unless these are on this machine. cannot: what is not possible without them."""
     missing = [row for row in map(hub.row, names) if hub.place(row) is None]
     for row in missing:
-        if row.origin in ("trained", "imported"):
-            raise CheckpointError(f"{cannot} before {row.name} is on this machine.",
-                                  f"{row.mend[0].upper()}{row.mend[1:]}")
+        if row.origin in BY_HAND:
+            raise CheckpointError(f"{cannot} before {row.name} is on this machine.", row.mend)
         if row.repo is None:
             raise CheckpointError(f"{row.shipped} is missing.", row.mend)
     if missing:
