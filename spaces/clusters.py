@@ -10,7 +10,7 @@ import gradio as gr
 from core import systems
 from core.engine.result import Restored
 from core.errors import SettingsError
-from core.systems.clusters.request import PEOPLE, SPACE_LABELS, Discover, Grouping, Wear
+from core.systems.clusters.request import PEOPLE, SPACE_HELP, SPACE_LABELS, Discover, Grouping, Wear
 from core.systems.clusters.tree import Node, tree_of
 from spaces import GPU, widgets
 from spaces.fields import field
@@ -77,7 +77,8 @@ class Tab(SystemTab):
             gr.Markdown("Up to 2,000 pictures, 64 MB. The file is deleted once its pictures are checked. Faces and "
                         "results are deleted after two hours.", elem_classes="hint")
         with gr.Group(elem_classes="settings"):
-            self.space = field(Discover, "space", choices=spaces("tiny"), value=spaces("tiny")[0][1],
+            first = spaces("tiny")[0][1]
+            self.space = field(Discover, "space", choices=spaces("tiny"), value=first, info=SPACE_HELP[first],
                                elem_id="clusters-space")
             self.k = field(Discover, "k", elem_id="clusters-k")
             self.seed = gr.Number(0, label="Seed", precision=0, elem_id="clusters-seed")
@@ -137,6 +138,8 @@ class Tab(SystemTab):
         start = {self.action: "discover"}
         on(self.source.change, lambda source: gr.update(visible=source == "images"), {"source": self.source},
            [self.own_panel], queue=False)
+        on(self.space.change, lambda space: gr.update(info=SPACE_HELP[space]), {"space": self.space}, [self.space],
+           queue=False)
         on(self.images.upload, self.receive,
            {"path": self.images, "aligned": self.aligned, "k": self.k, "checkpoint": active},
            [*self.running, self.crowd, self.images, self.k, self.action, self.run], **widgets.GPU_TURN)

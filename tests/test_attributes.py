@@ -142,12 +142,13 @@ class TestAction:
 
 
 def test_the_published_choice_is_fetched_or_trained(system):
-    """Two of its networks only after agreeing to their terms; what is missing is said in one sentence."""
+    """Two of its networks need agreement to terms. One sentence names the missing files."""
     files = {name: ROWS[name] for name in (*FFHQ.files(), *FFHQ.files(extra=True))}
     trained = {"judge-photos", "attributes-ffhq", "attributes-directions-ffhq"}
     assert {name for name, row in files.items() if row.origin == "trained"} == trained
     assert {name for name, row in files.items() if row.agreement} >= {"stylegan2-ffhq", "e4e-ffhq"}
-    assert trained < {*choices.facts(FFHQ).missing}
+    found = choices.facts(FFHQ)
+    assert trained < {*found.missing} and len(found.by_hand) == len(trained)
     with pytest.raises(CheckpointError, match="on this machine"):
         attributes.SYSTEM.make("ffhq")
 

@@ -97,6 +97,11 @@ def test_a_picture_brings_its_settings_back(tab):
     assert (changed[tab.action], changed[tab.swept], changed[tab.count], changed[tab.seed]) == ("sweep", "age", 3, 9)
 
 
+def test_a_file_that_can_not_be_fetched_comes_with_its_step(tab):
+    changed = tab.network.look("ffhq", "tiny")
+    assert "core train" in changed[tab.network.about] and changed[tab.network.fetch]["visible"] is False
+
+
 def test_captions_carry_no_markup(tab):
     with pytest.raises(SettingsError):
         Edit(seed=1, keep="<b>").checked()

@@ -20,6 +20,8 @@ PEOPLE = 100_000        # drawn test people to choose from
 FACES = {"random": "Random drawn face", "drawn": "Drawn face by number", "photo": "Your photo"}
 METHODS = {"asin": "ASIN: what the group shares", "adain": "AdaIN: one picture's style"}
 SPACE_LABELS = {"": "The checkpoint's own", **{name: space.label for name, space in SPACES.items()}}
+SPACE_HELP = {name: f"Groups share {space.finds}. Trained on: {space.learned}."
+              for name, space in SPACES.items()}
 
 
 @dataclass(frozen=True)
