@@ -1,4 +1,4 @@
-"""The people of the tab `aging`: those who ship, and those whom one visitor has trained or uploaded."""
+"""The people of the tab `aging`: shipped ones, and ones that a visitor has trained or uploaded."""
 
 import html
 from collections.abc import Sequence

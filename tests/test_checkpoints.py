@@ -80,10 +80,10 @@ def published(place, server, monkeypatch):
     monkeypatch.setattr(systems, "_pipelines", LRUCache(9))
     yield server
     server.fault = None
-    wait_for(nobody_fetches)                            # while the Hub is still the test's own
+    wait_for(no_fetch_runs)                            # while the Hub is still the test's own
 
 
-def nobody_fetches() -> bool:
+def no_fetch_runs() -> bool:
     return not [thread for thread in threading.enumerate() if thread.name == "fetch"]
 
 
@@ -293,7 +293,7 @@ def test_stopping_ends_the_download(published, monkeypatch):
     news = fetch(BASE, agree=True)
     next(fraction for fraction, _ in news if fraction > 0)
     news.close()
-    wait_for(nobody_fetches)
+    wait_for(no_fetch_runs)
     assert hub.place(hub.row("vec2face-base")) is None
     assert not any("arcface" in path for _, path, _ in published.log)
     published.fault = None

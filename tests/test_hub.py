@@ -246,7 +246,7 @@ def test_terms_are_shown_and_must_be_agreed_to(place, server, capsys):
     assert "licence: non-commercial" in capsys.readouterr().err
     commands.fetch(["plain"], yes=True)
     assert "verified" in capsys.readouterr().out
-    assert hub.file("plain")                            # here now: nobody is asked again
+    assert hub.file("plain")                            # here now: the Hub is not asked again
 
 
 def test_fetch_mends_a_damaged_copy(place, server):
@@ -311,9 +311,9 @@ def test_verify_knows_what_was_put_there_by_hand(place, capsys):
 
 
 def test_the_command_line_ends_in_one_sentence(place):
-    run = subprocess.run([sys.executable, "-m", "core", "fetch", "nobody"], cwd=ROOT, capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-m", "core", "fetch", "unknown"], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 1
-    assert run.stderr.startswith("CheckpointError: There is no checkpoint called 'nobody'")
+    assert run.stderr.startswith("CheckpointError: There is no checkpoint called 'unknown'")
     assert "Traceback" not in run.stderr
 
 
@@ -391,7 +391,7 @@ def test_the_published_rows():
         assert row.about
         if row.origin == "hub":
             assert row.revision and (row.bytes or row.rounded_bytes)
-            assert row.sha256 or row.name == "hsface-20k"       # nobody has published its hash
+            assert row.sha256 or row.name == "hsface-20k"       # its hash is not published
         if "non-commercial" in row.licence:
             assert "non-commercial" in row.agreement
 

@@ -60,7 +60,7 @@ def unpacked(stored: Any) -> "np.ndarray":
 
 
 def file_name(kept: Mapping[str, Any]) -> str:
-    """The file name of a picture with these settings: what it shows, of whom, and what was asked."""
+    """The file name of a picture with these settings."""
     request = kept["request"]
     known = {"random": f"seed{kept['seed']}", "example": f"person{request.get('person', 0)}"}
     who = known.get(request["source"], "photo")
