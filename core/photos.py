@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from core.alignment import FFHQ, SIZE, TEMPLATE, similarity
+from core.checks import whole
 from core.errors import CheckpointError, PhotoError
 
 FRAMES = {"aligned": TEMPLATE, "ffhq": FFHQ}     # of aligned crops, by name
@@ -65,6 +66,12 @@ def find(image: Image.Image) -> list[Face]:
             return sorted(faces, key=lambda face: face.area, reverse=True)
     raise PhotoError("No face was found in this picture.",
                      "Use one that shows the whole face from the front, or mark the face by hand.")
+
+
+def face_at(image: Image.Image, number: int, name: str) -> Face:
+    """A face of a picture; 0 is the largest. name: of the argument. Raises PhotoError, SettingsError."""
+    found = find(image)
+    return found[whole(number, name, 0, len(found) - 1)]
 
 
 def face_in(image: Image.Image, box: Sequence[float]) -> Face:

@@ -31,7 +31,6 @@ from core.systems.attributes.measured import measure
 from core.systems.attributes.methods import edited
 from core.systems.attributes.networks import Seen
 from core.systems.attributes.request import GROUPS, METHODS, REQUESTS, Compare, Edit, Invert, Sweep
-from core.systems.attributes.sources import example
 from core.systems.attributes.stored import packed, restored, unpacked
 from core.systems.attributes.wanted import given_way, wanted_of
 from tests.test_systems import WRONG
@@ -64,7 +63,7 @@ def shown(result, kind: str) -> list[np.ndarray]:
 def photo(folder: Path, face: bool = True) -> str:
     """The path of an upload: a portrait of a drawn person, or a grey picture."""
     path = folder / "photo.png"
-    picture = faces.draw(example(3), 256, "portrait") if face else np.full((96, 96, 3), 120, np.uint8)
+    picture = faces.draw(faces.frontal(3), 256, "portrait") if face else np.full((96, 96, 3), 120, np.uint8)
     Image.fromarray(picture).save(path)
     return str(path)
 
@@ -167,8 +166,9 @@ def test_the_groups_of_sliders_have_every_attribute_once():
     ({"blond_hair": 1.0, "red_hair": 1.0}, "hair colours share"),
     ({"smile": 1.0, "keep": "age, smile"}, "smile can't change while it is frozen"),
     ({"keep": "charm"}, "keep can't hold 'charm'"), ({"regions": "tail", "source": "example"}, "regions can't hold"),
-    ({"regions": "hair"}, "source random"), ({"source": "photo"}, "needs a picture"), ({"file": "me.png"}, "no use"),
-    ({"refine": 3}, "no use"), ({"source": "photo", "file": "a", "crop": "1,2"}, "crop can't be"),
+    ({"regions": "hair"}, "source random"), ({"source": "photo"}, "needs a picture"),
+    ({"file": "me.png"}, "can't be used"),
+    ({"refine": 3}, "can't be used"), ({"source": "photo", "file": "a", "crop": "1,2"}, "crop can't be"),
     ({"age": 91.0}, "age can't be"), ({"smile": float("nan")}, "smile can't be")])
 def test_what_can_not_be_asked_is_explained(asked, said):
     with pytest.raises(SettingsError, match=said):
@@ -178,7 +178,8 @@ def test_what_can_not_be_asked_is_explained(asked, said):
 def test_a_sweep_stays_within_its_attribute():
     assert Sweep(attribute="yaw", start=-10, end=10, count=3).checked().stops == [-10, 0, 10]
     assert Sweep(attribute="smile", count=2).stops == [0, 1]
-    for asked in ({"attribute": "smile", "end": 2.0}, {"attribute": "age", "age": 30.0}, {"keep": "age"}):
+    for asked in ({"attribute": "smile", "end": 2.0}, {"attribute": "age", "age": 30.0}, {"keep": "age"},
+                  {"attribute": "sunglasses", "glasses": 1.0}):
         with pytest.raises(SettingsError):
             Sweep(**asked).checked()
 
@@ -276,6 +277,12 @@ def test_sliders_begin_where_the_face_is(system):
 # What was achieved
 
 
+def test_where_everything_is_asked_nothing_leaks():
+    seen = Seen(torch.zeros(1, 35), torch.full((1, 35), 0.5), np.eye(512)[0])
+    asked = dict.fromkeys((name for name in NAMES if name != "roll"), 0.5)
+    assert measure(wanted_of(seen.units, asked, ()), seen, seen, torch.full((35,), 0.5)).leakage == 0
+
+
 def test_what_was_asked_achieved_and_leaked():
     units = torch.full((1, 35), 0.1)
     before = Seen(units.logit(), units, np.eye(512)[0])
@@ -292,7 +299,7 @@ def test_what_was_asked_achieved_and_leaked():
 
 def test_a_drawn_example_comes_with_its_ideal_pair(system):
     result = last(system.run(Edit(source="example", person=2, glasses=1.0)))
-    ideal = faces.draw(faces.edit(example(2), "glasses", 1.0), SIZE, "aligned")
+    ideal = faces.draw(faces.edit(faces.frontal(2), "glasses", 1.0), SIZE, "aligned")
     assert [kept["shown"] for kept in result.settings] == ["edit", "source", "ideal"]
     assert np.array_equal(*shown(result, "ideal"), ideal)
     assert -1 <= result.settings[1]["inversion"] <= 1 and any("inversion" in note for note in result.notes)
@@ -335,6 +342,15 @@ def test_feature_maps_of_a_region_are_the_sources(system):
     assert off[0] < off[1]
 
 
+def test_a_mask_on_the_opening_face_holds(system):
+    asked = system.opening().checked()
+    frozen = np.zeros((SIZE, SIZE), bool)
+    frozen[: SIZE // 2] = True
+    result = last(system.run(replace(asked, frozen=frozen)))
+    change = abs(shown(result, "edit")[0] - shown(result, "source")[0])
+    assert change[frozen].max() == 0 < change[~frozen].max()
+
+
 @pytest.mark.parametrize("size", [(64, 32), (32, 32), (128, 128)])
 def test_a_mask_of_another_size_is_refused(system, tmp_path, size):
     Image.new("L", size, 255).save(tmp_path / "mask.png")
@@ -346,7 +362,7 @@ def test_a_mask_of_another_size_is_refused(system, tmp_path, size):
 
 def test_regions_of_a_drawn_person_have_names(system):
     asked = Edit(source="example", person=2, regions="hair, background", smile=1.0, strength=2.0)
-    labels = faces.regions(example(2), SIZE, "aligned")
+    labels = faces.regions(faces.frontal(2), SIZE, "aligned")
     frozen = np.isin(labels, [faces.REGIONS.index("hair"), faces.REGIONS.index("background")])
     result = last(system.run(asked))
     change = abs(shown(result, "edit")[0] - shown(result, "source")[0])
@@ -419,6 +435,19 @@ def test_arrays_are_stored_exactly_and_read_with_care():
 def test_untrusted_settings_give_a_request_or_a_sentence(stored):
     with contextlib.suppress(FacetError):
         restored(stored).checked()
+
+
+@pytest.mark.parametrize("shape", [[10**30], [float("inf")], ["1e999"]])
+def test_an_impossible_shape_is_one_sentence(shape):
+    with pytest.raises(SettingsError, match="can't be read"):
+        unpacked({"shape": shape, "kind": "<f4", "data": ""})
+
+
+def test_a_restored_latent_gives_way_to_a_file_and_to_another_source():
+    latent = np.zeros((1, 8), np.float32)
+    assert Edit(source="photo", latent=latent).checked().latent is latent
+    assert Edit(source="photo", latent=latent, file="other.jpg").checked().latent is None
+    assert Edit(source="random", seed=5, latent=latent).checked().latent is None
 
 
 def test_a_latent_of_another_generator_is_refused(system):

@@ -11,8 +11,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from core import images, systems
+from core.checks import number, whole
 from core.commands.run import run
-from core.engine.checks import number, square, whole
+from core.engine.checks import square
 from core.engine.result import Result, last
 from core.errors import PhotoError, PictureError, SettingsError, VectorError
 from core.metrics import cosine

@@ -1,9 +1,7 @@
 """Parts of a picture that people mark, checked."""
 
-from core.checks import number, whole
+from core.checks import number
 from core.errors import SettingsError
-
-__all__ = ["crop_of", "number", "square", "whole"]
 
 
 def square(size: tuple[int, int], x: float, y: float, side: float) -> tuple[int, int, int, int]:
@@ -13,8 +11,8 @@ def square(size: tuple[int, int], x: float, y: float, side: float) -> tuple[int,
     """
     x, y = number(x, "x", 0, 1), number(y, "y", 0, 1)
     width = max(1, round(number(side, "size", 0.05, 1) * min(size)))
-    left, top = (min(max(0, round(at * whole - width / 2)), whole - width)
-                 for at, whole in zip((x, y), size, strict=True))
+    left, top = (min(max(0, round(at * length - width / 2)), length - width)
+                 for at, length in zip((x, y), size, strict=True))
     return left, top, left + width, top + width
 
 

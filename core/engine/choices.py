@@ -148,7 +148,7 @@ def _fetch(rows: list[hub.Row], agree: bool, tell: Callable[[float, str], None])
     weights = [_size(row)[0] or UNKNOWN_BYTES for row in rows]
     for at, row in enumerate(rows):
         start, end = (sum(weights[:count]) / sum(weights) for count in (at, at + 1))
-        tell(start, f"{row.name}: looking for it")
+        tell(start, f"{row.name}: checking")
         hub.fetch(row.name, agree=agree, progress=partial(_part, tell, row.name, start, end))
         tell(end, f"{row.name}: downloaded and verified.{hub.first_pin(row)}")
 

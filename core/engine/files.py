@@ -38,7 +38,7 @@ class Files:
     @property
     def about(self) -> dict[str, str]:
         """What computes here: device, versions, checkpoints and their hashes."""
-        return dict(self._fixed)
+        return dict(self._constants)
 
     @property
     def opening_result(self) -> Any:

@@ -156,7 +156,7 @@ class Request:
     action: ClassVar[str] = ""                  # as in `run SYSTEM ACTION`
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})   # name: {setting: value}
     hidden: ClassVar[frozenset[str]] = frozenset()      # inherited settings that this action does not have
-    expected: ClassVar[float] = 5.0             # seconds that it takes, for those who wait
+    expected: ClassVar[float] = 5.0             # estimated seconds, for the display of the wait
     draws: ClassVar[bool] = True                # whether it gives a stream of Results
 
     @classmethod
@@ -180,14 +180,14 @@ class Request:
                                 for name, setting in self.settings().items()})
 
     @classmethod
-    def from_png(cls, stored: Mapping[str, Any]) -> Self:
+    def from_png(cls, stored: Mapping[str, Any], **held: Any) -> Self:
         """The request that a picture stores under the settings' names, checked, because pictures are untrusted.
 
-        Raises SettingsError.
+        held: values of fields without a Setting. Raises SettingsError.
         """
         known = {name: stored[name] for name, setting in cls.settings().items()
                  if stored.get(name) is not None and setting.kind not in ("file", "files")}
-        return cls(**known).checked()
+        return cls(**known, **held).checked()
 
 
 def actions(requests: tuple[type[Request], ...]) -> Iterator[tuple[str, type[Request]]]:

@@ -6,9 +6,10 @@ from functools import cached_property
 import numpy as np
 
 from core.faces.attributes import ATTRIBUTES, HAIR_COLOURS, NAMES
-from core.faces.people import NATURAL, Identity, years
+from core.faces.people import NATURAL, Identity, person, years
 
 MIXTURES = ("ordinary", "balanced")
+FRONTAL = dict.fromkeys(("yaw", "pitch", "roll", "blur", "exposure", "eyes_closed", "sunglasses"), 0.0)
 _HABIT, _LOOK, _UNNAMED = 41, 42, 43  # purposes of a person's random streams
 _CLOTHES = ((.03, .05, .14), (.20, .03, .035), (.05, .12, .07), (.45, .43, .40), (.02, .02, .022), (.25, .16, .08),
             (.10, .18, .32), (.38, .22, .24), (.14, .10, .22), (.42, .34, .12), (.55, .55, .54), (.09, .20, .20))
@@ -162,6 +163,12 @@ def look(identity: Identity, seed: int, mixture: str = "ordinary", any_age: bool
     if values["sunglasses"]:
         values |= dict(eyes_closed=0.0, eye_makeup=0.0)
     return Look(**(values | overrides), seed=int(rng.integers(1 << 31)))
+
+
+def frontal(number: int) -> Face:
+    """A test person from the front, in an unchanging look: an example to start from."""
+    identity = person(number, split="test")
+    return Face(identity, look(identity, 0, **FRONTAL))
 
 
 def through_life(identity: Identity, age: float, seed: int = 0) -> Look:

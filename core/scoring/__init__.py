@@ -237,8 +237,7 @@ def score_recogniser(quick: bool = False, files: Sequence[Path] = ()) -> list[Ba
     if not files:
         raise SettingsError("`score recogniser` needs the weights of a recogniser.",
                             "Train one, then name its file:  --weights RUN/recogniser-drawn.safetensors")
-    known = {row.name for row in hub.rows() if row.network == "iresnet"}       # shipped and published
-    networks = [hub.load(str(file)) if str(file) in known else hub.opened(file, "iresnet") for file in files]
+    networks = [hub.network_of(file, "iresnet") for file in files]
     names = [Path(file).stem for file in files]
     drawn = data.drawn_set("test", *(QUICK if quick else FULL))
     bars, means = [], []

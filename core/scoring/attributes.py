@@ -28,6 +28,7 @@ from torch import Tensor
 from core import data, hub, metrics
 from core.engine.result import last
 from core.faces import ATTRIBUTES, NAMES
+from core.images import from_uint8
 from core.models.judge import YES_NO
 from core.scoring import EMBEDDERS, JUDGES, PICTURES, QUICK, Bar, bar, picture_bars, reported
 from core.scoring.edits import OURS, VARIANTS, Editor, Edits, Table, Variant, collect, columns, others_of, paths
@@ -62,14 +63,14 @@ def scored(quick: bool = False) -> dict:
     """
     people, equal, refined = FEW if quick else (PEOPLE, EQUAL, REFINED)
     networks = Networks(SYSTEM.choose())
-    inverting = networks.inverting      # raises before anything is drawn
-    check = Frozen(networks.frozen.generator, hub.load(JUDGES[1]), hub.load(EMBEDDERS[1]), inverting.encoder,
+    encoder = networks.encoder      # raises before anything is drawn
+    check = Frozen(networks.frozen.generator, hub.load(JUDGES[1]), hub.load(EMBEDDERS[1]), encoder,
                    networks.choice.frame)
     editor = Editor(networks, check)
     found = collect(editor, people)
     rows = leakage(found, found.tables[OURS])
     solved = {variant.name: at_equal_success(editor, found, variant, equal) for variant in VARIANTS}
-    pictures = torch.from_numpy(np.stack(found.pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    pictures = from_uint8(np.stack(found.pictures))
     test = (QUICK[0], 2) if quick else PICTURES
     real = data.drawn_set("test", *test, size=networks.size, version=4, mixture="ordinary")
     return {"bars": [*success_bars(found), *error_bars(found), *equal_bars(found, solved, equal),

@@ -32,7 +32,7 @@ CHOICE, PRESET = "tiny", "tiny"     # the shipped checkpoints and training prese
 EMBEDDER, JUDGE = "embedder-tiny", "judge-tiny"     # steer the training, so they never score
 SOURCES = ("latent.py", "sampling.py", "subjects.py", "words.py", "kernels/attention.py", "models/*.py",
            "scoring/lessons.py", "training/autoencoder.py", "training/diffusion.py", "training/dreambooth*.py",
-           "training/losses.py", "training/people.py")
+           "training/losses.py", "training/optim.py", "training/people.py")
 PICTURES = 4                        # per person and age
 
 

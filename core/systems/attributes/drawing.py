@@ -17,7 +17,7 @@ from core.systems.attributes import masks
 from core.systems.attributes.networks import Networks
 from core.systems.attributes.sources import Source
 
-KEPT = 8        # faces whose feature maps are kept, 3 MB each
+MAPS_BYTES = 256 << 20      # of feature maps in memory; 3 MB a face of 128 pixels
 
 
 class Drawing:
@@ -25,7 +25,7 @@ class Drawing:
 
     def __init__(self, networks: Networks) -> None:
         self.networks = networks
-        self._maps = LRUCache(KEPT)
+        self._maps = LRUCache(MAPS_BYTES, lambda maps: sum(each.nbytes for each in maps))
 
     @torch.no_grad()
     def picture(self, w: Tensor) -> np.ndarray:

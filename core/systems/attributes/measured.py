@@ -42,7 +42,7 @@ def measure(wanted: Wanted, before: Seen, after: Seen, spread: Tensor, turn: flo
                          key=lambda leak: -abs(leak[1])))
     turned = {"roll": turn} if turn else {}
     return Measured(asked | turned, achieved | turned, reached(wanted, before, after), leaked,
-                    sum(map(abs, leaks.values())) / len(leaks), float(cosine(before.vector, after.vector)))
+                    sum(map(abs, leaks.values())) / max(len(leaks), 1), float(cosine(before.vector, after.vector)))
 
 
 def reached(wanted: Wanted, before: Seen, after: Seen) -> float | None:

@@ -1,6 +1,4 @@
-"""The networks of a choice: what draws, edits, reads and inverts. One picture at a time, so that a picture is the same
-alone and in a strip of many.
-"""
+"""The networks of a choice. Pictures are processed one at a time, so that each is the same alone and in a strip."""
 
 from functools import cached_property
 from typing import NamedTuple
@@ -26,7 +24,7 @@ class Seen(NamedTuple):
 
 
 class Networks:
-    """Loaded once; all on this machine already, but for the encoder, which `inverting` asks for."""
+    """Loaded once; all on this machine already, but for the encoder, which is loaded on first use."""
 
     def __init__(self, choice: AttributeChoice) -> None:
         """Raises CheckpointError; nothing is fetched."""
@@ -39,11 +37,10 @@ class Networks:
         self.device, self.size = self.frozen.device, self.frozen.generator.config.size
 
     @cached_property
-    def inverting(self) -> Frozen:
-        """The same with an encoder. Raises CheckpointError when that is not on this machine."""
+    def encoder(self) -> nn.Module:
+        """The encoder. Raises CheckpointError when it is not on this machine."""
         choices.require(self.choice, extra=True)
-        return Frozen(self.frozen.generator, self.frozen.judge, self.frozen.embedder, hub.load(self.choice.encoder),
-                      self.choice.frame)
+        return hub.load(self.choice.encoder)
 
     @cached_property
     def features(self) -> nn.Module:
@@ -51,7 +48,7 @@ class Networks:
         choices.require(self.choice, extra=True)
         return hub.load(self.choice.features)
 
-    @cached_property
+    @property
     def deviation(self) -> Tensor:
         """Standard deviations of w, (style,)."""
         return self.editors["mapper"].deviation
@@ -66,7 +63,7 @@ class Networks:
     @torch.no_grad()
     def invert(self, picture: np.ndarray) -> Tensor:
         """The encoder's latent (1, styles, style) of a picture (S, S, 3) uint8."""
-        return self.inverting.invert(self.tensor(picture))
+        return self.encoder.invert(self.tensor(picture), self.frozen.mean)
 
     @torch.no_grad()
     def see(self, picture: np.ndarray) -> Seen:

@@ -91,7 +91,9 @@ class Attributes(Files):
         Those that the page opens with are drawn once and kept, unless the caller chose where pictures go.
         """
         request = request.checked()
-        if self._temporary and isinstance(request, Edit) and request.values() == self.opening().values():
+        is_opening = (isinstance(request, Edit) and request.values() == self.opening().values()
+                      and request.frozen is None and request.latent is None)
+        if self._temporary and is_opening:
             return iter(self._opening)
         return self._run(request)
 
@@ -258,7 +260,7 @@ class Attributes(Files):
         arrays |= {} if painted is None else {"frozen": packed(painted)}
         values = {name: value for name, value in request.values().items()
                   if value is not None and request.settings()[name].kind != "file"}
-        return {"system": "attributes", **self._fixed, "action": request.action, "shown": shown.kind, "at": at,
+        return {"system": "attributes", **self._constants, "action": request.action, "shown": shown.kind, "at": at,
                 "seed": request.seed, **found, **shown.facts, "judged": _rounded(values_of(shown.seen)),
                 "request": values, **arrays}
 
@@ -296,8 +298,8 @@ class Attributes(Files):
         return files.film(edits, self._new_folder() / "facet-sweep.gif")
 
     @cached_property
-    def _fixed(self) -> dict[str, str]:
-        """What is true of this pipeline for good."""
+    def _constants(self) -> dict[str, str]:
+        """The part of `about` that never changes."""
         choice = self.choice
         names = {"mapper": choice.mapper, "directions": choice.directions, "judge": choice.judge,
                  "embedder": choice.embedder}

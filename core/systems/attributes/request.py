@@ -1,12 +1,13 @@
 """The actions of `attributes`, the settings of each, and what a request can't ask."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
+from core import checks
 from core.engine.checks import crop_of
-from core.engine.request import Request, Setting, choice, file, number, seed, text, whole
+from core.engine.request import Request, choice, file, number, seed, text, whole
 from core.errors import SettingsError
 from core.faces import ATTRIBUTES, CONFLICTS
 
@@ -58,11 +59,19 @@ def with_attributes(cls: Class) -> Class:
     return cls
 
 
+def check_conflicts(asked: Mapping[str, float]) -> None:
+    """Raise SettingsError for two attributes that no face has together."""
+    for first, second, why in CONFLICTS:
+        if asked.get(first, 0) > 0.5 and asked.get(second, 0) > 0.5:
+            raise SettingsError(f"{first} and {second} can't both be asked for: {why}.",
+                                f"Leave out {first} or {second}.")
+
+
 @dataclass(frozen=True)
 class FaceRequest(Request):
     """What all actions share: the face to start from.
 
-    latent: (rows, style) of that face, where the caller holds it; `source` is then where it came from.
+    latent: (rows, style) of the face of a restored photo; a given file or another source replaces it.
     """
 
     system: ClassVar[str] = "attributes"
@@ -79,18 +88,20 @@ class FaceRequest(Request):
     latent: "np.ndarray | None" = None
 
     def checked(self) -> Self:
-        """As `Request.checked`; also refuses a photo without a file, and settings that the source has no use for."""
+        """As `Request.checked`; also refuses a photo without a file, and settings that the source doesn't take."""
         request = super().checked()
+        if request.latent is not None and (request.file or request.source != "photo"):
+            request = replace(request, latent=None)
         if request.crop:
             crop_of(request.crop)
         if request.source == "photo" and not request.file and request.latent is None:
             raise SettingsError("source photo needs a picture as file.", "Give it, or change the source.")
         for name in ("file", "crop", "face"):
             if request.source != "photo" and getattr(request, name):
-                raise SettingsError(f"{name} has no use with source {request.source}.",
+                raise SettingsError(f"{name} can't be used with source {request.source}.",
                                     f"Choose source photo, or leave {name} out.")
         if request.source == "random" and request.refine:
-            raise SettingsError("refine has no use with source random, whose latent is known.",
+            raise SettingsError("refine can't be used with source random, whose latent is known.",
                                 "Choose source example or photo, or leave refine out.")
         return request
 
@@ -98,7 +109,10 @@ class FaceRequest(Request):
 @dataclass(frozen=True)
 @with_attributes
 class EditRequest(FaceRequest):
-    """What is wanted of a face, and what must stay. frozen: (S, S) bool, the painted mask where the caller holds it."""
+    """Attributes to change, and attributes and regions to freeze.
+
+    frozen: (S, S) bool, the painted mask where the caller holds it.
+    """
 
     strength: float = number(1.0, 0, 2, "Strength", "How much of the edit: 0 none, 1 as asked")
     keep: str = text("", "Frozen attributes", "Names with commas between", 600)
@@ -114,12 +128,9 @@ class EditRequest(FaceRequest):
             if name in kept:
                 raise SettingsError(f"{name} can't change while it is frozen.",
                                     f"Leave {name} out of keep, or don't ask for it.")
-        for first, second, why in CONFLICTS:
-            if asked.get(first, 0) > 0.5 and asked.get(second, 0) > 0.5:
-                raise SettingsError(f"{first} and {second} can't both be asked for: {why}.",
-                                    f"Leave out {first} or {second}.")
+        check_conflicts(asked)
         if request.frozen_regions and request.source != "example":
-            raise SettingsError(f"regions has no use with source {request.source}; they are known of drawn people.",
+            raise SettingsError(f"regions can't be used with source {request.source}; only drawn people have them.",
                                 "Choose source example, or paint a mask.")
         return request
 
@@ -169,11 +180,12 @@ class Sweep(EditRequest):
         request = super().checked()
         swept = request.attribute
         for name in ("start", "end"):
-            Setting("number", None, "", low=ATTRIBUTES[swept].low, high=ATTRIBUTES[swept].high, optional=True).check(
-                name, getattr(request, name))
+            if (value := getattr(request, name)) is not None:
+                checks.number(value, name, ATTRIBUTES[swept].low, ATTRIBUTES[swept].high)
         if swept in request.kept or swept in request.asked:
             raise SettingsError(f"attribute can't be {swept}, which is frozen or asked for by value.",
                                 f"Leave {swept} out of the request, or sweep another attribute.")
+        check_conflicts(request.asked | {swept: max(request.stops)})
         return request
 
     @property

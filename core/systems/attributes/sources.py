@@ -1,6 +1,5 @@
 """Faces to start from: a latent, its picture, and what is seen in it, computed once for each face."""
 
-import hashlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,14 +13,14 @@ from torch import Tensor
 
 from core import faces
 from core.cache import LRUCache
-from core.engine.checks import crop_of, square, whole
+from core.engine.checks import crop_of, square
 from core.errors import PictureError, SettingsError
+from core.hub.files import sha256
 from core.systems.attributes.inversion import Refined, refine
 from core.systems.attributes.networks import Networks, Seen
 from core.systems.attributes.request import FaceRequest
 
-KEPT = 24       # faces in memory, each a few MB with its feature maps
-PLAIN = dict.fromkeys(("yaw", "pitch", "roll", "blur", "exposure", "eyes_closed", "sunglasses"), 0.0)
+KEPT = 24       # faces in memory
 
 
 class Progress(NamedTuple):
@@ -111,9 +110,9 @@ class Sources:
         if request.source == "photo":
             return self._aligned(request), None
         if not self.networks.choice.drawn:
-            raise SettingsError(f"source example has no use with {self.networks.choice.label}.",
+            raise SettingsError(f"source example can't be used with {self.networks.choice.label}.",
                                 "Choose source random or photo.")
-        face = example(request.person)
+        face = faces.frontal(request.person)
         return faces.draw(face, self.networks.size, "aligned"), face
 
     def _aligned(self, request: FaceRequest) -> np.ndarray:
@@ -126,8 +125,7 @@ class Sources:
         if request.crop:
             face = photos.face_in(picture, square(picture.size, *crop_of(request.crop)))
         else:
-            found = photos.find(picture)
-            face = found[whole(request.face, "face", 0, len(found) - 1)]
+            face = photos.face_at(picture, request.face, "face")
         return np.asarray(photos.align(picture, face.points, size, self.networks.choice.frame))
 
     def _checked(self, latent: np.ndarray) -> Tensor:
@@ -143,16 +141,10 @@ class Sources:
         return Source(w, picture, self.networks.see(picture))
 
 
-def example(number: int) -> faces.Face:
-    """A drawn test person in a frontal look."""
-    identity = faces.person(number, "test")
-    return faces.Face(identity, faces.look(identity, 0, **PLAIN))
-
-
 def _digest(path: Any) -> str:
     """SHA-256 of a file. Raises PictureError when it can't be read."""
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError as error:
+        return sha256(Path(path))
+    except (OSError, ValueError) as error:
         raise PictureError(f"{Path(path).name or 'The file'} could not be opened.",
                            "Check its path, or choose the picture again.") from error

@@ -25,12 +25,10 @@ def restored(stored: Mapping[str, Any]) -> FaceRequest:
     cls = classes[action]
     if cls is Invert and "latent" in stored:        # of a photo, which is not kept: its latent can be edited
         cls = Edit
-    known = {name: asked[name] for name, setting in cls.settings().items()
-             if asked.get(name) is not None and setting.kind != "file"}
     arrays = {name: unpacked(stored[name]) for name in ("latent", "frozen") if stored.get(name) is not None}
     if "frozen" in arrays:
         arrays["frozen"] = arrays["frozen"] > 0
-    return cls(**known, **{name: value for name, value in arrays.items() if hasattr(cls, name)}).checked()
+    return cls.from_png(asked, **{name: value for name, value in arrays.items() if hasattr(cls, name)})
 
 
 def packed(values: "np.ndarray") -> dict[str, Any]:
@@ -54,7 +52,7 @@ def unpacked(stored: Any) -> "np.ndarray":
         if not np.isfinite(found).all():
             raise ValueError("numbers that are not finite")
         return found
-    except (TypeError, ValueError, KeyError, zlib.error) as error:      # binascii's error is a ValueError
+    except (TypeError, ValueError, KeyError, OverflowError, zlib.error) as error:   # binascii's is a ValueError
         raise SettingsError("The latent or the mask in this file can't be read.",
                             "Use the picture as it was downloaded.") from error
 

@@ -277,11 +277,7 @@ class ClustersPipeline(Files):
         from core import images, photos
 
         picture = images.read(photo)
-        found = photos.find(picture)
-        if which >= len(found):
-            raise SettingsError(f"which can't be {which}: the photo has {len(found)} faces.",
-                                f"Choose a whole number from 0 to {len(found) - 1}.")
-        return photos.align(picture, found[which].points, SIZE)
+        return photos.align(picture, photos.face_at(picture, which, "which").points, SIZE)
 
     def similarity(self, face: Image.Image, made: Image.Image) -> float:
         """Cosine of the embedder between a face and what was made of it."""
@@ -320,15 +316,14 @@ class ClustersPipeline(Files):
         return {"zip": files.zipped(packed, result.settings, self._new_folder()), **found}
 
     @cached_property
-    def _fixed(self) -> dict[str, str]:
-        """What is true of this pipeline for good."""
+    def _constants(self) -> dict[str, str]:
+        """The part of `about` that never changes."""
         choice = self.choice
         return {"choice": choice.name, "checkpoint": choice.translator, "sha256": choices.sha256(choice.translator),
                 "crowd": choice.crowd, "crowd_sha256": choices.sha256(choice.crowd), "twin": choice.twin,
                 "embedder": choice.embedder, "judge": choice.judge, **files.machine(self.device)}
 
 
-PLAIN = dict(yaw=0.0, pitch=0.0, roll=0.0, blur=0.0, exposure=0.0, eyes_closed=0.0, sunglasses=0.0)
 TABLE, SHEET, TREE = "facet-groups.csv", "facet-groups.png", "facet-tree.json"
 
 
@@ -355,6 +350,9 @@ def drawn_face(person: int, look: int = 0, plain: bool = False) -> Image.Image:
     """A drawn test person, aligned, SIZE × SIZE. look: its seed. plain: always the same look, from the front."""
     from core import faces
 
-    identity = faces.person(person, split="test")
-    face = faces.Face(identity, faces.look(identity, 0, **PLAIN) if plain else faces.look(identity, look))
+    if plain:
+        face = faces.frontal(person)
+    else:
+        identity = faces.person(person, split="test")
+        face = faces.Face(identity, faces.look(identity, look))
     return Image.fromarray(faces.draw(face, SIZE, "aligned"))

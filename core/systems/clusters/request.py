@@ -40,12 +40,12 @@ class Grouping(Request):
     crowd: "Faces | None" = None
 
     @classmethod
-    def from_png(cls, stored: Mapping[str, Any]) -> Self:
+    def from_png(cls, stored: Mapping[str, Any], **held: Any) -> Self:
         """As `Request.from_png`; also refuses results of a visitor's pictures, which are not stored."""
         if stored.get("faces_of") != "drawn":
             raise SettingsError("This picture was made from uploaded pictures, which it does not store.",
                                 "Upload them again.")
-        return super().from_png(stored)
+        return super().from_png(stored, **held)
 
 
 @dataclass(frozen=True)

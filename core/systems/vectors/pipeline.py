@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from core.checks import number, whole
 from core.engine import choices, files
-from core.engine.checks import crop_of, number, square, whole
+from core.engine.checks import crop_of, square
 from core.engine.files import Files
 from core.engine.replay import Opening
 from core.engine.result import Restored, Result, last
@@ -83,11 +84,11 @@ class Vectors(Files, Steering, Moves):
     def person(self, number: int) -> Source:
         """A drawn person of the test split, frontal. number: 0 up to PEOPLE. Takes about a third of a second."""
         from core import faces_v3 as faces
+        from core.faces import FRONTAL
 
         number = whole(number, "person", 0, PEOPLE - 1)
         identity = faces.person(number, split="test")
-        look = faces.look(identity, 0, yaw=0.0, pitch=0.0, roll=0.0, blur=0.0, exposure=0.0, eyes_closed=0.0,
-                          sunglasses=0.0)
+        look = faces.look(identity, 0, **FRONTAL)
         drawn = Image.fromarray(faces.draw(faces.Face(identity, look), size=112, view="aligned"))
         return self._taken(drawn, Source("drawn", np.empty(0), person=number, label=f"drawn person {number}"))
 
@@ -300,11 +301,11 @@ class Vectors(Files, Steering, Moves):
         from core.kernels.attention import kernel_for
 
         config = self.generator.config
-        return self._fixed | {"kernel": kernel_for(self.device, torch.float32, config.width // config.heads)}
+        return self._constants | {"kernel": kernel_for(self.device, torch.float32, config.width // config.heads)}
 
     @cached_property
-    def _fixed(self) -> dict[str, str]:
-        """What is true of this pipeline for good."""
+    def _constants(self) -> dict[str, str]:
+        """The part of `about` that never changes."""
         return {"checkpoint": self.generator_name, "sha256": choices.sha256(self.generator_name),
                 "embedder": self.embedder_name, "embedder_sha256": choices.sha256(self.embedder_name),
                 "people": self.people_name, **files.machine(self.device)}
