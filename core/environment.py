@@ -9,7 +9,6 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from core.errors import OutputError, SettingsError
 
@@ -54,7 +53,7 @@ def _check_certificates(name: str, value: str) -> None:
 
 
 def _check_proxy(name: str, value: str) -> None:
-    scheme = urlsplit(value).scheme if "://" in value else ""
+    scheme = value.partition("://")[0].lower() if "://" in value else ""
     if scheme not in SCHEMES:
         raise SettingsError(f"{name} names a proxy of an unknown kind: {scheme[:30]}.",
                             "Use a proxy whose address begins with http, https or socks5.")

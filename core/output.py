@@ -49,18 +49,25 @@ def new_file(folder: Path | str, name: str) -> Iterator[Path]:
             raise
 
 
+def check_ending(path: Path, option: str) -> None:
+    """Raise SettingsError unless pictures can be written to files with this ending. option: that names the path."""
+    from PIL import Image
+
+    Image.init()
+    if Image.EXTENSION.get(path.suffix.lower()) not in Image.SAVE:
+        raise SettingsError(f"{option} {path} does not end like a picture file.",
+                            f"Name for example a .png file:  {option} {path.stem or 'sheet'}.png")
+
+
 def save_picture(picture: "Image", path: Path, option: str) -> None:
     """Save a picture where the user wants it, in a folder that is created if missing; an older file is replaced.
 
     option: that names the path. Raises OutputError, and SettingsError for an ending that is no picture's.
     """
+    check_ending(path, option)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            picture.save(path)
-        except ValueError as error:
-            raise SettingsError(f"{option} {path} does not end like a picture file.",
-                                f"Name for example a .png file:  {option} {path.stem or 'sheet'}.png") from error
+        picture.save(path)
 
 
 def _claimed(folder: Path, name: str) -> Path:

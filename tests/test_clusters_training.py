@@ -100,7 +100,7 @@ def test_pictures_are_turned_and_cut():
 
 def test_a_feature_network_is_written(shipped, tmp_path):
     recipe = feature_recipe("shape")
-    path, = features.finish(recipe, recipe.networks, tmp_path, "python -m core train features --preset shape")
+    path, = recipe.finish(recipe.networks, tmp_path, "python -m core train features --preset shape")
     found, x = hub.opened(path, "resnet"), torch.randn(2, 3, 64, 64)
     wanted = recipe.networks["features"].eval()(x)
     assert torch.allclose(found.features(x), wanted, rtol=0.02, atol=0.02)
@@ -258,6 +258,6 @@ def test_a_resumed_run_is_the_same_run(crowded, tmp_path):
 
 def test_a_translator_is_written(crowded, tmp_path):
     recipe = translator(crowded)
-    path, = clusters.finish(recipe, recipe.networks, tmp_path, "python -m core train clusters")
+    path, = recipe.finish(recipe.networks, tmp_path, "python -m core train clusters")
     assert path.name == "clusters-asin-tiny.safetensors" and hub.opened(path, "xploregan").config == TOY
     assert build("xploregan", "tiny").config == TOY        # only while toys are there

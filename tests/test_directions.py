@@ -115,7 +115,7 @@ def test_boundaries_and_components_are_found(monkeypatch, tmp_path):
     preset = replace(recipe_file.PRESETS["tiny"], network="toy", batch=256)
     recipe = recipe_file.DirectionsRecipe(preset, linear_latents(), linear_latents(seed=1))
     networks = fit(recipe, Settings(tmp_path / "run", steps=150, threads=1, warmup=5))
-    path, = recipe_file.finish(recipe, networks, tmp_path, "train directions")
+    path, = recipe.finish(networks, tmp_path, "train directions")
     found = hub.opened(path, "directions")
     assert found.normals[SMILE, 0] > 0.95 and found.normals[AGE, 1] > 0.95
     assert found.slopes[SMILE].item() == pytest.approx(4, rel=0.1)

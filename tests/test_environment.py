@@ -18,7 +18,8 @@ FINE = {"GRADIO_SERVER_PORT": "7860", "NO_PROXY": "example.org", "HTTPS_PROXY": 
 @pytest.mark.parametrize(("name", "value"), [
     ("GRADIO_SERVER_PORT", "notanumber"), ("GRADIO_SERVER_PORT", "99999"), ("GRADIO_NUM_PORTS", "-1"),
     ("SSL_CERT_FILE", "/nonexistent.pem"), ("REQUESTS_CA_BUNDLE", "/nonexistent.pem"), ("ALL_PROXY", "gopher://proxy:1"),
-    ("ALL_PROXY", "socks5://proxy:1"), ("https_proxy", "socks5h://proxy:1"), ("GRADIO_TEMP_DIR", "/dev/null/gradio"),
+    ("ALL_PROXY", "socks5://proxy:1"), ("https_proxy", "socks5h://proxy:1"),
+    ("http_proxy", "ftp://[::1"), ("GRADIO_TEMP_DIR", "/dev/null/gradio"),
 ])
 def test_a_variable_that_would_break_the_app_is_named(name, value, monkeypatch):
     monkeypatch.setattr(environment, "find_spec", lambda name: None)        # no package for SOCKS

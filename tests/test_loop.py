@@ -25,6 +25,11 @@ class Asked:
     people: int
 
 
+@dataclass(frozen=True)
+class Held:
+    networks: list[nn.Module]
+
+
 class Line(loop.Recipe):
     """Two networks that learn a line, one after the other, with noise of their own."""
 
@@ -267,6 +272,23 @@ for recipe, resume in ((Line(at_step=stop), False), (Unlucky(), True)):
 from accelerate import PartialState
 (out / f"said-{rank}").write_text(f"{PartialState().num_processes}\\n" + "\\n".join(said))
 """
+
+
+def test_a_closed_terminal_stops_like_ctrl_c():
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)       # under nohup it is ignored
+    try:
+        with loop._stop_requested() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_other_processes_get_no_networks():
+    recipe = Line()
+    recipe.held = Held([nn.Linear(2, 2)])
+    assert not {"held", "networks", "optimizers"} & set(vars(recipe.loader()))
 
 
 def test_two_processes_train_one_network_and_stop_together(tmp_path):

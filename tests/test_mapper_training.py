@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from core import data, faces, hub
+from core.errors import CheckpointError
 from core.faces import (
     CONFLICTS,
     NAMES,
@@ -194,7 +195,7 @@ def test_people_train_for_a_generator_of_their_own(frozen, tmp_path, monkeypatch
         recipe = file.recipe("ffhq", **asked)
         assert recipe.preset.encoder is None and recipe.preset.frame == "ffhq"
         networks = fit(recipe, Settings(tmp_path / file.__name__, steps=1, threads=1))
-        path, = file.finish(recipe, networks, tmp_path, "python -m core train")
+        path, = recipe.finish(networks, tmp_path, "python -m core train")
         kind = "latent-to-latent" if file is mapper else "directions"
         assert path.stem == recipe.preset.name and hub.opened(path, kind).config.style == 128
 
@@ -202,8 +203,14 @@ def test_people_train_for_a_generator_of_their_own(frozen, tmp_path, monkeypatch
 # The encoder
 
 
+def test_a_checkpoint_of_another_network_is_refused():
+    with pytest.raises(CheckpointError, match="embedder-tiny holds iresnet, where judge is needed") as error:
+        hub.network_of("embedder-tiny", "judge")
+    assert "judge-tiny" in error.value.next_step
+
+
 def test_the_encoder_learns_drawn_faces_and_known_latents(monkeypatch, frozen):
-    monkeypatch.setattr(encoder, "network_of", lambda *_: frozen.generator)
+    monkeypatch.setattr(hub, "network_of", lambda *_: frozen.generator)
     small = build("e4e", "tiny", size=64, widths=(8, 8, 16, 16), features=16, head=8)
     monkeypatch.setattr(encoder, "build", lambda *_: small)
     preset = replace(encoder.PRESETS["tiny"], network="tiny", batch=4)

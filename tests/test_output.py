@@ -58,6 +58,13 @@ def test_a_name_that_is_taken_is_numbered(tmp_path):
     assert (tmp_path / "a.png").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["sheet.xyz", "sheet.psd", "sheet.cur", "sheet"])
+def test_an_ending_that_is_no_pictures_is_refused(tmp_path, name):
+    with pytest.raises(SettingsError, match="--out"):
+        save_picture(Image.new("RGB", (8, 8)), tmp_path / name, "--out")
+    assert files_of(tmp_path) == {}
+
+
 def test_a_file_that_was_not_finished_vanishes(tmp_path):
     def stopped() -> None:
         with new_file(tmp_path, "a.png") as path:

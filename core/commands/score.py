@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from typer import Argument, Exit, Option
 
 from core.errors import SettingsError
+from core.output import check_ending
 
 System = Literal["embedder", "judge", "vectors", "aging", "attributes", "clusters", "recogniser", "pictures"]
 PLOTTED = ("aging", "attributes")
@@ -38,6 +39,8 @@ def score(
     if plot and system not in PLOTTED:
         raise SettingsError(f"--plot is not available for {system}.",
                             f"Leave out --plot; it belongs to {' and '.join(f'`score {each}`' for each in PLOTTED)}.")
+    if plot:
+        check_ending(plot, "--plot")
     found = scoring.score(system, quick, weights or (), short, images)
     print(json.dumps(found, ensure_ascii=False) if as_json else table(found))
     if plot and system == "aging":

@@ -96,8 +96,7 @@ def train(
     networks = fit(made, settings)
     if not PartialState().is_main_process:
         return
-    finish = getattr(module, "finish", type(made).finish)       # a module may bring its own
-    wrote(finish(made, networks, ship or out, recorded(sys.argv[1:])))
+    wrote(made.finish(networks, ship or out, recorded(sys.argv[1:])))
 
 
 def none_of(options: Collection[str], workers: int) -> None:

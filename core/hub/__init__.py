@@ -182,6 +182,22 @@ def opened(path: Path | str, network: str) -> "nn.Module":
     return weights.fit(network, facts.get("preset", ""), state).to(default_device())
 
 
+def network_of(name: Path | str, network: str, device: "str | None" = None) -> "nn.Module":
+    """The network of a checkpoint, or of a file that `save` wrote. network: as in core.models.
+
+    Raises CheckpointError.
+    """
+    known = {each.name: each for each in rows()}
+    if str(name) not in known and Path(name).exists():
+        return opened(name, network).to(device or default_device())
+    found = row(str(name))
+    if found.network != network:
+        fitting = ", ".join(each.name for each in known.values() if each.network == network)
+        raise CheckpointError(f"{name} holds {found.network or 'no network'}, where {network} is needed.",
+                              f"Choose from: {fitting}.")
+    return load(found.name, device)
+
+
 def save(module: "nn.Module", name: str, *, network: str, preset: str, recipe: str, about: str,
          folder: Path | str | None = None, licence: str = "Apache-2.0") -> Path:
     """Write <folder>/<name>.safetensors in half precision and its row in <folder>/manifest.json; returns the path.

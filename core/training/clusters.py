@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core import data, hub
+from core import data
 from core.errors import SettingsError
 from core.features import compute, network_of, remember, resized, space_of
 from core.models import build
@@ -95,7 +95,7 @@ class Cycle(nn.Module):
 class ClustersRecipe(Recipe):
     """Networks "generator" (kept as an average), a `Cycle`, and "critic"."""
 
-    averaged = ("generator",)
+    averaged, saved = ("generator",), ("generator", "xploregan")
 
     def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet, groups: Groups, labels: Tensor,
                  held_out_labels: Tensor) -> None:
@@ -117,6 +117,18 @@ class ClustersRecipe(Recipe):
         self.networks = {"generator": Cycle(generator).to(memory_format=torch.channels_last),
                          "critic": critic.to(memory_format=torch.channels_last)}
         self.optimizers = {"critic": _adam(critic, preset.discriminating), "generator": _adam(generator, preset.rate)}
+
+    @property
+    def about(self) -> str:
+        """What the manifest says of the translator."""
+        chosen, config = self.preset, self.config
+        kind = "AdaIN twin of XploreGAN" if config.norm == "adain" else f"XploreGAN, condition {config.condition}"
+        return (f"{kind}: drawn faces of {config.size} pixels wear one of {config.clusters} groups of {chosen.crowd}; "
+                f"{chosen.people} people × {chosen.looks} looks, seed {chosen.seed}.")
+
+    def finish(self, networks: dict, folder: Path, command: str) -> list[Path]:
+        """Write the generator's checkpoint; returns its path."""
+        return super().finish({"generator": networks["generator"].generator}, folder, command)
 
     def batches(self, start, shard, device) -> Iterator[dict]:
         """Pictures for one step: `critics` times `batch`, each with its group and one to wear."""
@@ -249,13 +261,3 @@ def recipe(preset: str, **asked: float) -> ClustersRecipe:
         found.append((drawn, groups.assign(groups.vectors(features))))
     (drawn, labels), (held_out, held_out_labels) = found
     return ClustersRecipe(chosen, drawn, held_out, groups, labels, held_out_labels)
-
-
-def finish(recipe: ClustersRecipe, networks: dict, folder: Path, command: str) -> list[Path]:
-    """Write the generator's checkpoint; returns its path."""
-    chosen, config = recipe.preset, recipe.config
-    kind = "AdaIN twin of XploreGAN" if config.norm == "adain" else f"XploreGAN, condition {config.condition}"
-    about = (f"{kind}: drawn faces of {config.size} pixels wear one of {config.clusters} groups of {chosen.crowd}; "
-             f"{chosen.people} people × {chosen.looks} looks, seed {chosen.seed}.")
-    return [hub.save(networks["generator"].generator, chosen.name, network="xploregan", preset=chosen.network,
-                     recipe=command, about=about, folder=folder)]

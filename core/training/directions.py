@@ -16,15 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core import hub, metrics
+from core import metrics
 from core.faces import NAMES
 from core.models import build
 from core.models.directions import Directions
 from core.models.judge import YES_NO
 from core.training import mapper
-from core.training.embedder import adamw
 from core.training.face_latents import Frozen, LatentSet
 from core.training.loop import Recipe
+from core.training.optim import adamw
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,8 @@ RAREST = 0.02   # share of a class below which it is not weighted up any further
 class DirectionsRecipe(Recipe):
     """One network, "boundaries": a linear layer on standardised latents; `measured` makes directions of it."""
 
+    saved = ("directions", "directions")
+
     def __init__(self, preset: Preset, latents: LatentSet, held_out: LatentSet) -> None:
         torch.manual_seed(preset.seed)
         self.preset, self.batch = preset, preset.batch
@@ -72,6 +74,16 @@ class DirectionsRecipe(Recipe):
         nn.init.zeros_(boundaries.weight)
         self.networks = {"boundaries": boundaries}
         self.optimizers = {"loss": adamw([boundaries], preset.rate, decay=1e-3)}
+
+    @property
+    def about(self) -> str:
+        """What the manifest says of the directions."""
+        return (f"Directions in w of {Path(self.preset.generator).name}: InterFaceGAN boundaries and GANSpace "
+                f"components of 35 attributes, from {len(self.w)} latents; seed {self.preset.seed}.")
+
+    def finish(self, networks: dict, folder: Path, command: str) -> list[Path]:
+        """Write the directions measured from the trained boundaries; returns the path."""
+        return super().finish({"directions": self.measured(networks["boundaries"])}, folder, command)
 
     def batches(self, start: int, shard: tuple[int, int], device) -> Iterator[dict]:
         step = start * shard[1] + shard[0]
@@ -125,12 +137,3 @@ def recipe(preset: str, **asked) -> DirectionsRecipe:
     """The recipe of a preset; missing faces are drawn, missing latents computed. Needs the checkpoints it names."""
     chosen = replace(PRESETS[preset], **asked)
     return DirectionsRecipe(chosen, *mapper.latents_for(chosen, Frozen.load(chosen)))
-
-
-def finish(recipe: DirectionsRecipe, networks: dict, folder: Path, command: str) -> list[Path]:
-    """Write the checkpoint; returns its path."""
-    chosen = recipe.preset
-    about = (f"Directions in w of {chosen.generator}: InterFaceGAN boundaries and GANSpace components of 35 "
-             f"attributes, from {len(recipe.w)} latents; seed {chosen.seed}.")
-    return [hub.save(recipe.measured(networks["boundaries"]), chosen.name, network="directions", preset=chosen.network,
-                     recipe=command, about=about, folder=folder)]

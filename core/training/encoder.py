@@ -19,12 +19,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core import data, hub, metrics
-from core.images import recognisable
 from core.models import build
-from core.training.embedder import adamw
-from core.training.face_latents import network_of
-from core.training.loop import Recipe
+from core.training.loop import Recipe, drawn_sets
 from core.training.losses import encoder_maps, perceptual
+from core.training.optim import adamw
 
 
 @dataclass(frozen=True)
@@ -59,13 +57,16 @@ SHOWN = 8  # columns of the sheet
 class EncoderRecipe(Recipe):
     """One network, "encoder", averaged. The generator is frozen and draws with its saved noise, as in use."""
 
-    averaged = ("encoder",)
+    averaged, saved = ("encoder",), ("encoder", "e4e")
 
     def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet,
                  device: str | None = None) -> None:
         torch.manual_seed(preset.seed)
         self.preset, self.drawn, self.held_out, self.batch = preset, drawn, held_out, preset.batch
-        self.generator = network_of(preset.generator, "stylegan2", device)
+        self.generator = hub.network_of(preset.generator, "stylegan2", device)
+        self.latent_width = self.generator.config.latent
+        self.about = (f"Encoder: a drawn face to the w+ latents of {Path(preset.generator).name}; {preset.people} "
+                      f"people × {preset.looks} looks, seed {preset.seed}.")
         self.features, self.embedder = hub.load(preset.features, device), hub.load(preset.embedder, device)
         self.mean = self.generator.mean_style()                                  # (1, style)
         encoder = build("e4e", preset.network).to(memory_format=torch.channels_last)
@@ -76,7 +77,7 @@ class EncoderRecipe(Recipe):
         half, seed, step = self.batch // 2, self.preset.seed, start * shard[1] + shard[0]
         for batch in data.batches(self.drawn, half, seed, device, data.Augment(flip=0.5), start, shard):
             draw = torch.Generator().manual_seed(data.look_seed("z", step, 0, seed))
-            z = torch.randn(self.batch - half, self.generator.config.latent, generator=draw)
+            z = torch.randn(self.batch - half, self.latent_width, generator=draw)
             yield {"image": batch["image"], "z": z if device is None else z.to(device)}
             step += shard[1]
 
@@ -102,7 +103,7 @@ class EncoderRecipe(Recipe):
     def check(self, networks):
         """Of 64 validation faces: L1, and the cosine of face vectors before and after."""
         real, made = self.shown(networks, 64)
-        before, after = (data.outputs(self.embedder, recognisable(each.clamp(-1, 1))) for each in (real, made))
+        before, after = (data.outputs(self.embedder, each.clamp(-1, 1)) for each in (real, made))
         return {"l1": float((made - real).abs().mean()), "identity": float(metrics.cosine(before, after).mean())}
 
     def sheet(self, networks):
@@ -123,15 +124,4 @@ def recipe(preset: str, **asked) -> EncoderRecipe:
     """The recipe of a preset; missing faces are drawn. Needs the generator's checkpoint."""
     chosen = replace(PRESETS[preset], **asked)
     size = build("e4e", chosen.network).config.size
-    drawn, held_out = (data.drawn_set(split, *many, size=size, version=4)
-                       for split, many in (("train", (chosen.people, chosen.looks)), ("validation", CHECKED)))
-    return EncoderRecipe(chosen, drawn, held_out)
-
-
-def finish(recipe: EncoderRecipe, networks: dict, folder: Path, command: str) -> list[Path]:
-    """Write the checkpoint; returns its path."""
-    chosen = recipe.preset
-    about = (f"Encoder: a drawn face to the w+ latents of {chosen.generator}; {chosen.people} people × {chosen.looks} "
-             f"looks, seed {chosen.seed}.")
-    return [hub.save(networks["encoder"], chosen.name, network="e4e", preset=chosen.network, recipe=command,
-                     about=about, folder=folder)]
+    return EncoderRecipe(chosen, *drawn_sets(chosen, CHECKED, size=size, version=4))

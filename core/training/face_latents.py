@@ -9,13 +9,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from core import data, hub
+from core.cache import cache_dir
 from core.hub.files import locked, replacing
 from core.images import aligned_from_ffhq, recognisable
 from core.models.judge import scores_of
@@ -56,9 +56,9 @@ class Frozen:
     @classmethod
     def load(cls, preset, device: str | None = None) -> "Frozen":
         """The networks that a preset names in its fields of these names: checkpoints, or files of `train`."""
-        encoder = None if preset.encoder is None else network_of(preset.encoder, "e4e", device)
+        encoder = None if preset.encoder is None else hub.network_of(preset.encoder, "e4e", device)
         kinds = {"generator": "stylegan2", "judge": "judge", "embedder": "iresnet"}
-        return cls(*(network_of(getattr(preset, name), kind, device) for name, kind in kinds.items()), encoder,
+        return cls(*(hub.network_of(getattr(preset, name), kind, device) for name, kind in kinds.items()), encoder,
                    preset.frame)
 
     @property
@@ -87,13 +87,6 @@ class Frozen:
         return self.generator.mean_style()
 
 
-def network_of(name: str, kind: str, device: str | None = None) -> nn.Module:
-    """The network of a checkpoint's name, or of a file that `train` wrote; kind: as in core.models."""
-    if any(row.name == name for row in hub.rows()) or not Path(name).exists():
-        return hub.load(name, device)
-    return hub.opened(name, kind).to(device or hub.default_device())
-
-
 def latent_set(frozen: Frozen, count: int, seed: int, drawn: data.DrawnSet | None = None,
                block: int = BLOCK) -> LatentSet:
     """`count` latents. drawn: faces to invert, in the frame of the generator. block: latents in one file.
@@ -105,8 +98,7 @@ def latent_set(frozen: Frozen, count: int, seed: int, drawn: data.DrawnSet | Non
     networks = (frozen.generator, frozen.judge, frozen.embedder, *([frozen.encoder] if drawn is not None else []))
     facts = dict(networks=[fingerprint(each) for each in networks], seed=seed, block=block, frame=frozen.frame,
                  drawn=None if drawn is None else hashlib.sha256(drawn.truth.tobytes()).hexdigest(), layout=1)
-    home = data.cache_dir() / "face-latents" / data.key_of(**facts)
-    home.mkdir(parents=True, exist_ok=True)
+    home = cache_dir("face-latents", data.key_of(**facts))
     paths = [home / f"{number:05d}.npz" for number in range(-(-count // block))]
     with locked(home):
         for number, path in enumerate(paths):

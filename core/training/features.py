@@ -28,8 +28,8 @@ from core.faces import BINARY, NAMES
 from core.features import resized
 from core.images import imagenet
 from core.models import build
-from core.training.embedder import adamw
-from core.training.loop import Recipe
+from core.training.loop import Recipe, drawn_sets
+from core.training.optim import adamw
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,18 @@ class FeaturesRecipe(Recipe):
         network = build(preset.network, "tiny").to(memory_format=torch.channels_last)
         self.networks = {"features": Pooled(network), "tasks": Tasks(network.fc.in_features, self.tasks)}
         self.optimizers = {"loss": adamw(list(self.networks.values()), preset.rate, decay=0.02)}
+
+    @property
+    def about(self) -> str:
+        """What the manifest says of the features."""
+        chosen = self.preset
+        return (f"Features of drawn faces from {' and '.join(self.tasks)}, without attribute labels; "
+                f"{chosen.people} people × {chosen.looks} looks, seed {chosen.seed}.")
+
+    def finish(self, networks: dict, folder: Path, command: str) -> list[Path]:
+        """Write the checkpoint; returns its path."""
+        return [hub.save(networks["features"].network, self.preset.name, network=self.preset.network, preset="tiny",
+                         recipe=command, about=self.about, folder=folder)]
 
     @property
     def tasks(self) -> dict[str, float]:
@@ -212,14 +224,4 @@ def agreement(features: Tensor, truth: np.ndarray) -> float:
 def recipe(preset: str, **asked: float) -> FeaturesRecipe:
     """The recipe of a preset; draws missing faces."""
     chosen = replace(PRESETS[preset], **asked)
-    drawn = data.drawn_set("train", chosen.people, chosen.looks, size=128, version=4)
-    return FeaturesRecipe(chosen, drawn, data.drawn_set("validation", *CHECKED, size=128, version=4))
-
-
-def finish(recipe: FeaturesRecipe, networks: dict, folder: Path, command: str) -> list[Path]:
-    """Write the checkpoint; returns its path."""
-    chosen = recipe.preset
-    about = (f"Features of drawn faces from {' and '.join(recipe.tasks)}, without attribute labels; "
-             f"{chosen.people} people × {chosen.looks} looks, seed {chosen.seed}.")
-    return [hub.save(networks["features"].network, chosen.name, network=chosen.network, preset="tiny", recipe=command,
-                     about=about, folder=folder)]
+    return FeaturesRecipe(chosen, *drawn_sets(chosen, CHECKED, size=128, version=4))

@@ -136,6 +136,7 @@ def drawn_sets(preset: Any, checked: tuple[int, int], **options: Any) -> "tuple[
 
 def _is_heavy(value: object) -> bool:
     """Whether a value is, or contains, a network, an optimiser or a tensor that is not in main memory."""
+    value = vars(value) if is_dataclass(value) else value
     if isinstance(value, (list, tuple, dict)):
         return any(map(_is_heavy, value.values() if isinstance(value, dict) else value))
     return isinstance(value, (nn.Module, torch.optim.Optimizer)) or (torch.is_tensor(value) and not value.is_cpu)
@@ -185,8 +186,8 @@ CHANGEABLE = ("rate", "discriminating", "batch")    # fields of a preset that ma
 def fit(recipe: Recipe, settings: Settings) -> dict[str, nn.Module]:
     """Train for the given time or steps; returns the networks, averaged if applicable, in eval mode.
 
-    Writes to `settings.out`: log.jsonl, settings.json, sheet-<step>.png, and state/ for `resume`. SIGTERM and Ctrl-C
-    save the state first.
+    Writes to `settings.out`: log.jsonl, settings.json, sheet-<step>.png, and state/ for `resume`. SIGTERM,
+    SIGHUP and Ctrl-C save the state first.
     """
     if not settings.resume and _state_in(settings.out) is not None:
         raise SettingsError(f"{settings.out} already contains a run.",
@@ -493,10 +494,12 @@ def _same_run(kept: Path, recipe: Recipe, out: Path) -> None:
 
 @contextmanager
 def _stop_requested() -> Iterator[Callable[[], bool]]:
-    """A function that tells whether SIGTERM or Ctrl-C was received; only in the main thread."""
+    """A function that tells whether SIGTERM, SIGHUP or Ctrl-C was received; only in the main thread."""
     asked, before = [], {}
     if threading.current_thread() is threading.main_thread():
-        before = {kind: signal.signal(kind, lambda *_: asked.append(True)) for kind in (signal.SIGTERM, signal.SIGINT)}
+        kinds = [kind for kind in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+                 if signal.getsignal(kind) is not signal.SIG_IGN]       # nohup ignores SIGHUP: that stays
+        before = {kind: signal.signal(kind, lambda *_: asked.append(True)) for kind in kinds}
     try:
         yield lambda: bool(asked)
     finally:

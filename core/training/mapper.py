@@ -29,16 +29,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core import data, hub
+from core import data
 from core.faces import NAMES
 from core.models import build
 from core.models.judge import units_of
 from core.models.latent_to_latent import complete
 from core.training.edit_requests import ROLL, attribute_loss, sample, weights_of
-from core.training.embedder import adamw, scaled
+from core.training.embedder import scaled
 from core.training.face_latents import BATCH, Frozen, LatentSet, latent_set
 from core.training.latents import blocks
-from core.training.loop import Recipe
+from core.training.loop import Recipe, drawn_sets
+from core.training.optim import adamw
 from core.training.pairs import ideal_pairs
 
 
@@ -103,7 +104,7 @@ class PairLatents:
 class MapperRecipe(Recipe):
     """One network, "mapper", averaged; everything else is frozen."""
 
-    averaged = ("mapper",)
+    averaged, saved = ("mapper",), ("mapper", "latent-to-latent")
 
     def __init__(self, preset: Preset, frozen: Frozen, latents: LatentSet, held_out: LatentSet,
                  pairs: PairLatents | None = None) -> None:
@@ -115,6 +116,9 @@ class MapperRecipe(Recipe):
         mapper.calibrate(latents.w[:CALIBRATED].float())
         self.networks = {"mapper": mapper}
         self.optimizers = {"loss": adamw([mapper], preset.rate, decay=0.0)}
+        paired = f", and ideal pairs of {preset.paired} drawn people" if preset.pair else ""
+        self.about = (f"Latent-to-Latent: edits 35 attributes of a face of {Path(preset.generator).name}; "
+                      f"{len(latents)} latents{paired}, seed {preset.seed}.")
 
     def batches(self, start: int, shard: tuple[int, int], device) -> Iterator[dict]:
         step = start * shard[1] + shard[0]
@@ -237,17 +241,6 @@ def latents_for(chosen, frozen: Frozen) -> tuple[LatentSet, LatentSet]:
     drawn = held_out = None
     if frozen.encoder is not None:
         size = frozen.generator.config.size
-        drawn = data.drawn_set("train", chosen.people, chosen.looks, size=size, version=4)
-        held_out = data.drawn_set("validation", 150, 8, size=size, version=4)
+        drawn, held_out = drawn_sets(chosen, (150, 8), size=size, version=4)
     return (latent_set(frozen, chosen.latents, 1, drawn),
             latent_set(frozen, min(CHECKED, chosen.latents), 2, held_out, block=CHECKED))
-
-
-def finish(recipe: MapperRecipe, networks: dict, folder: Path, command: str) -> list[Path]:
-    """Write the checkpoint; returns its path."""
-    chosen = recipe.preset
-    pairs = f", and ideal pairs of {chosen.paired} drawn people" if chosen.pair else ""
-    about = (f"Latent-to-Latent: edits 35 attributes of a face of {chosen.generator}; {len(recipe.latents)} latents"
-             f"{pairs}, seed {chosen.seed}.")
-    return [hub.save(networks["mapper"], chosen.name, network="latent-to-latent", preset=chosen.network,
-                     recipe=command, about=about, folder=folder)]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from core import data, faces
+from core.cache import cache_dir
 from core.faces import ATTRIBUTES, NAMES
 from core.hub.files import locked, replacing
 
@@ -44,9 +45,8 @@ def ideal_pairs(people: int, split: str, names: tuple[str, ...] = NAMES, size: i
 
     Aligned pictures, drawn once and cached; an interrupted call is continued by the next one. workers: of `draw_many`.
     """
-    home = data.cache_dir() / "pairs" / data.key_of(version=faces.VERSION, split=split, names=names, size=size,
-                                                     seed=seed, opposites=OPPOSITES)
-    home.mkdir(parents=True, exist_ok=True)
+    home = cache_dir("pairs", data.key_of(version=faces.VERSION, split=split, names=names, size=size, seed=seed,
+                                          opposites=OPPOSITES))
     with locked(home):
         missing = [number for number in range(people) if not _file(home, number).exists()]
         drawn = faces.draw_many((face for number in missing for face in _edits(number, split, names, seed)), size,
