@@ -7,7 +7,6 @@ import copy
 import json
 import math
 import os
-import shutil
 import signal
 import threading
 import time
@@ -23,8 +22,9 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from core.errors import OutputError, SettingsError
+from core.errors import SettingsError
 from core.output import writing
+from core.training.run_state import load_state, save_state, state_in
 
 if TYPE_CHECKING:
     from core.data import DrawnSet
@@ -180,16 +180,13 @@ class Clock:
         self.seen = time.monotonic()
 
 
-CHANGEABLE = ("rate", "discriminating", "batch")    # fields of a preset that may change on resuming
-
-
 def fit(recipe: Recipe, settings: Settings) -> dict[str, nn.Module]:
     """Train for the given time or steps; returns the networks, averaged if applicable, in eval mode.
 
     Writes to `settings.out`: log.jsonl, settings.json, sheet-<step>.png, and state/ for `resume`. SIGTERM,
     SIGHUP and Ctrl-C save the state first.
     """
-    if not settings.resume and _state_in(settings.out) is not None:
+    if not settings.resume and state_in(settings.out) is not None:
         raise SettingsError(f"{settings.out} already contains a run.",
                             "Continue it with --resume, or use another folder:  --out DIR")
     accelerator = _accelerator(settings)
@@ -201,7 +198,7 @@ def fit(recipe: Recipe, settings: Settings) -> dict[str, nn.Module]:
     clock = Clock(settings)
     accelerator.register_for_checkpointing(clock, *averages.values())
     if settings.resume:
-        _load_state(accelerator, settings.out, recipe)
+        load_state(accelerator, settings.out, recipe)
     run = _Run(accelerator, recipe, settings, networks, optimizers, averages, clock)
     run.train()
     accelerator.end_training()
@@ -262,7 +259,7 @@ class _Run:
         return time.monotonic() - begun
 
     def save(self) -> None:
-        _save_state(self.accelerator, self.settings.out, self.recipe)
+        save_state(self.accelerator, self.settings.out, self.recipe)
 
     def step(self, batch: dict) -> dict:
         """One step of every optimiser; returns the values to log."""
@@ -429,67 +426,6 @@ def _tracker(settings: Settings):
                 file.write(json.dumps({"step": step} | values) + "\n")
 
     return JsonlTracker()
-
-
-def _save_state(accelerator, out: Path, recipe: Recipe) -> None:
-    """Write out/state atomically: a killed run leaves the previous state."""
-    fresh, state, old = out / "state.new", out / "state", out / "state.old"
-    if accelerator.is_main_process:
-        shutil.rmtree(fresh, ignore_errors=True)
-    accelerator.wait_for_everyone()
-    try:
-        with writing(out / "state"):
-            accelerator.save_state(str(fresh), safe_serialization=False)
-            if accelerator.is_main_process:
-                (fresh / "preset.json").write_text(json.dumps(_asked(recipe)))
-    except OutputError:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        shutil.rmtree(old, ignore_errors=True)
-        if state.exists():
-            os.replace(state, old)
-        os.replace(fresh, state)
-    accelerator.wait_for_everyone()
-
-
-def _load_state(accelerator, out: Path, recipe: Recipe) -> None:
-    """Load out/state, with the current learning rates. Raises SettingsError for the state of another run."""
-    found = _state_in(out)
-    if found is None:
-        inside = next((each for each in sorted(out.glob("*/")) if _state_in(each)), None)
-        if inside is not None:
-            raise SettingsError(f"{out} contains no saved state, but {inside} does.",
-                                f"Name that folder:  --out {inside}")
-        raise SettingsError(f"{out} contains no saved state.", "Leave out --resume, or give the folder of the run.")
-    _same_run(found / "preset.json", recipe, out)
-    rates = [[group["initial_lr"] for group in each.param_groups] for each in recipe.optimizers.values()]
-    accelerator.load_state(str(found))
-    for optimizer, asked in zip(recipe.optimizers.values(), rates, strict=True):
-        for group, rate in zip(optimizer.param_groups, asked, strict=True):     # may differ from the saved ones
-            group["initial_lr"] = rate
-
-
-def _state_in(out: Path) -> Path | None:
-    """The last complete state; state.old if a save was killed between its two renames."""
-    return next((out / name for name in ("state", "state.old") if (out / name).exists()), None)
-
-
-def _asked(recipe: Recipe) -> dict:
-    """The identity of a run: its preset without the CHANGEABLE fields."""
-    preset = getattr(recipe, "preset", None)
-    facts = asdict(preset) if is_dataclass(preset) else {}
-    return json.loads(json.dumps({name: value for name, value in facts.items() if name not in CHANGEABLE}))
-
-
-def _same_run(kept: Path, recipe: Recipe, out: Path) -> None:
-    """Raise SettingsError unless a state is of a run with these settings."""
-    held, asked = json.loads(kept.read_text()) if kept.exists() else {}, _asked(recipe)
-    for name in held.keys() & asked.keys():
-        if held[name] != asked[name]:
-            raise SettingsError(f"The run in {out} has {name} {held[name]}, not {asked[name]}.",
-                                "Use the original settings, or another folder:  --out DIR")
 
 
 @contextmanager
