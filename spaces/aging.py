@@ -205,7 +205,7 @@ class Tab(SystemTab):
                 self.png: result.images[index]}
 
     def compare(self, shown: Shown, index: int, before: int) -> Change:
-        """The picture that is looked index, on the right of another."""
+        """The picture at `index` on the right, another one on the left."""
         images = shown.result.images
         left = images[before] if 0 <= before < len(images) else portrait(shown.request.subject)
         return {self.slider: (left, images[index])}

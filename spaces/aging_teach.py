@@ -20,7 +20,7 @@ from spaces.aging_people import Own, People
 from spaces.queue import DRAWING, LESSONS, WaitingStatus, duration, page_id
 from spaces.widgets import Change, new_run_id, safely, unchanged
 
-CHECK_S = 5.0           # the same of checking pictures
+CHECK_S = 5.0           # estimated seconds that checking pictures takes
 CHOSEN = "chosen for you"
 TRAINING = "The person of another visitor is being trained"
 HOW = (f"{MIN_TAUGHT} to {MAX_TAUGHT} pictures of one person, in different light and poses, and best at one age. "

@@ -28,6 +28,7 @@ from spaces.tab import Shown, SystemTab
 from spaces.widgets import Change, new_run_id, safely
 
 ACTIONS = {"Edit": "edit", "Sweep": "sweep", "Compare": "compare"}
+LABELS = Sweep.settings()["attribute"].choices     # of the attributes
 EXAMPLES = 8            # drawn people shown at once
 NAMED = {"source": "Before", "ideal": "Ideal edit", "original": "Picture", "inverted": "Inverted"}
 
@@ -66,6 +67,7 @@ class Tab(SystemTab):
     def build_controls(self) -> None:
         """The face to start from, the action, the sliders, and what must stay."""
         self.examples_state, self.example, self.crop = gr.State(0), gr.State(0), gr.State("")
+        self.latent = gr.State(None)        # of the face of a restored photo
         self.source = field(Edit, "source", elem_id="attributes-source", elem_classes="tiles three")
         with gr.Group(elem_classes="settings") as self.random_panel:
             self.seed, self.mode = widgets.seed_row(7, self.ids)
@@ -75,7 +77,7 @@ class Tab(SystemTab):
             self.others = gr.Button("More drawn people", size="sm")
         with gr.Column(visible=False, elem_classes="panel") as self.photo_panel:
             self.photo = gr.File(label="A photo with a face", elem_id="attributes-photo", height=120)
-            gr.Markdown("It is used for this alone and deleted within three hours.", elem_classes="hint")
+            gr.Markdown(widgets.PRIVACY, elem_classes="hint")
             self.face = field(Edit, "face", elem_id="attributes-face")
         self.refine = field(Edit, "refine", visible=False, elem_id="attributes-refine")
         self.generate, self.stop = widgets.run_row(self.ids, "New face")
@@ -102,13 +104,13 @@ class Tab(SystemTab):
     def inputs(self) -> dict[str, Any]:
         """What `wanted` reads."""
         return {name: getattr(self, name) for name in
-                ("source", "seed", "truncation", "example", "photo", "face", "crop", "refine", "action", "sliders",
-                 "method", "strength", "swept", "count", "regions", "paint")}
+                ("source", "seed", "truncation", "example", "photo", "face", "crop", "latent", "refine", "action",
+                 "sliders", "method", "strength", "swept", "count", "regions", "paint")}
 
     @property
     def outputs(self) -> list:
         """What a run changes."""
-        return [self.table, self.sliders, self.paint]
+        return [self.table, self.seed, self.sliders, self.paint]
 
     @property
     def restored_outputs(self) -> list:
@@ -118,7 +120,7 @@ class Tab(SystemTab):
     @property
     def uses_outputs(self) -> list:
         """What another checkpoint changes."""
-        return [self.source, self.sliders, self.run]
+        return [self.source, *self.new_face_outputs]
 
     def listen(self, opens: Any) -> None:
         """Also: sources, sliders that edit while they move, and settings that edit when released."""
@@ -127,31 +129,40 @@ class Tab(SystemTab):
         on(self.source.change, self.open_source, {"source": self.source},
            [self.random_panel, self.example_panel, self.photo_panel, self.regions, self.refine], queue=False)
         on(self.source.input, self.enter, {"source": self.source, "photo": self.photo, "checkpoint": active},
-           [self.notice, self.people, self.sliders, self.run], **widgets.GPU_TURN)
+           [self.notice, self.people, self.example, self.examples_state, *self.new_face_outputs], **widgets.GPU_TURN)
         on(self.others.click, self.more_people, {"first": self.examples_state, "checkpoint": active},
            [self.notice, self.people, self.examples_state], **widgets.GPU_TURN)
         on(self.people.select, self.pick_example, {"first": self.examples_state},
-           [self.example, self.sliders, self.run])
-        on([self.photo.upload, self.face.release], lambda: {self.sliders: empty(), self.run: new_run_id()}, {},
-           [self.sliders, self.run])
+           [self.example, *self.new_face_outputs])
+        on(self.photo.upload, lambda: {self.latent: None, self.crop: "", self.face: 0, **self.new_face()}, {},
+           [self.latent, self.crop, self.face, *self.new_face_outputs])
+        on([self.face.release, self.seed.submit], self.new_face, {}, self.new_face_outputs)
         on(self.generate.click, self.ask, {"mode": self.mode, "seed": self.seed},
-           [self.source, self.seed, self.sliders, self.run])
-        on(self.seed.submit, lambda: {self.sliders: empty(), self.run: new_run_id()}, {}, [self.sliders, self.run])
+           [self.source, self.seed, *self.new_face_outputs])
         on(self.action.change, self.open_action, {"action": self.action},
            [self.sweep_panel, self.method], queue=False)
         released = [self.truncation.release, self.strength.release, self.refine.release, self.count.release,
                     self.method.input, self.swept.input, self.regions.input, self.action.input]
-        gr.on([self.sliders.input, self.paint.input, *released], None, outputs=self.run,
-              js="() => Math.random().toString(16).slice(2)", **widgets.QUIET)
+        on([self.sliders.input, self.paint.input, *released], lambda: {self.run: new_run_id()}, {}, [self.run],
+           trigger_mode="always_last")      # in the queue: outside it, a changed state triggers nothing
 
     # ------------------------------------------------------------------------------------------------------ sources
+
+    def new_face(self) -> Change:
+        """A face that is not known yet: nothing asked, nothing painted, and a new run."""
+        return {self.sliders: empty(), self.paint: unpainted(None), self.run: new_run_id()}
+
+    @property
+    def new_face_outputs(self) -> list:
+        """What `new_face` changes."""
+        return [self.sliders, self.paint, self.run]
 
     def open_source(self, source: str) -> Change:
         """The panel of a source; regions are known of drawn people only."""
         return {self.random_panel: gr.update(visible=source == "random"),
                 self.example_panel: gr.update(visible=source == "example"),
                 self.photo_panel: gr.update(visible=source == "photo"),
-                self.regions: gr.update(visible=source == "example", value=[]),
+                self.regions: gr.update(visible=source == "example"),
                 self.refine: gr.update(visible=source != "random")}
 
     @safely
@@ -159,10 +170,10 @@ class Tab(SystemTab):
         """The first drawn people; a new run where there is a face to start from."""
         if source == "photo" and not photo:
             return {}
-        start = {self.sliders: empty(), self.run: new_run_id()}
         if source != "example":
-            return start
-        return {**start, self.people: gr.update(value=examples(checkpoint, 0), selected_index=0)}
+            return self.new_face()
+        return {**self.new_face(), self.example: 0, self.examples_state: 0,
+                self.people: gr.update(value=examples(checkpoint, 0), selected_index=0)}
 
     @safely
     def more_people(self, first: int, checkpoint: str) -> Change:
@@ -172,12 +183,11 @@ class Tab(SystemTab):
 
     def pick_example(self, first: int, event: gr.SelectData) -> Change:
         """Edit the drawn person that was clicked."""
-        return {self.example: first + event.index, self.sliders: empty(), self.run: new_run_id()}
+        return {self.example: first + event.index, **self.new_face()}
 
     def ask(self, mode: str, seed: float | None) -> Change:
         """Another random face."""
-        return {self.source: "random", self.seed: widgets.next_seed(mode, seed), self.sliders: empty(),
-                self.run: new_run_id()}
+        return {self.source: "random", self.seed: widgets.next_seed(mode, seed), **self.new_face()}
 
     def open_action(self, action: str) -> Change:
         """What belongs to an action."""
@@ -187,14 +197,16 @@ class Tab(SystemTab):
     # ------------------------------------------------------------------------------------------------------ running
 
     def wanted(self, checkpoint: str, source: str, seed: int | None, truncation: float, example: int, photo: str | None,
-               face: int, crop: str, refine: int, action: str, sliders: dict, method: str, strength: float, swept: str,
-               count: int, regions: Sequence[str], paint: dict) -> FaceRequest:
+               face: int, crop: str, latent: Any, refine: int, action: str, sliders: dict, method: str, strength: float,
+               swept: str, count: int, regions: Sequence[str], paint: dict) -> FaceRequest:
         """The request of the chosen action."""
         start = {"random": {"truncation": truncation}, "example": {"person": example, "refine": refine},
-                 "photo": {"file": photo, "face": face, "crop": crop, "refine": refine}}[source]
+                 "photo": {"file": photo, "face": face, "crop": crop, "refine": refine} if latent is None else
+                          {"latent": latent}}[source]
         asked = {name: value for name, value in sliders["asked"].items() if action != "sweep" or name != swept}
         shared = {"source": source, "seed": seed, **start, **asked, "strength": strength,
-                  "keep": ", ".join(sliders["frozen"]), "regions": ", ".join(regions), "frozen": painted(paint)}
+                  "keep": ", ".join(sliders["frozen"]), "regions": ", ".join(regions) if source == "example" else "",
+                  "frozen": painted(paint)}
         if action == "compare":
             return Compare(**shared)
         if action == "sweep":
@@ -211,17 +223,18 @@ class Tab(SystemTab):
 
     def finished(self, shown: Shown, stopped: bool) -> Change:
         """The table; sliders start at what is estimated for a new face."""
-        result = shown.result
+        result, request = shown.result, shown.request
         kinds = [kept["shown"] for kept in result.settings]
-        return {self.table: table(result),
-                **(self.started_at(shown, kinds.index("source")) if "source" in kinds else {})}
+        done = {self.table: table(result), self.seed: request.seed}
+        if "source" in kinds:
+            return done | self.started_at(shown, kinds.index("source"))
+        return done | {self.sliders: slider_values(request, shown.pipeline.judged(request))}
 
     def started_at(self, shown: Shown, at: int) -> Change:
         """Where the sliders start, and the picture to paint on."""
-        result, request, face = shown.result, shown.request, face_id(shown.request)
-        return {self.sliders: {"face": face, "start": result.settings[at]["judged"], "asked": request.asked,
-                               "frozen": [*request.kept]},
-                self.paint: unpainted(result.images[at], face)}
+        result, request = shown.result, shown.request
+        return {self.sliders: slider_values(request, result.settings[at]["judged"]),
+                self.paint: unpainted(result.images[at], face_id(request))}
 
     def emptied(self) -> Change:
         """No table."""
@@ -237,19 +250,27 @@ class Tab(SystemTab):
     def restored(self, kept: Restored, **values: Any) -> Change:
         """Every widget as the request of the picture set it."""
         request = kept.request
-        frozen = list(getattr(request, "kept", ()))
+        frozen, has_mask = list(getattr(request, "kept", ())), getattr(request, "frozen", None) is not None
         return {self.source: request.source, self.seed: request.seed, self.truncation: request.truncation,
                 self.example: request.person, self.face: request.face, self.crop: request.crop,
                 self.refine: request.refine, self.mode: widgets.FIXED_SEED,
                 self.sliders: {**empty(), "asked": dict(getattr(request, "asked", {})), "frozen": frozen},
-                self.action: request.action, self.strength: getattr(request, "strength", 1.0),
+                self.latent: request.latent, self.paint: unpainted(None),
+                **({self.notice: " Its painted mask is not restored."} if has_mask else {}),
+                self.action: request.action if request.action in ACTIONS.values() else "edit",
+                self.strength: getattr(request, "strength", 1.0),
                 self.regions: list(getattr(request, "frozen_regions", ())),
                 **({self.method: request.method} if hasattr(request, "method") else {}),
                 **({self.swept: request.attribute, self.count: request.count} if isinstance(request, Sweep) else {})}
 
     def uses(self, choice: Any) -> Change:
         """A random face of the other generator."""
-        return {self.source: gr.update(value="random"), self.sliders: empty(), self.run: new_run_id()}
+        return {self.source: gr.update(value="random"), **self.new_face()}
+
+
+def slider_values(request: FaceRequest, start: dict[str, float]) -> dict[str, Any]:
+    """What the sliders show. start: estimated values of the face before."""
+    return {"face": face_id(request), "start": start, "asked": request.asked, "frozen": [*request.kept]}
 
 
 def face_id(request: FaceRequest) -> str:
@@ -287,15 +308,10 @@ def table(result: Result) -> str:
 
 def listed(values: dict[str, float]) -> str:
     """Attributes and values in words."""
-    return ", ".join(f"{label(name)} {value:.0f}" if ATTRIBUTES[name].unit in ("years", "degrees") else
-                     f"{label(name)} {value:.2f}" for name, value in values.items())
+    return ", ".join(f"{LABELS[name]} {value:.0f}" if ATTRIBUTES[name].unit in ("years", "degrees") else
+                     f"{LABELS[name]} {value:.2f}" for name, value in values.items())
 
 
 def leaks(values: dict[str, float]) -> str:
     """The attributes that changed although not asked, largest first."""
-    return ", ".join(f"{label(name)} {value:+.1f}" for name, value in [*values.items()][:3]) or "none"
-
-
-def label(name: str) -> str:
-    """An attribute as people write it."""
-    return name.replace("_", " ")
+    return ", ".join(f"{LABELS[name]} {value:+.1f}" for name, value in [*values.items()][:3]) or "none"

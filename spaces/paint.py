@@ -16,6 +16,7 @@ PAGE = ('<div class="paint"><div class="sheet"><canvas aria-label="Paint what mu
         '<div class="bar"><label>Brush <input type="range" class="size" min="4" max="40" value="14"></label>'
         '<button type="button" class="clear">Clear</button></div></div>')
 URL = "data:image/png;base64,"
+SHEET = 256     # pixels of the picture to paint on, as wide as it is shown
 
 
 def paint(**options: Any) -> gr.HTML:
@@ -31,8 +32,10 @@ def unpainted(path: str | None, face: str = "") -> dict[str, Any]:
     if path is None:
         return {"face": face, "picture": "", "mask": "", "pixels": 128}
     with Image.open(path) as picture:
-        return {"face": face, "picture": URL + base64.b64encode(Path(path).read_bytes()).decode(), "mask": "",
-                "pixels": picture.width}
+        memory = io.BytesIO()
+        picture.convert("RGB").resize((SHEET, SHEET)).save(memory, "JPEG", quality=85)
+        return {"face": face, "picture": "data:image/jpeg;base64," + base64.b64encode(memory.getvalue()).decode(),
+                "mask": "", "pixels": picture.width}
 
 
 def painted(value: dict[str, Any]) -> np.ndarray | None:

@@ -1,5 +1,5 @@
 // The attribute sliders: value = {face: text, start: {name: number}, asked: {name: number}, frozen: [name]}.
-// A slider that was moved is asked for; the others show what the face has now. Undo and redo walk through `asked`.
+// A slider that was moved is asked for; the others show what the face has now. Undo and redo also cover freezing.
 const rows = [...element.querySelectorAll('.attribute')];
 const find = (row, what) => row.querySelector(what);
 let past = [], future = [];
@@ -32,21 +32,22 @@ function put(changes, event) {
   trigger(event);
 }
 
-function remember() { past.push({ ...props.value.asked }); past = past.slice(-50); future = []; }
+const state = () => ({ asked: { ...props.value.asked }, frozen: [...props.value.frozen] });
+function remember() { past = [...past, state()].slice(-50); future = []; }
 
 function without(name) {
   const { [name]: gone, ...others } = props.value.asked;
   return others;
 }
 
-let before = null;     // what was asked when the drag began
+let dragging = false;
 for (const row of rows) {
   const name = row.dataset.name, range = find(row, 'input[type=range]');
   range.addEventListener('input', () => {
-    if (before === null) { before = true; remember(); }
+    if (!dragging) { dragging = true; remember(); }
     put({ asked: { ...props.value.asked, [name]: Number(range.value) } }, 'input');
   });
-  range.addEventListener('change', () => { before = null; });
+  range.addEventListener('change', () => { dragging = false; });
   find(row, '.reset').addEventListener('click', () => { remember(); put({ asked: without(name) }, 'input'); });
   find(row, '.pin').addEventListener('click', () => {
     const others = props.value.frozen.filter((other) => other !== name);
@@ -56,12 +57,12 @@ for (const row of rows) {
 }
 element.querySelector('.reset-all').addEventListener('click', () => { remember(); put({ asked: {} }, 'input'); });
 element.querySelector('.undo').addEventListener('click', () => {
-  future.push(props.value.asked);
-  put({ asked: past.pop() }, 'input');
+  future.push(state());
+  put(past.pop(), 'input');
 });
 element.querySelector('.redo').addEventListener('click', () => {
-  past.push(props.value.asked);
-  put({ asked: future.pop() }, 'input');
+  past.push(state());
+  put(future.pop(), 'input');
 });
 for (const button of element.querySelectorAll('.preset')) {
   button.addEventListener('click', () => {

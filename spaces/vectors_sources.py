@@ -96,7 +96,7 @@ class Sources:
     def build_photo(self) -> None:
         """The photo, the faces in it, and marking one by hand."""
         self.photo = gr.File(label="A photo with a face", elem_id="photo", height=120)
-        gr.Markdown("It is used for this alone and deleted within three hours.", elem_classes="hint")
+        gr.Markdown(widgets.PRIVACY, elem_classes="hint")
         self.faces = small_gallery("Faces found: choose one", "found", visible=False)
         with gr.Accordion("Mark the face by hand", open=False, visible=False, elem_id="by-hand") as self.by_hand:
             self.preview = gr.Image(type="filepath", show_label=False, interactive=False, buttons=[], elem_id="preview")

@@ -25,6 +25,7 @@ HEAD = (f'<link rel="icon" href="data:image/svg+xml,{quote(MARK)}"><meta name="c
         f"<script>{SCRIPT}</script>")
 GPU_TURN = {"concurrency_id": "gpu", "concurrency_limit": 1}     # whatever computes pictures, one at a time in all tabs
 LESSON_TURN = {"concurrency_id": "lesson", "concurrency_limit": 1}      # the training of a person, which takes minutes
+PRIVACY = "It is used for this alone and deleted within three hours."
 Change = dict[Any, Any]     # widget: its new value
 RANDOM_SEED, FIXED_SEED = "Random", "Fixed"
 NOTICE = " with notice"     # at the end of a run id: the notice on the page belongs to this run

@@ -367,7 +367,6 @@ def test_regions_of_a_drawn_person_have_names(system):
     result = last(system.run(asked))
     change = abs(shown(result, "edit")[0] - shown(result, "source")[0])
     assert change[frozen].max() == 0 < change[~frozen].max()
-    assert np.array_equal(pixels(system.mask_of(asked, ("hair", "background")))[..., 0] > 0, frozen)
 
 
 # Photos

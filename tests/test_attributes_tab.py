@@ -3,20 +3,24 @@
 import base64
 import io
 
+import browsing
 import gradio as gr
 import numpy as np
 import pytest
-from attribute_toys import toy_checkout
+from attribute_toys import SIZE, toy_checkout
+from browsing import visiting
 from PIL import Image
+from playwright.sync_api import expect
 
 from core import systems
 from core.engine.result import last
-from core.errors import PictureError, SettingsError
+from core.errors import PictureError
 from core.faces import ATTRIBUTES
-from core.systems.attributes.request import GROUPS, Compare, Edit, Sweep
+from core.systems.attributes.request import GROUPS, Compare, Edit, Invert, Sweep
 from spaces import attributes, paint
 from spaces.sliders import empty
-from spaces.tab import Shown
+
+browser = browsing.browser      # the fixture
 
 
 @pytest.fixture(scope="module")
@@ -97,13 +101,63 @@ def test_a_picture_brings_its_settings_back(tab):
     assert (changed[tab.action], changed[tab.swept], changed[tab.count], changed[tab.seed]) == ("sweep", "age", 3, 9)
 
 
+def test_a_restored_photo_is_edited_from_its_latent(tab):
+    pipeline = systems.load("attributes")
+    latent = pipeline.source(Edit(seed=4)).w[0].cpu().numpy()
+    result = last(pipeline.run(Edit(source="photo", latent=latent, smile=1.0)))
+    changed = tab.restore(result.images[0], **values(tab))
+    names = ("source", "latent", "sliders", "action", "paint")
+    again, = tab.draw("run", request=None, **values(tab, **{name: changed[getattr(tab, name)] for name in names}))
+    made = again[tab.shown].result
+    assert all(np.array_equal(*(np.asarray(Image.open(path)) for path in pair))
+               for pair in zip(made.images, result.images, strict=True))
+
+
+def test_a_painted_mask_is_not_kept_for_another_face(tab):
+    frozen = np.zeros((SIZE, SIZE), bool)
+    frozen[:8] = True
+    result = last(systems.load("attributes").run(Edit(seed=9, smile=1.0, frozen=frozen)))
+    changed = tab.restore(result.images[0], **values(tab))
+    assert changed[tab.paint]["mask"] == "" and "mask is not restored" in changed[tab.notice]
+    assert tab.new_face()[tab.paint]["mask"] == ""
+
+
+def test_drawn_people_begin_with_the_first(tab):
+    changed = tab.enter("example", None, "tiny")
+    assert (changed[tab.example], changed[tab.examples_state]) == (0, 0)
+
+
+def test_an_inversion_comes_back_as_an_edit(tab):
+    result = last(systems.load("attributes").run(Invert(source="example", person=1, refine=0)))
+    changed = tab.restore(result.images[0], **values(tab))
+    assert changed[tab.action] == "edit" and changed[tab.example] == 1
+
+
+def test_a_sweep_shows_where_the_sliders_start(tab):
+    changes = {}
+    for each in tab.draw("run", request=None, **values(tab, action="sweep", swept="smile", count=2, seed=None)):
+        changes |= each
+    assert changes[tab.sliders]["start"].keys() == set(ATTRIBUTES)
+    assert isinstance(changes[tab.seed], int)       # the seed that was chosen
+
+
+@pytest.mark.browser
+def test_sliders_edit_freeze_and_undo_in_the_page(browser, tab):
+    with gr.Blocks(analytics_enabled=False) as demo:
+        attributes.tab(demo.load)
+    demo.queue().launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
+    with visiting(browser, demo.local_url.rstrip("/")) as page:
+        expect(page.locator("#attributes-status .done")).to_have_count(1)
+        page.locator("#slider-mouth_open").press("End")
+        expect(page.locator("#attributes-table")).to_contain_text("mouth open 1.00")
+        page.locator("[data-name=mouth_open] .pin").press("Enter")
+        expect(page.locator("#attributes-table")).not_to_contain_text("mouth open")
+        page.locator(".sliders .undo").press("Enter")
+        expect(page.locator("#attributes-table")).to_contain_text("mouth open 1.00")
+        expect(page.locator("#attributes-notice .bad")).to_have_count(0)
+    demo.close()
+
+
 def test_a_file_that_can_not_be_fetched_comes_with_its_step(tab):
     changed = tab.network.look("ffhq", "tiny")
     assert "core train" in changed[tab.network.about] and changed[tab.network.fetch]["visible"] is False
-
-
-def test_captions_carry_no_markup(tab):
-    with pytest.raises(SettingsError):
-        Edit(seed=1, keep="<b>").checked()
-    shown = Shown(last(systems.load("attributes").run(Edit(seed=7, smile=1.0))), Edit(seed=7, smile=1.0), "tiny")
-    assert attributes.table(shown.result).count("<b>") == 0

@@ -57,12 +57,11 @@ def test_a_folder_of_gradio_that_is_not_ours_is_left_alone(tmp_path, monkeypatch
 # --------------------------------------------------------------------------------------------- the command line
 
 def test_a_terminal_that_can_not_show_a_sign_gets_another(monkeypatch):
+    monkeypatch.setattr(command_line, "application", lambda called: lambda *a, **k: print("3 × 4"))
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
-    with pytest.raises(SystemExit) as ended:
-        command_line.main(["list"])
-    assert ended.value.code in (0, None)
+    command_line.main(["list"])
     sys.stdout.flush()
-    assert b"1500 people ? 12 looks" in sys.stdout.buffer.getvalue()
+    assert sys.stdout.buffer.getvalue() == b"3 ? 4\n"
 
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGHUP])

@@ -283,7 +283,7 @@ def test_settings_from_strangers_are_checked(system, source, tmp_path, changed):
 
 def test_the_zip_holds_pictures_numbers_and_settings(system, source):
     result = made(system, source)
-    with zipfile.ZipFile(system.zip(result)) as archive:
+    with zipfile.ZipFile(system.files(result)["zip"]) as archive:
         names = archive.namelist()
         assert sum(name.endswith(".png") for name in names) == 3
         assert json.loads(archive.read("settings.json"))[2]["seed"] == 42

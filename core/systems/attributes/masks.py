@@ -14,7 +14,7 @@ from core.faces import REGIONS as LABELS
 from core.systems.attributes.request import REGIONS
 
 if TYPE_CHECKING:
-    from PIL import Image
+    pass
 
 BORDER = 4 / 128        # width of the smooth border, in parts of the picture; it lies outside the frozen region
 WHITE = 127             # brighter pixels of a painted mask are frozen
@@ -53,10 +53,3 @@ def weights_of(frozen: np.ndarray) -> Tensor:
 def at_size(weights: Tensor, size: int) -> Tensor:
     """The same weights for feature maps of another size, by averages."""
     return weights if weights.shape[-1] == size else F.interpolate(weights, size=size, mode="area")
-
-
-def picture_of(frozen: np.ndarray) -> "Image.Image":
-    """A mask as a picture, white where nothing may change."""
-    from PIL import Image
-
-    return Image.fromarray(frozen.astype(np.uint8) * 255)

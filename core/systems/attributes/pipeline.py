@@ -207,11 +207,6 @@ class Attributes(Files):
         except StopIteration as end:
             return end.value
 
-    def mask_of(self, request: FaceRequest, names: Sequence[str]) -> str:
-        """A mask of named regions of a drawn example, to paint on: path of a PNG, white where nothing may change."""
-        frozen = masks.named(self.source(request).labels, names)
-        return self._keep(masks.picture_of(frozen), "mask")
-
     def _painted(self, request: EditRequest) -> np.ndarray | None:
         """The painted mask, (S, S) bool; None without one. Raises SettingsError, PictureError."""
         if request.mask:

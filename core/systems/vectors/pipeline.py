@@ -286,10 +286,6 @@ class Vectors(Files, Steering, Moves):
         """The vectors of sources as a `.npy` file; returns its path."""
         return self.npy(np.stack([source.vector for source in sources]))
 
-    def zip(self, result: Result) -> str:
-        """Pictures, their vectors and a table of their settings in one ZIP; returns its path."""
-        return self._zipped(result, self.npy(result.vectors))
-
     def _zipped(self, result: Result, vectors: str) -> str:
         return files.zipped([*result.images, vectors], result.settings, self._new_folder())
 
