@@ -37,7 +37,7 @@ class Tab(SystemTab):
                    "training, so their figures are optimistic; `python -m core score aging` uses others.")
     ours = ("The networks that ship are small and have only ever seen **drawn** faces with captions: a photo becomes a "
             "drawn face with something of its look. Two additions to the paper: the rare token of a new person starts "
-            "from the embedding of the pictures, and after training the six ages are calibrated by judge-tiny.")
+            "from the embedding of the pictures, and after training the six ages are calibrated by judge-tiny-v3.")
     theirs = ("Stable Diffusion was trained by its authors on pictures from the web, under a licence with restrictions "
               "on use that bind you too. What it draws can look like a person who exists; train only people who agree. "
               "Years and similarity are estimated by our networks, which know drawn faces only, so they say little "

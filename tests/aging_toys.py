@@ -25,7 +25,7 @@ from core.training import dreambooth, dreambooth_ages
 
 REAL = manifest.CHECKPOINTS
 ROWS = {row.name: row for row in hub.rows()}        # of the real manifest
-READERS = ("embedder-tiny", "judge-tiny", "landmarks-tiny")
+READERS = ("embedder-tiny-v3", "judge-tiny-v3", "landmarks-tiny")
 TINY, SD = systems.choices("aging")
 SMALL = {   # aging-tiny but for its widths
     "autoencoder": replace(autoencoder.PRESETS["tiny"], widths=(8, 8, 8, 8), groups=4),

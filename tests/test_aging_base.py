@@ -29,7 +29,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(manifest, "CHECKPOINTS", tmp_path / "checkpoints")
     monkeypatch.setattr(hub, "_networks", LRUCache(99))
     monkeypatch.setenv("FACET_CACHE", str(tmp_path / "cache"))
-    for name, network in (("embedder-tiny", "iresnet"), ("judge-tiny", "judge")):
+    for name, network in (("embedder-tiny-v3", "iresnet"), ("judge-tiny-v3", "judge")):
         ship(name, network)
     return tmp_path / "checkpoints"
 

@@ -198,7 +198,7 @@ def test_the_recogniser_sees_the_estimate_upright(monkeypatch):
     """
     latent = replace(toy_latent(), size=112, autoencoder=Lossless(), subject=None)
     preset = replace(TOY, little=1.0, seen=4)
-    taught = Teacher(latent, drawn(4), "wzx", preset, hub.load("embedder-tiny", "cpu"), captioned(112, 4))
+    taught = Teacher(latent, drawn(4), "wzx", preset, hub.load("embedder-tiny-v3", "cpu"), captioned(112, 4))
     batch = first_batch(taught)
     assert (batch.rows >= 4).any() and (batch.rows < 4).any()
     taught.student = lambda noisy, time, states: batch.noise

@@ -188,7 +188,7 @@ def test_people_train_for_a_generator_of_their_own(frozen, tmp_path, monkeypatch
     torch.manual_seed(0)
     generator = hub.save(build("stylegan2", "tiny"), "theirs", network="stylegan2", preset="tiny", recipe="", about="",
                          folder=tmp_path)
-    asked = {"generator": str(generator), "judge": str(judge), "embedder": "embedder-check-tiny", "latents": 6}
+    asked = {"generator": str(generator), "judge": str(judge), "embedder": "embedder-tiny", "latents": 6}
     monkeypatch.setitem(mapper.PRESETS, "ffhq", replace(mapper.PRESETS["ffhq"], network="tiny", batch=2))
     monkeypatch.setitem(directions.PRESETS, "ffhq", replace(directions.PRESETS["ffhq"], network="tiny", batch=4))
     for file in (mapper, directions):

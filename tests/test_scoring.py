@@ -98,9 +98,9 @@ def test_a_perfect_embedder_scores_one(monkeypatch):
     asked = []
     monkeypatch.setattr(scoring.hub, "load", lambda name: (asked.append(name), Oracle())[1])
     bars = scoring.score("embedder", quick=True)["bars"]
-    assert asked == ["embedder-tiny", "embedder-check-tiny"] and len(bars) == 8
-    spread = [bars.pop(row)["value"] for row in (7, 3)]
-    assert spread == [pytest.approx(scoring.QUICK[0] - 1)] * 2
+    assert asked == ["embedder-tiny", "embedder-tiny-v3", "embedder-check-tiny-v3"] and len(bars) == 12
+    spread = [bars.pop(row)["value"] for row in (11, 7, 3)]
+    assert spread == [pytest.approx(scoring.QUICK[0] - 1)] * 3
     assert all(bar["value"] == 1.0 and bar["met"] for bar in bars)
     assert [bar["goal"] for bar in bars[:3]] == [">= 0.97", ">= 0.92", ">= 0.92"]
 
@@ -147,7 +147,7 @@ def test_vectors_are_scored_by_networks_that_never_steered(monkeypatch):
 
     def outputs(network, pictures):
         asked.append(network)
-        if network == "judge-check-tiny":
+        if network == "judge-check-tiny-v3":
             return {"binary": torch.ones(len(pictures), 27)}
         return torch.nn.functional.one_hot(torch.arange(len(pictures)) % 512, 512).float()
 
@@ -159,8 +159,8 @@ def test_vectors_are_scored_by_networks_that_never_steered(monkeypatch):
     monkeypatch.setattr(scoring, "separable", lambda people, held_out: (asked.append(held_out), 1.0)[1])
     monkeypatch.setattr(scoring, "reached", lambda vectors, judge, limit: (asked.append(judge), 1.0)[1])
     bars = scoring.score("vectors", quick=True)["bars"]
-    assert asked.count("embedder-tiny") == 1 and asked[0] == "embedder-tiny" and "judge-tiny" not in asked
-    assert asked[-1] == "judge-check-tiny" and len(bars) == 7 and all(bar["met"] for bar in bars)
+    assert asked.count("embedder-tiny-v3") == 1 and asked[0] == "embedder-tiny-v3" and "judge-tiny-v3" not in asked
+    assert asked[-1] == "judge-check-tiny-v3" and len(bars) == 7 and all(bar["met"] for bar in bars)
     assert [bar["goal"] for bar in bars] == [">= 0.70", ">= 0.99", ">= 0.99", ">= 0.95", ">= 0.85", ">= 0.85",
                                              ">= 0.90"]
 

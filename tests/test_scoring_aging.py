@@ -104,7 +104,7 @@ def gallery(asked) -> aging.Seen:
 
 
 def test_who_steers_never_scores(gallery, asked):
-    assert asked == ["embedder-check-tiny", "judge-check-tiny"]
+    assert asked == ["embedder-check-tiny-v3", "judge-check-tiny-v3"]
 
 
 def test_perfect_pictures_meet_every_bar(gallery):
@@ -286,7 +286,7 @@ def test_a_person_is_taught_from_the_usual_pictures_alone(toy, monkeypatch):
     monkeypatch.setattr(people, "pictures", pictures)
     monkeypatch.setattr(latent, "prior", lambda: (torch.randn(2, 8, 4, 4), ["photo of a person as old"] * 2))
     embedder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(512))
-    monkeypatch.setattr(hub, "load", lambda name: {"embedder-tiny": embedder, "judge-tiny": Reader("judge")}[name])
+    monkeypatch.setattr(hub, "load", lambda name: {"embedder-tiny-v3": embedder, "judge-tiny-v3": Reader("judge")}[name])
     monkeypatch.setitem(dreambooth.PRESETS, "tiny",
                         replace(dreambooth.PRESETS["tiny"], steps=1, rank=2, precision="no", seen=4, little=1.0,
                                 looks=1))

@@ -20,7 +20,7 @@ HAT, MEN = TRAITS.index("hat"), TRAITS.index("men")
 def toys(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         checkout(tmp_path_factory.mktemp("clusters") / "checkpoints", patch,
-                 (*READERS, "embedder-check-tiny", "judge-check-tiny"))
+                 READERS)
         yield
 
 

@@ -185,7 +185,7 @@ def generator_recipe(tmp_path, monkeypatch):
     monkeypatch.setattr(manifest, "CHECKPOINTS", tmp_path / "checkpoints")
     monkeypatch.setattr(hub, "_networks", LRUCache(99))
     torch.manual_seed(0)
-    for name, network in (("embedder-tiny", "iresnet"), ("judge-tiny", "judge")):
+    for name, network in (("embedder-tiny-v3", "iresnet"), ("judge-tiny-v3", "judge")):
         hub.save(build(network, "tiny").eval(), name, network=network, preset="tiny", recipe="", about="",
                  folder=tmp_path / "checkpoints")
     return vectors.VectorsRecipe(replace(vectors.PRESETS["tiny"], batch=3), made_up(), made_up(8, 2), device="cpu")

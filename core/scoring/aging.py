@@ -2,7 +2,7 @@
 
 Twenty test people, unseen by all networks, are trained from ten drawn pictures of about one age each. They are
 generated at the six ages with the app's default settings; see `people` and `lessons`. Two networks that did not steer
-measure the pictures: `judge-check-tiny` estimates the age, `embedder-check-tiny` the identity.
+measure the pictures: `judge-check-tiny-v3` estimates the age, `embedder-check-tiny-v3` the identity.
 
 Age: the group of the estimated years, against the requested group.
 
@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core import data, hub, metrics
-from core.scoring import EMBEDDERS, JUDGES, Bar, bar, lessons, people, reported
+from core.scoring import OLD_EMBEDDERS, OLD_JUDGES, Bar, bar, lessons, people, reported
 from core.words import GROUPS, group_of
 
 NAMES = tuple(GROUPS)
@@ -132,8 +132,8 @@ def seen(pictures: np.ndarray) -> Seen:
     from core.images import from_uint8, recognisable
 
     small = recognisable(from_uint8(pictures.reshape(-1, *pictures.shape[2:])))
-    vectors = data.outputs(hub.load(EMBEDDERS[1]), small)
-    return Seen(F.normalize(vectors, dim=1), data.outputs(hub.load(JUDGES[1]), small)["age"])
+    vectors = data.outputs(hub.load(OLD_EMBEDDERS[1]), small)
+    return Seen(F.normalize(vectors, dim=1), data.outputs(hub.load(OLD_JUDGES[1]), small)["age"])
 
 
 def compared(pictures: np.ndarray, gallery: Seen) -> Likeness:

@@ -5,9 +5,9 @@ groups with each trait (`core.systems.clusters.words`) is adjusted for chance an
 features of a random network of the same layout. A group has a clear trait where the lower end of the Wilson interval of
 its share is at least CLEAR and fewer than COMMON of all faces have it.
 
-Wearing: test faces without the clear trait of a group wear that group. The judge that did not steer says whether they
-have the trait then. Identity is the cosine of the embedder that did not steer; leakage is the mean change of all other
-attributes, each in its standard deviations over test faces. The AdaIN twin gets the same faces and groups.
+Wearing: test faces without the clear trait of a group wear that group. `judge-tiny` says whether they have the trait
+then. Identity is the cosine of `embedder-tiny`; leakage is the mean change of all other attributes, each in its standard
+deviations over test faces. Neither took part in training the translators. The AdaIN twin gets the same faces and groups.
 """
 
 import time
@@ -30,7 +30,7 @@ from core.systems.clusters.crowd import Faces, shipped_crowd
 from core.systems.clusters.words import RANGES, TRAITS, YES, counts_in, traits_of
 from core.training.crowd import Groups, set_facts
 
-FULL, QUICK = (1667, 12), (40, 6)       # test people × looks: 20,000 pictures
+FULL, SHORT, QUICK = (1667, 12), (350, 12), (40, 6)     # test people × looks: 20,000 pictures, 4,200, 240
 K = 50
 CLEAR, COMMON = 0.7, 0.4                # lower bound of a clear trait's share; largest share among all faces
 BARRED_SPACES = ("texture", "shape")             # spaces with bars
@@ -49,9 +49,12 @@ class Worn:
     trait: Tensor
 
 
-def scored(quick: bool = False) -> list[Bar]:
-    """All bars. Takes half an hour on two cores, and longer the first time, while 20,000 faces are drawn."""
-    size = QUICK if quick else FULL
+def scored(quick: bool = False, short: bool = False) -> list[Bar]:
+    """All bars. Takes half an hour on two cores, and longer the first time, while faces are drawn.
+
+    short: on 4,200 faces, of which 20,000 are made for the time bars. quick: on 240.
+    """
+    size = QUICK if quick else SHORT if short else FULL
     drawn = data.drawn_set("test", *size, size=PICTURE_SIZE, version=4)
     traits = traits_of(torch.from_numpy(drawn.truth))
     bars = []
@@ -120,7 +123,7 @@ def wearing_bars(drawn: data.DrawnSet, traits: Tensor, each: int, facts: dict) -
     space = space_of(groups.space)
     labels = groups.assign(groups.vectors(remember(space, drawn.images, facts)))
     clear = clear_traits(labels, traits, len(groups.centres))
-    embedder, judge = hub.load(EMBEDDERS[1]), hub.load(JUDGES[1])
+    embedder, judge = hub.load(EMBEDDERS[0]), hub.load(JUDGES[0])
     judged = traits_of(attribute_table(data.outputs(judge, drawn)))
     rows, targets = wearers(clear, traits & judged, traits | judged, each)
     worn = {name: wear(method, drawn, rows, targets, clear, faces, groups)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from core.training.dreambooth import Preset
 
 CHOICE, PRESET = "tiny", "tiny"     # the shipped checkpoints and training preset
-EMBEDDER, JUDGE = "embedder-tiny", "judge-tiny"     # steer the training, so they never score
+EMBEDDER, JUDGE = "embedder-tiny-v3", "judge-tiny-v3"     # steer the training, so they never score
 SOURCES = ("latent.py", "sampling.py", "subjects.py", "words.py", "kernels/attention.py", "models/*.py",
            "scoring/lessons.py", "training/autoencoder.py", "training/diffusion.py", "training/dreambooth*.py",
            "training/losses.py", "training/optim.py", "training/people.py")

@@ -44,7 +44,7 @@ class Preset:
     biometric: float = 0.1
     years: float = 2e-3
     kl: float = 1e-4
-    steering: tuple[str, str] = ("embedder-tiny", "judge-tiny")
+    steering: tuple[str, str] = ("embedder-tiny-v3", "judge-tiny-v3")
     start: str | None = None
     name: str = "aging-autoencoder-tiny"
 

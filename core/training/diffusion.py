@@ -54,7 +54,7 @@ class Preset:
     text_name: str = "aging-text-tiny"
     subject_name: str = "aging-subject-tiny"
     prior_name: str = "aging-prior-tiny"
-    embedder: str = "embedder-tiny"
+    embedder: str = "embedder-tiny-v3"
 
 
 PRIOR = 612  # pictures of the regularisation set, as in the public code

@@ -63,8 +63,8 @@ def train_one(name: str, person: Person, folder: Path, command: str, tell: Calla
     base, row = latent.load("tiny"), hub.row(latent.CHOICES["tiny"].unet)
     drawn = np.stack([faces.draw(face, size=SIZE, view="aligned") for face in usual(person.number)])
     teacher = Teacher(base, from_uint8(drawn).to(base.device), person.token, PRESETS["tiny"],
-                      hub.load("embedder-tiny", base.device), latent.prior(), row.sha256,
-                      judge=hub.load("judge-tiny", base.device))
+                      hub.load("embedder-tiny-v3", base.device), latent.prior(), row.sha256,
+                      judge=hub.load("judge-tiny-v3", base.device))
     for lesson in teacher.lessons():
         if lesson.losses and lesson.step % 50 == 0:
             tell(f"{person.name}: step {lesson.step} of {lesson.steps}")

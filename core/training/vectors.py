@@ -60,7 +60,7 @@ class Preset:
     size: int = 112
     start: str | None = None
     blend: float = 1.0
-    steering: tuple[str, ...] = ("embedder-tiny", "judge-tiny")
+    steering: tuple[str, ...] = ("embedder-tiny-v3", "judge-tiny-v3")
     name: str = "vectors-tiny"
     people_name: str = "vectors-people-tiny"
 

@@ -39,8 +39,8 @@ CHOICES = (     # the first ships with the project
     AgingChoice("tiny", "Facet's own, trained on drawn people", "aging-autoencoder-tiny", "aging-unet-tiny",
                 "aging-text-tiny", "aging-subject-tiny", vocabulary=(), safety="", quick="",
                 people=tuple(f"aging-person-{number}" for number in (1, 2, 3, 4)),
-                embedder="embedder-tiny", judge="judge-tiny", drawn=True),
+                embedder="embedder-tiny-v3", judge="judge-tiny-v3", drawn=True),
     AgingChoice("sd14", "Stable Diffusion 1.4, trained on pictures from the web", "sd14-autoencoder", "sd14-unet",
                 "sd14-text", "", vocabulary=("sd14-vocabulary", "sd14-merges"), safety="sd14-safety",
-                quick="lcm-lora-sd15", people=(), embedder="embedder-tiny", judge="judge-tiny", drawn=False),
+                quick="lcm-lora-sd15", people=(), embedder="embedder-tiny-v3", judge="judge-tiny-v3", drawn=False),
 )
