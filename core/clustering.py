@@ -4,7 +4,9 @@
     vectors = pca.apply(unit(features))     computed once; every k starts from them
     found = k_means(vectors, k=50)          labels and centres, in an order that does not depend on chance
 
-The steps are those of Bahng et al., *XploreGAN*, CVPR 2020, section 3.1. The same seed gives the same clusters.
+The steps are those of Bahng et al., *XploreGAN*, CVPR 2020, section 3.1; and components are whitened, as Caron et al.,
+*Deep Clustering for Unsupervised Learning of Visual Features*, ECCV 2018, do: otherwise light and pose, which vary most,
+decide all groups. The same seed gives the same clusters.
 
 Size: k-means++ and the first rounds of Lloyd's algorithm run on at most SAMPLE vectors, and FULL_ROUNDS rounds on all
 of them. So a round costs 2·N·k·256 operations, and memory is the vectors plus BLOCK × k distances.
@@ -23,6 +25,7 @@ from torch.nn import functional as F
 from core.errors import SettingsError
 
 COMPONENTS = 256        # of the features, at most
+FLAT = 0.05             # deviation, relative to the largest, below which components are not whitened further
 SAMPLE = 20_000         # vectors that PCA, k-means++ and the first rounds see
 BLOCK = 16_384          # vectors compared with the centres at once
 ROUNDS = 40             # of Lloyd's algorithm on the sample, at most
@@ -44,7 +47,8 @@ def unit(features: Tensor) -> Tensor:
 class PCA:
     """Principal components of features. mean: (D,). components: (K, D), orthonormal rows, largest variance first.
 
-    scale: () divides what `apply` gives, so that its mean squared length is 1 on the fitted features.
+    scale: (K,) divides what `apply` gives: on the fitted features, components of equal deviation, and a mean squared
+    length of 1. Components whose deviation is less than FLAT of the largest stay smaller than the others.
     """
 
     mean: Tensor
@@ -64,8 +68,10 @@ class PCA:
         _, rows = torch.linalg.eigh((centred.T @ centred).double() / len(features))
         kept = min(size, features.shape[1], len(features) - 1)
         components = _signed(rows.flip(1)[:, :kept].T.float())
-        scale = (centred @ components.T).square().sum(1).mean().sqrt().clamp(min=1e-12)
-        return cls(mean, components, scale)
+        found = centred @ components.T
+        scale = found.square().mean(0).sqrt()
+        scale = scale.clamp(min=max(FLAT * float(scale.max()), 1e-12))
+        return cls(mean, components, scale * (found / scale).square().sum(1).mean().sqrt().clamp(min=1e-12))
 
     def apply(self, features: Tensor) -> Tensor:
         """(N, D) -> (N, K) float32."""
