@@ -7,6 +7,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.errors import CheckpointError, SettingsError
@@ -23,7 +24,8 @@ class Space:
     """A feature space. checkpoint: manifest row of its network. size: input pixels. finds: what its groups share.
 
     imagenet: whether pictures are normalised like ImageNet's; otherwise they stay in [-1, 1]. method: of the network.
-    learned: the task that it was trained on.
+    learned: the task that it was trained on. cells: the last map is averaged in cells × cells parts of the picture, so
+    that features say where something is; 1, as in the paper, averages all of it.
     """
 
     name: str
@@ -34,11 +36,12 @@ class Space:
     learned: str
     imagenet: bool = True
     method: str = "features"
+    cells: int = 1
 
 
 SPACES = {space.name: space for space in (
     Space("texture", "Texture", "clusters-texture-tiny", 64, "colours and textures: hair, skin, age, light",
-          "removing noise from drawn faces, and telling where a piece of a face belongs, in patches of 9 pixels"),
+          "removing noise from drawn faces, and telling where a piece of a face belongs, in patches of 9 pixels", cells=3),
     Space("shape", "Shape", "clusters-shape-tiny", 64, "shapes: pose, expression, outlines",
           "removing noise from drawn faces with changed colours, and telling how they are rotated"),
     Space("persons", "Persons", "embedder-tiny", 112, "the person",
@@ -76,13 +79,21 @@ def compute(space: Space, network: "nn.Module", images: "np.ndarray", batch: int
 
     from core.images import from_uint8, imagenet
 
-    device, extract = next(network.parameters()).device, getattr(network, space.method)
+    device = next(network.parameters()).device
+    extract = getattr(network, space.method) if space.cells == 1 else partial(in_cells, network, space.cells)
     for start in range(0, len(images), batch):
         with torch.inference_mode():
             picture = from_uint8(np.ascontiguousarray(images[start:start + batch])).to(device)
             picture = resized(picture, space.size)
             found = extract(imagenet(picture) if space.imagenet else picture).float().cpu()
         yield found.clone()     # leaves inference mode
+
+
+def in_cells(network: "nn.Module", cells: int, x: "Tensor") -> "Tensor":
+    """Means of the network's last map of pictures (N, 3, H, W) in cells × cells parts: (N, D · cells²)."""
+    from torch.nn import functional as F
+
+    return F.adaptive_avg_pool2d(network.maps(x)[-1], cells).flatten(1)
 
 
 def resized(picture: "Tensor", size: int) -> "Tensor":
@@ -108,7 +119,8 @@ def remember(space: Space, images: "np.ndarray", facts: Mapping[str, Any]) -> "T
     from core.hub.files import replacing, sha256
 
     network = network_of(space)
-    key = {"set": dict(facts), "count": len(images), "network": sha256(hub.file(space.checkpoint)), "size": space.size}
+    key = {"set": dict(facts), "count": len(images), "network": sha256(hub.file(space.checkpoint)), "size": space.size,
+           "cells": space.cells}
     path = cache_dir("features") / f"{space.name}-{_hash(key)}.npy"
     path.parent.mkdir(exist_ok=True)
     with FileLock(f"{path}.lock"):
