@@ -4,9 +4,9 @@
     vectors = pca.apply(unit(features))     computed once; every k starts from them
     found = k_means(vectors, k=50)          labels and centres, in an order that does not depend on chance
 
-The steps are those of Bahng et al., *XploreGAN*, CVPR 2020, section 3.1; and components are whitened, as Caron et al.,
-*Deep Clustering for Unsupervised Learning of Visual Features*, ECCV 2018, do: otherwise light and pose, which vary most,
-decide all groups. The same seed gives the same clusters.
+The steps are those of Bahng et al., *XploreGAN*, CVPR 2020, section 3.1. Besides, components are whitened, as in Caron
+et al., *Deep Clustering for Unsupervised Learning of Visual Features*, ECCV 2018: otherwise light and pose, which vary
+most, decide all groups. The same seed gives the same clusters.
 
 Size: k-means++ and the first rounds of Lloyd's algorithm run on at most SAMPLE vectors, and FULL_ROUNDS rounds on all
 of them. So a round costs 2·N·k·256 operations, and memory is the vectors plus BLOCK × k distances.
@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from core.errors import SettingsError
 
 COMPONENTS = 256        # of the features, at most
+SHARE = 4               # features for each component, at least: the deviations of more could not be told from chance
 FLAT = 0.05             # deviation, relative to the largest, below which components are not whitened further
 SAMPLE = 20_000         # vectors that PCA, k-means++ and the first rounds see
 BLOCK = 16_384          # vectors compared with the centres at once
@@ -57,7 +58,7 @@ class PCA:
 
     @classmethod
     def fit(cls, features: Tensor, size: int = COMPONENTS) -> "PCA":
-        """Fit to features (N, D), N at least 2; K is `size`, or less where D or N - 1 is less.
+        """Fit to features (N, D), N at least 2; K is `size`, or less where D or N / SHARE is less; at least 1.
 
         Of more than SAMPLE features, evenly spaced ones are used.
         """
@@ -66,7 +67,7 @@ class PCA:
         mean = features.mean(0)
         centred = features - mean
         _, rows = torch.linalg.eigh((centred.T @ centred).double() / len(features))
-        kept = min(size, features.shape[1], len(features) - 1)
+        kept = min(size, features.shape[1], max(len(features) // SHARE, 1))
         components = _signed(rows.flip(1)[:, :kept].T.float())
         found = centred @ components.T
         scale = found.square().mean(0).sqrt()

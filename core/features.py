@@ -41,7 +41,8 @@ class Space:
 
 SPACES = {space.name: space for space in (
     Space("texture", "Texture", "clusters-texture-tiny", 64, "colours and textures: hair, skin, age, light",
-          "removing noise from drawn faces, and telling where a piece of a face belongs, in patches of 9 pixels", cells=3),
+          "removing noise from drawn faces, and telling where a piece of a face belongs, in patches of 9 pixels",
+          cells=3),
     Space("shape", "Shape", "clusters-shape-tiny", 64, "shapes: pose, expression, outlines",
           "removing noise from drawn faces with changed colours, and telling how they are rotated"),
     Space("persons", "Persons", "embedder-tiny", 112, "the person",

@@ -94,15 +94,18 @@ class Tab(SystemTab):
             self.wear = gr.Button(WEAR, interactive=False, elem_id="clusters-wear-group")
             self.others = gr.Button("Other faces", size="sm", interactive=False, elem_id="clusters-others")
 
-    def build_outputs(self) -> None:
-        """The chosen group, faces that wear it, the map and the tree."""
+    def build_above(self) -> None:
+        """The chosen group, and faces that wear it."""
         with gr.Row(visible=False, elem_classes="detail") as self.detail, gr.Column(min_width=240):
             self.facts = gr.HTML(elem_id="clusters-picked", elem_classes="plain")
             self.name = gr.Textbox("", label="Your name for this group", max_length=40, elem_id="clusters-name",
                                    info="Kept in this browser only.")
-        self.worn = gr.Gallery(label="Faces that wear the group", columns=4, allow_preview=False, buttons=[],
-                               interactive=False, visible=False, elem_id="clusters-worn", elem_classes="faces",
+        self.worn = gr.Gallery(show_label=False, columns=4, allow_preview=False, buttons=[],
+                               interactive=False, visible=False, elem_id="clusters-worn", elem_classes="faces worn",
                                height="auto", object_fit="cover")
+
+    def build_outputs(self) -> None:
+        """The map and the tree."""
         self.map = face_map(elem_id="clusters-map", visible=False)
         with gr.Accordion("Which group splits into which", open=False, elem_id="clusters-tree"):
             self.tree = gr.HTML(elem_classes="plain")
@@ -160,6 +163,8 @@ class Tab(SystemTab):
            {"face": self.face}, [self.photo, self.person, self.faces_seed, self.others], queue=False)
         on([self.wear.click, self.strength.release, self.method.input, self.faces_seed.submit, self.person.release],
            self.ask_to_wear, {"group": self.group}, [self.action, self.run])
+        for button in (self.wear, self.others):
+            button.click(None, js=widgets.show("#clusters-status"), **widgets.QUIET)
         on(self.others.click, self.other_faces, {"face": self.face, "person": self.person, "count": self.count},
            [self.faces_seed, self.person, self.action, self.run])
 
@@ -213,9 +218,11 @@ class Tab(SystemTab):
         """Groups as strips, or faces that wear one."""
         result = shown.result
         if isinstance(shown.request, Wear):
-            faces = [(path, f"similarity {kept['similarity']:.2f}") for path, kept in
+            before = [(path, "Before") for path in result.files.values()]
+            after = [(path, f"Similarity {kept['similarity']:.2f}") for path, kept in
                      zip(result.images, result.settings, strict=True)]
-            return {self.worn: gr.update(value=faces, visible=bool(faces))}
+            pairs = [face for pair in zip(before, after, strict=True) for face in pair]
+            return {self.worn: gr.update(value=pairs, visible=bool(pairs))}
         return {self.gallery: gr.update(value=wall(shown, {})), **({} if not first else self.emptied())}
 
     def finished(self, shown: Shown, stopped: bool) -> Change:

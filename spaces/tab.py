@@ -82,6 +82,7 @@ class SystemTab:
         """Status, pictures, the tab's own outputs, downloads and small print."""
         self.notice.render()
         self.status = gr.HTML(widgets.progress(0, 1, "Loading …"), elem_id=f"{self.ids}status", elem_classes="plain")
+        self.build_above()
         self.gallery = gr.Gallery(show_label=False, height="auto", allow_preview=False, buttons=[], interactive=False,
                                   elem_id=f"{self.ids}gallery", object_fit="cover",
                                   **{"columns": 4, "elem_classes": "faces main"} | self.gallery_options)
@@ -99,6 +100,9 @@ class SystemTab:
     def build_controls(self) -> None:
         """Sources and settings, with the buttons `generate` and `stop`."""
         raise NotImplementedError
+
+    def build_above(self) -> None:
+        """What is shown above the pictures."""
 
     def build_outputs(self) -> None:
         """What is shown below the pictures."""

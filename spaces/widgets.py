@@ -65,7 +65,8 @@ def theme() -> gr.themes.Base:
 
 def header() -> gr.HTML:
     """The name of the page and its subject."""
-    return gr.HTML(f"<header>{MARK}<div><h1>Facet</h1><p>People from numbers</p></div></header>", elem_id="top")
+    return gr.HTML(f"<header>{MARK}<div><h1>Facet</h1><p>Face synthesis from published papers</p></div></header>",
+                   elem_id="top")
 
 
 def seed_row(first: int, tab: str = "") -> tuple[gr.Number, gr.Radio]:

@@ -23,7 +23,7 @@ ROWS = {row.name: row for row in hub.rows()}        # of the real manifest
 READERS = ("embedder-tiny", "judge-tiny", "landmarks-tiny")
 FACES, GROUPS = 40, 6
 TOY = replace(xploregan.PRESETS["tiny"], width=16, blocks=1, clusters=GROUPS, hidden=32, critic_width=16,
-              features=FACES - 1)       # as many principal components as so few faces have
+              features=FACES // 4)      # as many principal components as so few faces have
 
 
 @cache

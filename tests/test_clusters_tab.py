@@ -80,7 +80,8 @@ def test_a_chosen_group_is_worn_beside_the_groups(tab, found):
     assert tab.ask_to_wear(chosen[tab.group])[tab.action] == "wear" and tab.ask_to_wear(None).get(tab.action) is None
     asked = dict(action="wear", group=chosen[tab.group], grouping=chosen[tab.grouping], face="random", count=2, seed=5)
     worn, again = (drawn(tab, **asked, strength=strength) for strength in (1.0, 0.5))
-    assert [caption[:10] for _, caption in worn[tab.worn]["value"]] == ["similarity"] * 2 and tab.gallery not in worn
+    assert [caption[:10] for _, caption in worn[tab.worn]["value"]] == ["Before", "Similarity"] * 2
+    assert tab.gallery not in worn
     kept = [[each["seed"] for each in changed[tab.shown].result.settings] for changed in (worn, again)]
     assert kept[0] == kept[1]       # the same faces at another strength
     assert worn[tab.shown].request.grouping == 0        # the seed of the groups on show, not the one being typed

@@ -113,7 +113,7 @@ def test_the_crowd_file_holds_faces_and_groups(crowded):
     faces, groups = shipped_crowd(crowd.CROWD)
     features_ = torch.cat([*crowd.compute(space_of("texture"), hub.load("clusters-texture-tiny"), made_up())])
     labels = groups.assign(groups.vectors(features_))
-    assert groups.space == "texture" and groups.centres.shape == (GROUPS, FACES - 1)
+    assert groups.space == "texture" and groups.centres.shape == (GROUPS, FACES // 4)
     assert groups.statistics.variance.shape == groups.statistics.mean.shape == groups.centres.shape
     assert torch.allclose(groups.statistics.mean, groups.centres, atol=1e-3)        # k-means has ended
     assert sorted(labels.bincount().tolist(), reverse=True) == labels.bincount().tolist()
@@ -154,12 +154,13 @@ def test_critic_and_generator_take_turns(crowded, preset):
     recipe = translator(crowded, preset, critics=3)
     batch = next(recipe.batches(0, (0, 1), None))
     assert len(batch["image"]) == 9 and batch["image"].shape[2:] == (64, 64)
-    assert stepped(recipe, 0.0, batch) == ["critic"] * 3 + ["generator"]
+    assert stepped(recipe, 0.5, batch) == ["critic"] * 3 + ["generator"]
     with torch.no_grad():
         numbers = recipe.check({name: network.eval() for name, network in recipe.networks.items()})
         sheet = recipe.sheet(recipe.networks)
     assert set(numbers) == {"worn", "worn before", "cycle l1"} and sheet.width == 8 * 64 + 7 * 4
-    assert {group["lr"] for each in recipe.optimizers.values() for group in each.param_groups} == {1e-4}
+    rates = {name: each.param_groups[0]["lr"] for name, each in recipe.optimizers.items()}
+    assert rates == {"critic": recipe.preset.discriminating, "generator": recipe.preset.rate}
 
 
 def test_batches_do_not_depend_on_the_ones_before(crowded):
@@ -209,6 +210,29 @@ def test_the_generators_loss_has_the_papers_terms(crowded):
     recipe.preset = replace(recipe.preset, cycle=20.0, latent=0.0)
     _, other = recipe.generator_loss(recipe.networks, part)
     assert float(other["cycle"]) == pytest.approx(2 * float(terms["cycle"]), rel=1e-4) and float(other["latent"]) == 0
+
+
+def test_an_encoder_gains_nothing_by_shrinking_its_features(crowded):
+    recipe = translator(crowded)
+    batch = next(recipe.batches(0, (0, 1), None))
+    cycle = recipe.networks["generator"].eval()
+    encode = cycle.generator.encode
+    distances = []
+    for size in (1.0, 1e-3):
+        cycle.generator.encode = lambda x, size=size: size * encode(x)
+        cycle.generator.decode = lambda h, condition, picture: batch["image"].flip(0)
+        distances.append(cycle(batch["image"], batch["wanted"], batch["own"])[2])
+    assert torch.allclose(*distances, rtol=1e-3) and distances[0].min() > 0.1
+
+
+def test_the_critic_knows_groups_before_the_generator_begins(crowded):
+    recipe = translator(crowded, ahead=0.5)
+    batch = next(recipe.batches(0, (0, 1), None))
+    first, later = ([(name, set(terms)) for name, _, terms in recipe.updates(recipe.networks, batch, progress)]
+                    for progress in (0.4, 0.6))
+    assert first == [("critic", {"real group"})] * recipe.preset.critics
+    assert [name for name, _ in later] == ["critic"] * recipe.preset.critics + ["generator"]
+    assert "penalty" in later[0][1]
 
 
 def test_the_penalty_of_a_known_slope():

@@ -286,7 +286,8 @@ def test_a_person_is_taught_from_the_usual_pictures_alone(toy, monkeypatch):
     monkeypatch.setattr(people, "pictures", pictures)
     monkeypatch.setattr(latent, "prior", lambda: (torch.randn(2, 8, 4, 4), ["photo of a person as old"] * 2))
     embedder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(512))
-    monkeypatch.setattr(hub, "load", lambda name: {"embedder-tiny-v3": embedder, "judge-tiny-v3": Reader("judge")}[name])
+    networks = {"embedder-tiny-v3": embedder, "judge-tiny-v3": Reader("judge")}
+    monkeypatch.setattr(hub, "load", networks.get)
     monkeypatch.setitem(dreambooth.PRESETS, "tiny",
                         replace(dreambooth.PRESETS["tiny"], steps=1, rank=2, precision="no", seen=4, little=1.0,
                                 looks=1))

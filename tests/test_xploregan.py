@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from core import hub
 from core.errors import CheckpointError, SettingsError
@@ -96,6 +97,21 @@ def statistics():
 def network(**settings):
     torch.manual_seed(0)
     return build("xploregan", "tiny", **(SMALL | settings))
+
+
+def test_what_is_not_replaced_stays_as_sharp_as_it_was():
+    """With a share of 0 a larger picture comes back as it is, with 1 the drawn colours, enlarged."""
+    network = build("xploregan", "tiny", width=8, blocks=1, hidden=16).eval()
+    x, larger = torch.rand(2, 3, 64, 64) * 2 - 1, torch.rand(2, 3, 160, 160) * 2 - 1
+    condition = torch.randn(2, network.config.condition_size)
+    with torch.no_grad():
+        network.to_rgb.weight[3].zero_()
+        network.to_rgb.bias[3] = -40
+        assert torch.equal(network(x, condition), x) and torch.equal(network(x, condition, larger=larger), larger)
+        network.to_rgb.bias[3] = 40
+        drawn, enlarged = network(x, condition), network(x, condition, larger=larger)
+        assert enlarged.shape == larger.shape and not torch.allclose(drawn, x, atol=0.1)
+        assert torch.allclose(F.interpolate(drawn, (160, 160), mode="bilinear"), enlarged, atol=1e-4)
 
 
 def test_conditions_of_groups(statistics):

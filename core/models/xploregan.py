@@ -3,6 +3,9 @@
 Bahng et al., *Exploring Unlabeled Faces for Novel Attribute Discovery*, CVPR 2020, section 3. Groups are
 clusters of features, so nothing need be labelled. Their mean and variance set the scale and shift of the decoder's
 norms (attribute summary instance norm, ASIN). The AdaIN twin takes them from one exemplar picture instead.
+
+Not in the paper: with `over`, the decoder also says how much of each pixel it replaces, as in Pumarola et al.,
+*GANimation*, ECCV 2018. What a group does not change stays as sharp as it was, at any size.
 """
 
 from dataclasses import dataclass, replace
@@ -35,6 +38,7 @@ class XploreGANConfig:
     condition: Literal["mean-variance", "mean", "label"] = "mean-variance"  # what ASIN knows of a group
     critic_width: int = 64  # channels of the critic at half the size; doubled at every halving
     critic_layers: int = 6  # halvings of the critic
+    over: bool = False      # whether the decoder paints over the picture instead of drawing all of it
 
     @property
     def condition_size(self) -> int:
@@ -47,7 +51,7 @@ class XploreGANConfig:
 _PAPER = XploreGANConfig(size=128, width=64, blocks=6, clusters=100, layers=3, hidden=256)      # CelebA
 
 _TINY = XploreGANConfig(size=64, width=16, blocks=6, clusters=50, layers=3, hidden=128, critic_width=32,
-                        critic_layers=4)
+                        critic_layers=4, over=True)
 
 PRESETS = {
     "tiny":       _TINY,
@@ -99,15 +103,17 @@ class XploreGAN(nn.Module):
         self.enlarge = nn.Sequential(
             nn.ConvTranspose2d(wide, 2 * width, 4, 2, 1), LayerNorm(2 * width), nn.ReLU(),
             nn.ConvTranspose2d(2 * width, width, 4, 2, 1), LayerNorm(width), nn.ReLU())
-        self.to_rgb = nn.Conv2d(width, 3, 7, 1, 3)
+        self.to_rgb = nn.Conv2d(width, 3 + config.over, 7, 1, 3)
 
-    def forward(self, x: Tensor, condition: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor, generator: torch.Generator | None = None,
+                larger: Tensor | None = None) -> Tensor:
         """x: (N, 3, size, size) RGB in [-1, 1]. condition: (N, condition_size) of the groups asked for.
 
-        generator: draws the decoder's per-pixel noise; without one there is noise in training only. Returns
-        (N, 3, size, size) in [-1, 1]. Raises SettingsError for other shapes.
+        generator: draws the decoder's per-pixel noise; without one there is noise in training only. larger: the same
+        pictures with more pixels, (N, 3, S, S); a network with `over` paints over them instead. Returns (N, 3, size,
+        size) in [-1, 1], or (N, 3, S, S). Raises SettingsError for other shapes.
         """
-        return self.decode(self.encode(x), condition, generator)
+        return self.decode(self.encode(x), condition, x if larger is None else larger, generator)
 
     def encode(self, x: Tensor) -> Tensor:
         """The features h that the latent loss compares: (N, 3, size, size) -> (N, 4 * width, size / 4, size / 4)."""
@@ -117,15 +123,21 @@ class XploreGAN(nn.Module):
                                 f"Resize to (N, 3, {size}, {size}).")
         return self.encoder(x)
 
-    def decode(self, h: Tensor, condition: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The second half of `forward`."""
+    def decode(self, h: Tensor, condition: Tensor, picture: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The second half of `forward`. picture: (N, 3, S, S), painted over by a network with `over`."""
         if condition.shape != (len(h), self.config.condition_size):
             raise SettingsError(f"Conditions of shape {tuple(condition.shape)} don't fit {len(h)} pictures.",
                                 f"Give ({len(h)}, {self.config.condition_size}).")
         style = self.mapping(condition)                                     # (N, hidden), or as it came in
         for block in self.decoder:
             h = block(h, style, generator)
-        return self.to_rgb(self.enlarge(h)).tanh()
+        drawn = self.to_rgb(self.enlarge(h))
+        if not self.config.over:
+            return drawn.tanh()
+        colour, share = drawn[:, :3].tanh(), drawn[:, 3:].sigmoid()
+        if picture.shape[-2:] != drawn.shape[-2:]:
+            colour, share = (F.interpolate(each, picture.shape[-2:], mode="bilinear") for each in (colour, share))
+        return torch.lerp(picture, colour.to(picture.dtype), share.to(picture.dtype))
 
     def group_condition(self, statistics: GroupStatistics, groups: Tensor) -> Tensor:
         """groups: (N,) numbers of groups. Returns (N, condition_size), of order one, for ASIN.

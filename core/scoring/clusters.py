@@ -6,8 +6,9 @@ features of a random network of the same layout. A group has a clear trait where
 its share is at least CLEAR and fewer than COMMON of all faces have it.
 
 Wearing: test faces without the clear trait of a group wear that group. `judge-tiny` says whether they have the trait
-then. Identity is the cosine of `embedder-tiny`; leakage is the mean change of all other attributes, each in its standard
-deviations over test faces. Neither took part in training the translators. The AdaIN twin gets the same faces and groups.
+then. Identity is the cosine of `embedder-tiny`. Leakage is the mean change of all other attributes, each in its
+standard deviations over test faces. Neither network took part in training the translators. The AdaIN twin gets the same
+faces and groups.
 """
 
 import time
@@ -187,7 +188,8 @@ def wear(checkpoint: str, drawn: data.DrawnSet, rows: Tensor, targets: Tensor, c
                 condition = network.exemplar_condition(resized(exemplar, size).to(device))
             else:
                 condition = network.group_condition(groups.statistics, targets[part]).to(device)
-            shown = F.interpolate(network(x, condition).float().cpu(), PICTURE_SIZE, mode="bicubic").clamp(-1, 1)
+            found = network(x, condition, larger=image.to(device)).float().cpu()
+            shown = F.interpolate(found, PICTURE_SIZE, mode="bicubic").clamp(-1, 1)
         source, made = torch.cat([source, image]), [*made, from_uint8(to_uint8(shown))]
     return Worn(source, torch.cat(made) if made else source, clear[targets])
 

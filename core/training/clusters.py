@@ -33,8 +33,8 @@ class Preset:
     """network: preset of `xploregan`, which has the norm and the condition. crowd: checkpoint with the groups.
 
     critics: updates of the critic for one of the generator. classification, cycle, penalty, latent: weights of the
-    losses (λ_cls, λ_rec, λ_gp, λ_lnt). rate, discriminating: peak learning rates of generator and critic. apart: share
-    of the run at whose start the critic learns only the groups, and the generator only to come back.
+    losses (λ_cls, λ_rec, λ_gp, λ_lnt). rate, discriminating: peak learning rates of generator and critic. ahead: share
+    of the run at whose start only the critic learns, and only to tell groups.
     """
 
     network: str
@@ -51,12 +51,13 @@ class Preset:
     batch: int = 16
     rate: float = 1e-4
     discriminating: float = 1e-4
-    apart: float = 0.0
+    ahead: float = 0.0
 
 
 # An hour on a core allows a few thousand steps: smaller batches, fewer updates of the critic and larger steps than
-# the paper's, and a start without the adversarial terms.
-_TINY = Preset("tiny", "clusters-asin-tiny", seed=41, critics=2, batch=8, rate=3e-4, discriminating=2e-4, apart=0.12)
+# the paper's, and a critic that knows the groups when the generator begins.
+_TINY = Preset("tiny", "clusters-asin-tiny", seed=41, critics=2, latent=2.0, batch=8, rate=3e-4,
+               discriminating=2e-4, ahead=0.05)
 PRESETS = {
     "tiny":       _TINY,
     "tiny-adain": replace(_TINY, network="tiny-adain", name="clusters-adain-tiny"),
@@ -76,17 +77,18 @@ class Cycle(nn.Module):
         self.generator = generator
 
     def forward(self, x: Tensor, target: Tensor, own: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x: (N, 3, S, S). target, own: of the group asked for, and of the picture's own.
+        """x: (N, 3, S, S), N at least 2. target, own: of the group asked for, and of the picture's own.
 
         Returns the translation and the picture made back from it, (N, 3, S, S) each, and the latent distance (N,):
-        the root mean square of h(x) - h(translation).
+        the root mean square of h(x) - h(translation), relative to the deviation of h across the pictures. A distance
+        that is not relative would be least for an encoder that shrinks all h to 0, and with them what pictures show.
         """
         h = self.generator.encode(x)
-        made = self.generator.decode(h, self.condition(target))
+        made = self.generator.decode(h, self.condition(target), x)
         h_made = self.generator.encode(made)
-        back = self.generator.decode(h_made, self.condition(own))
+        back = self.generator.decode(h_made, self.condition(own), made)
         apart = (h - h_made).float().square().mean((1, 2, 3)).clamp(min=1e-12).sqrt()
-        return made, back, apart
+        return made, back, apart / h.float().var(0, correction=0).mean().clamp(min=1e-12).sqrt()
 
     def translate(self, x: Tensor, target: Tensor) -> Tensor:
         """The way there alone: (N, 3, S, S)."""
@@ -167,20 +169,20 @@ class ClustersRecipe(Recipe):
         return resized(image, self.config.size).contiguous(memory_format=torch.channels_last)
 
     def updates(self, networks, batch, progress):
-        """`critics` updates of the critic, each on a part of the batch, then one of the generator on the last part.
-
-        While both learn apart, one of each.
+        """`critics` updates of the critic, each on a part of the batch, then one of the generator on the last part; while
+        the critic is ahead, none.
         """
         parts = [{name: value[at: at + self.preset.batch] for name, value in batch.items()}
                  for at in range(0, len(batch["image"]), self.preset.batch)]
-        apart = progress < self.preset.apart
-        for part in parts[:1] if apart else parts:
-            made = None
-            if not apart:
-                with torch.no_grad():
-                    made = self.networks["generator"].translate(part["image"], part["wanted"])
+        if progress < self.preset.ahead:
+            for part in parts:
+                yield "critic", *self.critic_loss(networks["critic"], part, None)
+            return
+        for part in parts:
+            with torch.no_grad():
+                made = self.networks["generator"].translate(part["image"], part["wanted"])
             yield "critic", *self.critic_loss(networks["critic"], part, made)
-        yield "generator", *self.generator_loss(networks, parts[-1], apart)
+        yield "generator", *self.generator_loss(networks, parts[-1])
 
     def critic_loss(self, critic: nn.Module, part: dict, made: Tensor | None) -> tuple[Tensor, dict]:
         """WGAN-GP on the mean over patches, and the group of real pictures; without `made` the group alone."""
@@ -193,15 +195,14 @@ class ClustersRecipe(Recipe):
         loss = -apart + self.preset.classification * known + self.preset.penalty * steep
         return loss, {"apart": apart.detach(), "real group": known.detach(), "penalty": steep.detach()}
 
-    def generator_loss(self, networks: dict, part: dict, apart: bool = False) -> tuple[Tensor, dict]:
-        """To come back, to keep what the encoder sees; unless `apart`, to look real, to be taken for the target."""
-        made, back, change = networks["generator"](part["image"], part["wanted"], part["own"])
-        terms = {"cycle": self.preset.cycle * (back.float() - part["image"]).abs().mean(),
-                 "latent": self.preset.latent * change.mean()}
-        if not apart:
-            seen = networks["critic"](made)
-            terms |= {"real": -seen.realness.float().mean(),
-                      "group": self.preset.classification * F.cross_entropy(seen.clusters.float(), part["target"])}
+    def generator_loss(self, networks: dict, part: dict) -> tuple[Tensor, dict]:
+        """To look real, to be taken for the target group, to come back, to keep what the encoder sees."""
+        made, back, apart = networks["generator"](part["image"], part["wanted"], part["own"])
+        seen = networks["critic"](made)
+        terms = {"real": -seen.realness.float().mean(),
+                 "group": self.preset.classification * F.cross_entropy(seen.clusters.float(), part["target"]),
+                 "cycle": self.preset.cycle * (back.float() - part["image"]).abs().mean(),
+                 "latent": self.preset.latent * apart.mean()}
         return sum(terms.values()), {name: term.detach() for name, term in terms.items()}
 
     def check(self, networks):

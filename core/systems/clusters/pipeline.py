@@ -232,7 +232,7 @@ class ClustersPipeline(Files):
         yield replace(result, files=written)
 
     def _run_wear(self, request: Wear, entries: list[intake.Entry]) -> Iterator[Result]:
-        """Faces that wear the group, one after another."""
+        """Faces that wear the group, one after another; the faces before are among the files."""
         total = 1 if request.face == "photo" else request.count
         for progress in self._prepared(request, entries):
             result = Result(total=total, step=progress.done, steps=progress.total + total,
@@ -246,8 +246,11 @@ class ClustersPipeline(Files):
             kept = self._settings(request, progress.faces) | {
                 "seed": seed, "person": person, "at": at, **{name: round(value, 4) for name, value in scores.items()}}
             path, = files.save([made], [kept], folder, file_name)
+            name = before_name(at)
+            before, = files.save([face], [{"system": "clusters", "sheet": name}], folder, lambda kept: kept["sheet"],
+                                 marked=request.face != "photo")
             result = replace(result, images=(*result.images, path), seeds=(*result.seeds, seed), step=result.step + 1,
-                             settings=(*result.settings, kept),
+                             settings=(*result.settings, kept), files={**result.files, name: before},
                              scores={name: (*result.scores.get(name, ()), value) for name, value in scores.items()})
             yield result
 
@@ -325,6 +328,11 @@ class ClustersPipeline(Files):
 
 
 TABLE, SHEET, TREE = "facet-groups.csv", "facet-groups.png", "facet-tree.json"
+
+
+def before_name(at: int) -> str:
+    """The file of a face before it wore a group, by its place among the pictures."""
+    return f"facet-before-{at}.png"
 
 
 def file_name(kept: dict[str, Any]) -> str:

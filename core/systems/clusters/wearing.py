@@ -86,12 +86,12 @@ class Wearing:
         from core import images
         from core.features import resized
 
-        network = self.networks[method]
+        network, larger = self.networks[method], face.resize((SHOWN, SHOWN), Image.Resampling.LANCZOS)
         with torch.inference_mode():
             x = resized(images.to_tensor(face).to(self.device), network.config.size)
             own, wanted = self._conditions(network, x, face, target)
-            made = network(x, torch.lerp(own, wanted, strength))
-        return images.to_pil(made.float())[0].resize((SHOWN, SHOWN), Image.Resampling.LANCZOS)
+            made = network(x, torch.lerp(own, wanted, strength), larger=images.to_tensor(larger).to(self.device))
+        return images.to_pil(made.float().clamp(-1, 1))[0].resize((SHOWN, SHOWN), Image.Resampling.LANCZOS)
 
     def _conditions(self, network: Any, x: "Tensor", face: Image.Image, target: Target) -> "tuple[Tensor, Tensor]":
         """Of the face's own group, and of the one to wear: (1, condition_size) each."""
