@@ -57,7 +57,7 @@ class Preset:
 # An hour on a core allows a few thousand steps: smaller batches, fewer updates of the critic and larger steps than
 # the paper's, and a critic that knows the groups when the generator begins.
 _TINY = Preset("tiny", "clusters-asin-tiny", seed=41, critics=2, latent=2.0, batch=8, rate=3e-4,
-               discriminating=2e-4, ahead=0.05)
+               discriminating=2e-4, ahead=0.01)
 PRESETS = {
     "tiny":       _TINY,
     "tiny-adain": replace(_TINY, network="tiny-adain", name="clusters-adain-tiny"),
@@ -169,8 +169,9 @@ class ClustersRecipe(Recipe):
         return resized(image, self.config.size).contiguous(memory_format=torch.channels_last)
 
     def updates(self, networks, batch, progress):
-        """`critics` updates of the critic, each on a part of the batch, then one of the generator on the last part; while
-        the critic is ahead, none.
+        """`critics` updates of the critic, each on a part of the batch, then one of the generator on the last part.
+
+        While the critic is ahead, the generator waits.
         """
         parts = [{name: value[at: at + self.preset.batch] for name, value in batch.items()}
                  for at in range(0, len(batch["image"]), self.preset.batch)]
