@@ -322,7 +322,7 @@ def test_bad_adapters_are_refused(system, ann, tmp_path):
     cut, text = tmp_path / "cut.safetensors", tmp_path / "text.safetensors"
     cut.write_bytes(path.read_bytes()[:-40])
     text.write_text("hello")
-    for bad in (cut, text, tmp_path / "nowhere.safetensors", hub.file("embedder-tiny")):
+    for bad in (cut, text, tmp_path / "nowhere.safetensors", hub.file("embedder-tiny-v3")):
         with pytest.raises(CheckpointError):
             system.subject_file(bad)
     for other in (replace(ann, base="sd14"), replace(ann, base_sha256="0" * 64)):

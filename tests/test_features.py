@@ -29,7 +29,7 @@ class Seen(torch.nn.Module):
 
 
 def test_pictures_come_in_batches_at_the_spaces_size():
-    network, space = Seen(), space_of("texture")
+    network, space = Seen(), space_of("shape")
     found = [*compute(space, network, pictures(), batch=2)]
     assert [tuple(each.shape) for each in found] == [(2, 3), (2, 3), (1, 3)]
     assert network.sizes[0] == (2, 3, 64, 64) and not found[0].requires_grad and not found[0].is_inference()
@@ -39,9 +39,22 @@ def test_white_is_normalised_as_imagenet_was():
     """(1 - mean) / deviation of each colour; in [-1, 1] it is 1."""
     white, network = np.full((1, 64, 64, 3), 255, np.uint8), Seen()
     wanted = [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
-    assert next(compute(space_of("texture"), network, white))[0].tolist() == pytest.approx(wanted, abs=1e-4)
-    plain = replace(space_of("texture"), imagenet=False)
+    assert next(compute(space_of("shape"), network, white))[0].tolist() == pytest.approx(wanted, abs=1e-4)
+    plain = replace(space_of("shape"), imagenet=False)
     assert next(compute(plain, network, white))[0].tolist() == pytest.approx([1, 1, 1], abs=1e-5)
+
+
+def test_cells_say_where_in_the_picture_something_is():
+    """A picture that is white on the left only: the left cells differ from the right ones."""
+    class Maps(Seen):
+        def maps(self, x):
+            return [x[:, :2], x]
+
+    half = np.zeros((1, 64, 64, 3), np.uint8)
+    half[:, :, :32] = 255
+    space = replace(space_of("shape"), cells=2, imagenet=False)
+    found = next(compute(space, Maps(), half)).reshape(3, 2, 2)
+    assert torch.allclose(found, torch.tensor([1.0, -1.0]).expand(3, 2, 2))
 
 
 def test_an_unknown_space_is_answered_with_the_known_ones():
