@@ -199,15 +199,16 @@ def network_of(name: Path | str, network: str, device: "str | None" = None) -> "
 
 
 def save(module: "nn.Module", name: str, *, network: str, preset: str, recipe: str, about: str,
-         folder: Path | str | None = None, licence: str = "Apache-2.0") -> Path:
-    """Write <folder>/<name>.safetensors in half precision and its row in <folder>/manifest.json; returns the path.
+         folder: Path | str | None = None, licence: str = "Apache-2.0", bits: int = 16) -> Path:
+    """Write <folder>/<name>.safetensors and its row in <folder>/manifest.json; returns the path.
 
-    folder: checkpoints/ when None. recipe: the command that trained it. CheckpointError if a weight is not finite.
+    folder: checkpoints/ when None. recipe: the command that trained it. bits: of a stored weight, 16 or 8, see
+    `weights.write`. CheckpointError if a weight is not finite.
     """
     folder = Path(folder or manifest.CHECKPOINTS)
     path = folder / f"{name}.safetensors"
     facts = {"name": name, "network": network, "preset": preset, "recipe": recipe, "about": about, "licence": licence}
-    weights.write(module, path, facts)
+    weights.write(module, path, facts, bits)
     manifest.put(Row(file=path.name, sha256=sha256(path), bytes=path.stat().st_size, **facts), folder)
     for key in _networks.keys():        # noqa: SIM118  a cache, not a dictionary
         if key[0] == name:

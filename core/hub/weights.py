@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 COUNTER = "num_batches_tracked"     # of batch norms: older files lack it, and it does nothing when they are used
 LARGEST_HALF = 65504.0
+SCALE = ".scale"                    # after the name of a weight in 8 bits: what each of its outputs is multiplied by
+PACKED = 4096                       # numbers from which a weight is worth packing into 8 bits
 FILLING = {"normal_", "uniform_"}   # what every way of initialising comes down to, of torch.nn.init and of tensors
 
 _unpickling = Lock()                # torch's list of harmless classes belongs to the whole process
@@ -145,7 +147,8 @@ def import_pickle(path: Path, row: Row) -> Path:
 def fit(network: str, preset: str, state: "dict[str, Tensor]") -> "nn.Module":
     """Build a network on the meta device and give it its weights, in float32; in eval mode, frozen, on the CPU.
 
-    state: a flat table with the keys of our network or of the published file. The network's UNUSED keys are left out,
+    state: a flat table with the keys of our network or of the published file; weights in 8 bits are unpacked. The
+    network's UNUSED keys are left out,
     `num_batches_tracked` may be missing; anything else raises CheckpointError with the names that don't fit, and so do
     two keys with one name of ours.
     """
@@ -156,7 +159,7 @@ def fit(network: str, preset: str, state: "dict[str, Tensor]") -> "nn.Module":
     with torch.device("meta"), _without_chance():
         module = build(network, preset)
     row, own = NETWORKS[network], module.state_dict()
-    used = {key: value for key, value in without_prefix(state).items()
+    used = {key: value for key, value in unpacked(without_prefix(state)).items()
             if key not in row.unused or row.rename(key) in own}
     given = _renamed(f"{network} {preset}", used, row.rename)
     given = {key: value for key, value in given.items() if key in own or not key.endswith(COUNTER)}
@@ -222,29 +225,58 @@ def _nothing_on_meta(what: str, module: "nn.Module") -> None:
                               "Compute them in the network's forward, or save them with it.")
 
 
-def write(module: "nn.Module", path: Path, facts: dict[str, Any]) -> None:
+def write(module: "nn.Module", path: Path, facts: dict[str, Any], bits: int = 16) -> None:
     """Save a network for shipping: parameters in half precision, buffers as they are, `facts` in the file's header.
 
-    A parameter too large for half precision stays whole. Raises CheckpointError when a number is not finite.
+    bits: 8 packs large matrices and kernels, see `packed`; 16. A parameter too large for half precision stays whole. Raises
+    CheckpointError when a number is not finite.
     """
     from safetensors.torch import save_file
 
-    learnt = {key for key, _ in module.named_parameters(remove_duplicate=False)}
-    tensors = {key: _shipped(key, value, half=key in learnt) for key, value in module.state_dict().items()}
+    learnt, tensors = {key for key, _ in module.named_parameters(remove_duplicate=False)}, {}
+    for key, value in module.state_dict().items():
+        tensors |= _shipped(key, value, bits if key in learnt else 32)
     metadata = {"format": "pt", **{key: value if isinstance(value, str) else json.dumps(value)
                                    for key, value in facts.items()}}
     with replacing(path) as part:
         save_file(tensors, part, metadata=metadata)
 
 
-def _shipped(key: str, value: "Tensor", half: bool) -> "Tensor":
-    """A contiguous copy of its own on the CPU (safetensors refuses shared memory), halved if it may be and fits."""
+def _shipped(key: str, value: "Tensor", bits: int) -> "dict[str, Tensor]":
+    """A contiguous copy of its own on the CPU (safetensors refuses shared memory), in 32, 16 or 8 bits if it fits."""
     import torch
 
     value = value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
     if not value.is_floating_point():
-        return value
+        return {key: value}
     if not torch.isfinite(value).all():
         raise CheckpointError(f"{key} holds numbers that are not finite, so this network is not saved.",
                               "Go back to an earlier state of the training, or train with a smaller learning rate.")
-    return value.half() if half and (value.abs() <= LARGEST_HALF).all() else value
+    if bits == 8 and value.ndim >= 2 and value.numel() >= PACKED:
+        return packed(key, value)
+    return {key: value.half() if bits < 32 and (value.abs() <= LARGEST_HALF).all() else value}
+
+
+def packed(key: str, value: "Tensor") -> "dict[str, Tensor]":
+    """A weight (outputs, …) in 8 bits: whole numbers from -127 to 127, and under its name with SCALE what each output
+    is multiplied by, (outputs,) float32. No number moves by more than 1/254 of the largest of its output.
+    """
+    import torch
+
+    scale = (value.float().flatten(1).abs().amax(1) / 127).clamp(min=torch.finfo(torch.float32).tiny)
+    return {key: (value / _along(scale, value)).round().to(torch.int8), key + SCALE: scale}
+
+
+def unpacked(state: "dict[str, Tensor]") -> "dict[str, Tensor]":
+    """The same table with 8-bit weights times their scales, in float32; other tensors as they are."""
+    import torch
+
+    weights = {key for key, value in state.items() if value.dtype == torch.int8 and key + SCALE in state}
+    scales = {key + SCALE for key in weights}
+    return {key: value.float() * _along(state[key + SCALE], value) if key in weights else value
+            for key, value in state.items() if key not in scales}
+
+
+def _along(scale: "Tensor", value: "Tensor") -> "Tensor":
+    """(outputs,) shaped to multiply (outputs, …)."""
+    return scale.view(-1, *[1] * (value.ndim - 1))

@@ -53,6 +53,7 @@ class EmbedderRecipe(Recipe):
     """Networks "embedder" (averaged), "head", "traits" and "looks", one optimiser over all."""
 
     averaged, saved = ("embedder",), ("embedder", "iresnet")
+    bits = 8
     presets, checked, set_options = PRESETS, CHECKED, MappingProxyType(dict(size=SIZE, version=4))
 
     def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet) -> None:

@@ -53,6 +53,7 @@ class JudgeRecipe(Recipe):
     """One network, "judge", averaged."""
 
     averaged, saved = ("judge",), ("judge", "judge")
+    bits = 8
 
     def __init__(self, preset: Preset, views: dict[str, data.DrawnSet], held_out: dict[str, data.DrawnSet]) -> None:
         torch.manual_seed(preset.seed)

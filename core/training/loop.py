@@ -61,7 +61,8 @@ class Recipe:
     networks: by name; those in `averaged` also have a moving average. optimizers: by name, with their peak learning
     rate as "initial_lr". shipped: checkpoints to start from with --onward, by network name.
     presets, set_options, checked: for `of`: by name; arguments of `data.drawn_set`; validation people × looks.
-    saved: the network that `finish` writes, and its name in core.models; `about` is what the manifest says of it.
+    saved: the network that `finish` writes, and its name in core.models; `about` is what the manifest says of it, and
+    `bits` how it is stored, see `core.hub.save`.
     """
 
     presets: Mapping[str, Any] = MappingProxyType({})
@@ -69,6 +70,7 @@ class Recipe:
     checked: tuple[int, int]
     saved: tuple[str, str]
     about: str
+    bits: int = 16
     preset: Any
 
     networks: dict[str, nn.Module]
@@ -89,7 +91,7 @@ class Recipe:
 
         name, network = self.saved
         return [hub.save(networks[name], self.preset.name, network=network, preset=self.preset.network, recipe=command,
-                         about=self.about, folder=folder)]
+                         about=self.about, folder=folder, bits=self.bits)]
 
     def begin(self) -> None:
         """Called before the first step, but not when a run is resumed."""
