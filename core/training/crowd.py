@@ -2,7 +2,7 @@
 
 One file holds both, so that the tab, both translators and `score clusters` mean the same groups:
 
-    pictures, ends      JPEG files one after another, (bytes,) uint8, and where each ends, (N,)
+    pictures, ends      WebP files one after another, (bytes,) uint8, and where each ends, (N,)
     table               the judge's answers for each, (N, 35), in the order of core.faces.NAMES
     vectors.<space>     their vectors in each feature space, (N, 256) at most
     pca.*, centres, mean, variance      the groups, see `Groups`
@@ -28,7 +28,7 @@ from core.models.judge import attribute_table
 from core.models.xploregan import GroupStatistics
 
 CROWD = "clusters-crowd-tiny"
-PICTURE, QUALITY = 96, 85       # pixels of a stored face, and its JPEG quality
+PICTURE, QUALITY = 96, 85       # pixels of a stored face, and its WebP quality
 TYPICAL = 4                     # faces nearest to each centre that are always among the crowd
 SHOWN = ("texture", "shape", "persons")     # feature spaces whose vectors are stored
 
@@ -54,14 +54,14 @@ class Groups:
         return nearest(vectors, self.centres)[0]
 
     def tensors(self) -> dict[str, Tensor]:
-        """The arrays by name, as stored."""
-        return {"pca.mean": self.pca.mean, "pca.components": self.pca.components, "pca.scale": self.pca.scale,
+        """The arrays by name, as stored: most of a file are the components, so they are in half precision."""
+        return {"pca.mean": self.pca.mean, "pca.components": self.pca.components.half(), "pca.scale": self.pca.scale,
                 "centres": self.centres, "mean": self.statistics.mean, "variance": self.statistics.variance}
 
     @classmethod
     def from_tensors(cls, space: str, stored: dict[str, Tensor]) -> "Groups":
         """Inverse of `tensors`. Raises KeyError for a missing array."""
-        pca = PCA(*(stored[f"pca.{name}"] for name in ("mean", "components", "scale")))
+        pca = PCA(*(stored[f"pca.{name}"].float() for name in ("mean", "components", "scale")))
         return cls(space, pca, stored["centres"], GroupStatistics(stored["mean"], stored["variance"]))
 
 
@@ -134,12 +134,12 @@ def vectors_of(space: str, images: np.ndarray) -> Tensor:
 
 
 def encoded(picture: np.ndarray) -> bytes:
-    """A picture (H, W, 3) as a JPEG file of PICTURE × PICTURE pixels."""
+    """A picture (H, W, 3) as a WebP file of PICTURE × PICTURE pixels."""
     from PIL import Image
 
     file = io.BytesIO()
     small = Image.fromarray(picture).resize((PICTURE, PICTURE), Image.Resampling.LANCZOS)
-    small.save(file, "JPEG", quality=QUALITY, subsampling=0)
+    small.save(file, "WEBP", quality=QUALITY, method=6)
     return file.getvalue()
 
 

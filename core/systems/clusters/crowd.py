@@ -25,7 +25,7 @@ KEPT = 16       # discoveries in memory
 
 @dataclass(frozen=True, eq=False)
 class Faces:
-    """N aligned faces. names: one each. files: JPEG files. table: (N, 35), what the judge sees.
+    """N aligned faces. names: one each. files: JPEG or WebP files. table: (N, 35), what the judge sees.
 
     features: by space, (N, D) as the network gives them. vectors: by space, (N, K) after PCA. Both grow as spaces are
     asked for, so that another k takes no time. found: the last discoveries, by space, k and seed.
