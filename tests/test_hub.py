@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import time
@@ -190,6 +191,36 @@ def test_a_tied_channels_last_network_with_a_large_weight(place):
     torch.testing.assert_close(tensors["b.weight"].float(), network["a"].weight.data, rtol=1e-3, atol=1e-4)
     assert tensors["a.bias"][0] == 1e6
     assert manifest.rows(place / "out")[0].name == "odd"
+
+
+def test_large_weights_are_packed_into_8_bits(place):
+    """Each number moves by less than 1/254 of the largest of its output; small ones stay in half precision."""
+    network = models.build("judge", "tiny-check").eval()
+    large = next(key for key, value in network.named_parameters() if value.ndim == 4 and value.numel() >= 4096)
+    network.get_parameter(large).data[0] *= 1e-6
+    network.get_parameter(large).data[1] = 0
+    path = hub.save(network, "small", network="judge", preset="tiny-check", recipe="", about="", bits=8)
+    stored, state = load_file(path), network.state_dict()
+    assert stored[large].dtype == torch.int8 and path.stat().st_size < 0.55 * 2 * sum(
+        value.numel() for value in network.parameters())
+    loaded = hub.load("small", "cpu").state_dict()
+    assert loaded.keys() == state.keys()
+    for key, value in state.items():
+        if stored[key].dtype == torch.int8:
+            largest = value.flatten(1).abs().amax(1)
+            moved = (loaded[key] - value).flatten(1).abs().amax(1)
+            assert (moved <= largest / 253).all() and moved.max() > 0
+        else:
+            torch.testing.assert_close(loaded[key].float(), value.float(), rtol=1e-3, atol=1e-6)
+
+
+def test_a_packed_weight_without_its_scale_is_refused(place):
+    network = models.build("judge", "tiny-check").eval()
+    path = hub.save(network, "small", network="judge", preset="tiny-check", recipe="", about="", bits=8)
+    state = load_file(path)
+    lost = next(key for key in state if key.endswith(".scale"))
+    with pytest.raises(CheckpointError, match=re.escape(lost.removesuffix(".scale")) + ".*8 bits"):
+        hub.from_published("judge", {key: value for key, value in state.items() if key != lost}, "tiny-check")
 
 
 def test_a_diverged_network_is_not_saved(place):

@@ -228,8 +228,8 @@ def _nothing_on_meta(what: str, module: "nn.Module") -> None:
 def write(module: "nn.Module", path: Path, facts: dict[str, Any], bits: int = 16) -> None:
     """Save a network for shipping: parameters in half precision, buffers as they are, `facts` in the file's header.
 
-    bits: 8 packs large matrices and kernels, see `packed`; 16. A parameter too large for half precision stays whole. Raises
-    CheckpointError when a number is not finite.
+    bits: 16, or 8 to pack large matrices and kernels, see `packed`. A parameter too large for half precision stays
+    whole. Raises CheckpointError when a number is not finite.
     """
     from safetensors.torch import save_file
 
@@ -271,7 +271,11 @@ def unpacked(state: "dict[str, Tensor]") -> "dict[str, Tensor]":
     """The same table with 8-bit weights times their scales, in float32; other tensors as they are."""
     import torch
 
-    weights = {key for key, value in state.items() if value.dtype == torch.int8 and key + SCALE in state}
+    weights = {key for key, value in state.items() if value.dtype == torch.int8}
+    lost = [key for key in weights if key + SCALE not in state]
+    if lost:
+        raise CheckpointError(f"These weights hold {_some(lost)} in 8 bits without a scale.",
+                              "Download the file again, or save the network anew.")
     scales = {key + SCALE for key in weights}
     return {key: value.float() * _along(state[key + SCALE], value) if key in weights else value
             for key, value in state.items() if key not in scales}

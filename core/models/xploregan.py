@@ -5,7 +5,8 @@ clusters of features, so nothing need be labelled. Their mean and variance set t
 norms (attribute summary instance norm, ASIN). The AdaIN twin takes them from one exemplar picture instead.
 
 Not in the paper: with `over`, the decoder also says how much of each pixel it replaces, as in Pumarola et al.,
-*GANimation*, ECCV 2018. What a group does not change stays as sharp as it was, at any size.
+*GANimation*, ECCV 2018. What a group does not change stays as sharp as it was, at any size. What is painted is
+smoothed, because transposed convolutions leave checkerboards, which a short training does not remove.
 """
 
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from core.errors import SettingsError
 
 EPS = 1e-5      # under the roots of variances
 SLOPE = 0.01    # of the critic's leaky ReLUs
+SMOOTH = (1, 4, 6, 4, 1)    # binomial filter of what is painted: it removes patterns that repeat every two pixels
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class XploreGAN(nn.Module):
         drawn = self.to_rgb(self.enlarge(h))
         if not self.config.over:
             return drawn.tanh()
-        colour, share = drawn[:, :3].tanh(), drawn[:, 3:].sigmoid()
+        colour, share = _smoothed(drawn[:, :3].tanh()), _smoothed(drawn[:, 3:].sigmoid())
         if picture.shape[-2:] != drawn.shape[-2:]:
             colour, share = (F.interpolate(each, picture.shape[-2:], mode="bilinear") for each in (colour, share))
         return torch.lerp(picture, colour.to(picture.dtype), share.to(picture.dtype))
@@ -270,6 +272,13 @@ class LayerNorm(nn.GroupNorm):
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, C, H, W) -> the same shape and type."""
         return F.group_norm(x.float(), 1, self.weight.float(), self.bias.float(), self.eps).to(x.dtype)
+
+
+def _smoothed(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> the same shape, filtered by SMOOTH along both sides."""
+    taps = torch.tensor(SMOOTH, dtype=x.dtype, device=x.device) / sum(SMOOTH)
+    kernel, channels, edge = torch.outer(taps, taps), x.shape[1], len(SMOOTH) // 2
+    return F.conv2d(F.pad(x, (edge,) * 4, mode="reflect"), kernel.expand(channels, 1, -1, -1), groups=channels)
 
 
 def _mapping(config: XploreGANConfig) -> nn.Sequential:

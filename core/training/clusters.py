@@ -35,7 +35,7 @@ class Preset:
     critics: updates of the critic for one of the generator. classification, cycle, penalty, latent: weights of the
     losses (λ_cls, λ_rec, λ_gp, λ_lnt). rate, discriminating: peak learning rates of generator and critic. ahead: share
     of the run at whose start only the critic learns, and only to tell groups. growing: share of the run after it, in
-    which cycle and latent loss grow from 0 to their weights.
+    which all losses of the generator but the group's grow from 0 to their weights.
     """
 
     network: str
@@ -57,8 +57,8 @@ class Preset:
 
 
 # An hour on a core allows a few thousand steps: smaller batches, fewer updates of the critic and larger steps than
-# the paper's, and a critic that knows the groups when the generator begins. With the full cycle loss from the first
-# step, the AdaIN twin learns to copy the picture within 30 steps, before it can read an exemplar, and stays there.
+# the paper's, and a critic that knows the groups when the generator begins. With all losses at full weight from the
+# first step, the AdaIN twin learns to copy the picture within 30 steps, before it can read an exemplar, and stays there.
 _TINY = Preset("tiny", "clusters-asin-tiny", seed=41, critics=2, latent=2.0, batch=8, rate=3e-4,
                discriminating=2e-4, ahead=0.02, growing=0.15)
 PRESETS = {
@@ -203,11 +203,11 @@ class ClustersRecipe(Recipe):
     def generator_loss(self, networks: dict, part: dict, grown: float = 1.0) -> tuple[Tensor, dict]:
         """To look real, to be taken for the target group, to come back, to keep what the encoder sees.
 
-        grown: share of their weights that the last two have.
+        grown: share of their weights that all but the second have.
         """
         made, back, apart = networks["generator"](part["image"], part["wanted"], part["own"])
         seen = networks["critic"](made)
-        terms = {"real": -seen.realness.float().mean(),
+        terms = {"real": -grown * seen.realness.float().mean(),
                  "group": self.preset.classification * F.cross_entropy(seen.clusters.float(), part["target"]),
                  "cycle": grown * self.preset.cycle * (back.float() - part["image"]).abs().mean(),
                  "latent": grown * self.preset.latent * apart.mean()}
