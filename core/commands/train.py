@@ -13,9 +13,9 @@ from typer import Argument, Option
 from core.errors import SettingsError
 
 Recipe = Literal["embedder", "judge", "vectors", "landmarks", "recogniser", "aging", "stylegan2", "encoder", "mapper",
-                 "directions", "features", "clusters"]
+                 "directions", "features", "clusters", "l2m"]
 PEOPLE = ("aging", "people")    # the stage that trains the shipped people
-WITH_DATA = ("recogniser",)  # recipes for any set of people; the others need labels
+WITH_DATA = ("recogniser", "l2m")   # recipes for any set of pictures
 NAMED = ("--data", "--generator", "--judge")    # options that may be paths
 
 
@@ -26,11 +26,13 @@ def train(
                                        "vectors: also onward, from shipped weights. stylegan2: tiny-128. "
                                        "mapper: also tiny+pairs. mapper, directions: also ffhq. "
                                        "features: texture or shape. clusters: also tiny-adain, tiny-mean, "
-                                       "tiny-label.")] = "tiny",
+                                       "tiny-label. l2m: tiny-128, then tiny-base, tiny-perceptual, tiny-single, "
+                                       "tiny-inner, published.")] = "tiny",
     out: Annotated[Path | None, Option(help="Folder for log, samples and state; default "
                                             "runs/<recipe>-<preset>[-<data>].", show_default=False)] = None,
     data: Annotated[str | None, Option(help="recogniser: drawn (default), or a folder with a sub-folder per "
-                                            "person, as `generate` writes.", show_default=False)] = None,
+                                            "person, as `generate` writes. l2m: a folder with labels.csv.",
+                                       show_default=False)] = None,
     minutes: Annotated[float, Option(min=0.01, help="Training time; sets the learning rate schedule.")] = 40,
     steps: Annotated[int | None, Option(min=1, help="Steps, instead of --minutes.", show_default=False)] = None,
     resume: Annotated[bool, Option(help="Resume from the state in --out; --batch and --rate may differ.")] = False,
@@ -46,7 +48,8 @@ def train(
     latents: Annotated[int | None, Option(min=2, help="mapper, directions: latents to learn from.",
                                           show_default=False)] = None,
     generator: Annotated[str | None, Option(help="mapper, directions, encoder: the StyleGAN2 to edit: a checkpoint, or "
-                                                 "a file that `train` wrote.", show_default=False)] = None,
+                                                 "a file that `train` wrote. l2m: the smaller network to start from.",
+                                            show_default=False)] = None,
     judge: Annotated[str | None, Option(help="mapper, directions: the regressor of attributes: a checkpoint, or a file "
                                              "that `train judge` wrote.", show_default=False)] = None,
     workers: Annotated[int, Option(min=0, help="Data loading processes, for a GPU.")] = 0,

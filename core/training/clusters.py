@@ -57,8 +57,8 @@ class Preset:
 
 
 # An hour on a core allows a few thousand steps: smaller batches, fewer updates of the critic and larger steps than
-# the paper's, and a critic that knows the groups when the generator begins. With all losses at full weight from the
-# first step, the AdaIN twin learns to copy the picture within 30 steps, before it can read an exemplar, and stays there.
+# the paper's, and a critic that knows the groups when the generator begins. With all losses at full weight from its
+# first step, the AdaIN twin learns within 30 steps to copy the picture, long before it can read an exemplar.
 _TINY = Preset("tiny", "clusters-asin-tiny", seed=41, critics=2, latent=2.0, batch=8, rate=3e-4,
                discriminating=2e-4, ahead=0.02, growing=0.15)
 PRESETS = {
