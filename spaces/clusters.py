@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from core import systems
-from core.engine.result import Restored
+from core.engine.result import Restored, Result
 from core.errors import SettingsError
-from core.systems.clusters.request import PEOPLE, SPACE_HELP, SPACE_LABELS, Discover, Grouping, Wear
+from core.systems.clusters.request import METHODS, PEOPLE, SPACE_HELP, SPACE_LABELS, Discover, Grouping, Wear
 from core.systems.clusters.tree import Node, tree_of
 from spaces import GPU, widgets
 from spaces.fields import field
@@ -218,11 +218,9 @@ class Tab(SystemTab):
         """Groups as strips, or faces that wear one."""
         result = shown.result
         if isinstance(shown.request, Wear):
-            before = [(path, "Before") for path in result.files.values()]
-            after = [(path, f"Similarity {kept['similarity']:.2f}") for path, kept in
-                     zip(result.images, result.settings, strict=True)]
-            pairs = [face for pair in zip(before, after, strict=True) for face in pair]
-            return {self.worn: gr.update(value=pairs, visible=bool(pairs))}
+            rows = worn_rows(result, shown.request)
+            classes = ["faces", "worn", *(["three"] if shown.request.method == "both" else [])]
+            return {self.worn: gr.update(value=rows, visible=bool(rows), elem_classes=classes)}
         return {self.gallery: gr.update(value=wall(shown, {})), **({} if not first else self.emptied())}
 
     def finished(self, shown: Shown, stopped: bool) -> Change:
@@ -249,8 +247,10 @@ class Tab(SystemTab):
 
     def count_text(self, shown: Shown) -> str:
         """How many groups or faces there are."""
-        made = len(shown.result.images)
-        return f"{made} {'faces' if isinstance(shown.request, Wear) else 'groups'}"
+        if isinstance(shown.request, Wear):
+            made = len(shown.result.files)
+            return f"{made} face{'s' * (made != 1)}"
+        return f"{len(shown.result.images)} groups"
 
     # ------------------------------------------------------------------------------------------------ a chosen group
 
@@ -339,6 +339,17 @@ def wall(shown: Shown, names: dict[str, str]) -> list[tuple[str, str]]:
     """The strips of groups with their captions."""
     return [(path, title(kept, names.get(key_of(shown.request, kept["group"]), "")))
             for path, kept in zip(shown.result.images, shown.result.settings, strict=True)]
+
+
+def worn_rows(result: Result, request: Wear) -> list[tuple[str, str]]:
+    """Each face before, and how each method makes it wear the group."""
+    rows, made = [], list(zip(result.images, result.settings, strict=True))
+    for at, before in enumerate(result.files.values()):
+        rows.append((before, "Before"))
+        for path, kept in made[at * len(request.methods):(at + 1) * len(request.methods)]:
+            name = f"{METHODS[kept['worn_by']].split(':')[0]}\n" if request.method == "both" else ""
+            rows.append((path, f"{name}Similarity {kept['similarity']:.2f}"))
+    return rows
 
 
 def title(kept: dict[str, Any], name: str) -> str:

@@ -235,6 +235,16 @@ def test_a_face_wears_a_group(pipeline):
         assert not np.array_equal(picture, pixels(wear(pipeline, **{"group": 2} | change).images[0])), change
 
 
+def test_both_methods_wear_it_side_by_side(pipeline):
+    both = wear(pipeline, group=2, method="both", count=2)
+    assert [kept["worn_by"] for kept in both.settings] == ["asin", "adain"] * 2
+    assert both.total == both.step == 4 and len(both.files) == 2
+    for method, at in (("asin", 0), ("adain", 1)):
+        alone = wear(pipeline, group=2, method=method)
+        assert np.array_equal(pixels(alone.images[0]), pixels(both.images[at]))
+        assert Path(alone.images[0]).name == Path(both.images[at]).name
+
+
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_a_group_can_be_exaggerated(pipeline, group):
     assert np.isfinite(pixels(wear(pipeline, group=group, method="adain", strength=1.5, person=group).images[0])).all()

@@ -82,6 +82,9 @@ def test_a_chosen_group_is_worn_beside_the_groups(tab, found):
     worn, again = (drawn(tab, **asked, strength=strength) for strength in (1.0, 0.5))
     assert [caption[:10] for _, caption in worn[tab.worn]["value"]] == ["Before", "Similarity"] * 2
     assert tab.gallery not in worn
+    both = drawn(tab, **asked, strength=1.0, method="both")
+    assert [caption.split("\n")[0] for _, caption in both[tab.worn]["value"]] == ["Before", "ASIN", "AdaIN"] * 2
+    assert "2 faces" in both[tab.status]
     kept = [[each["seed"] for each in changed[tab.shown].result.settings] for changed in (worn, again)]
     assert kept[0] == kept[1]       # the same faces at another strength
     assert worn[tab.shown].request.grouping == 0        # the seed of the groups on show, not the one being typed

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core import data
+from core import data, hub
 from core.errors import SettingsError
 from core.features import compute, network_of, remember, resized, space_of
 from core.models import build
@@ -35,7 +35,8 @@ class Preset:
     critics: updates of the critic for one of the generator. classification, cycle, penalty, latent: weights of the
     losses (λ_cls, λ_rec, λ_gp, λ_lnt). rate, discriminating: peak learning rates of generator and critic. ahead: share
     of the run at whose start only the critic learns, and only to tell groups. growing: share of the run after it, in
-    which all losses of the generator but the group's grow from 0 to their weights.
+    which all losses of the generator but the group's grow from 0 to their weights. start: checkpoint of a translator
+    with another norm, by name or path; the generator begins with its weights outside the norms.
     """
 
     network: str
@@ -54,16 +55,17 @@ class Preset:
     discriminating: float = 1e-4
     ahead: float = 0.0
     growing: float = 0.0
+    start: str = ""
 
 
 # An hour on a core allows a few thousand steps: smaller batches, fewer updates of the critic and larger steps than
-# the paper's, and a critic that knows the groups when the generator begins. With all losses at full weight from its
-# first step, the AdaIN twin learns within 30 steps to copy the picture, long before it can read an exemplar.
+# the paper's, and a critic that knows the groups when the generator begins. The AdaIN twin, trained from nothing, soon
+# learns to copy the picture, long before it can read an exemplar, and stays there; so it begins as the ASIN network.
 _TINY = Preset("tiny", "clusters-asin-tiny", seed=41, critics=2, latent=2.0, batch=8, rate=3e-4,
                discriminating=2e-4, ahead=0.02, growing=0.15)
 PRESETS = {
     "tiny":       _TINY,
-    "tiny-adain": replace(_TINY, network="tiny-adain", name="clusters-adain-tiny"),
+    "tiny-adain": replace(_TINY, network="tiny-adain", name="clusters-adain-tiny", start="clusters-asin-tiny"),
     "tiny-mean":  replace(_TINY, network="tiny-mean", name="clusters-mean-tiny"),       # ablations of the condition
     "tiny-label": replace(_TINY, network="tiny-label", name="clusters-label-tiny"),
     "paper-128":  Preset("paper-128", "clusters-asin-128", seed=41, crowd="clusters-crowd-100", batch=32),
@@ -115,6 +117,9 @@ class ClustersRecipe(Recipe):
         self.labels, self.held_out_labels, self.batch = labels, held_out_labels, preset.batch * preset.critics
         generator, critic = (build(name, preset.network) for name in ("xploregan", "xploregan_critic"))
         self.config = generator.config
+        if preset.start:
+            known, own = hub.network_of(preset.start, "xploregan").state_dict(), generator.state_dict()
+            generator.load_state_dict(own | {name: value for name, value in known.items() if name in own})
         if len(groups.centres) != self.config.clusters or groups.centres.shape[1] != self.config.features:
             raise SettingsError(
                 f"{preset.crowd} has {len(groups.centres)} groups of {groups.centres.shape[1]} numbers, and the "

@@ -232,27 +232,33 @@ class ClustersPipeline(Files):
         yield replace(result, files=written)
 
     def _run_wear(self, request: Wear, entries: list[intake.Entry]) -> Iterator[Result]:
-        """Faces that wear the group, one after another; the faces before are among the files."""
-        total = 1 if request.face == "photo" else request.count
+        """Faces that wear the group, one after another and by one method after another; the faces before are among the
+        files.
+        """
+        total = len(request.methods) * (1 if request.face == "photo" else request.count)
         for progress in self._prepared(request, entries):
             result = Result(total=total, step=progress.done, steps=progress.total + total,
                             notes=notes_on(progress.left_out))
             yield result
         target, folder = self.target(replace(request, crowd=progress.faces)), self._new_folder()
         for at, (seed, person, face) in enumerate(self.wearers(request)):
-            made = self.wearing.wear(face, target, request.strength, request.method)
-            scores = {"similarity": self.similarity(face, made),
-                      "closer": self.wearing.closer([face], [made], target)[0]}
-            kept = self._settings(request, progress.faces) | {
-                "seed": seed, "person": person, "at": at, **{name: round(value, 4) for name, value in scores.items()}}
-            path, = files.save([made], [kept], folder, file_name)
             name = before_name(at)
             before, = files.save([face], [{"system": "clusters", "sheet": name}], folder, lambda kept: kept["sheet"],
                                  marked=request.face != "photo")
-            result = replace(result, images=(*result.images, path), seeds=(*result.seeds, seed), step=result.step + 1,
-                             settings=(*result.settings, kept), files={**result.files, name: before},
-                             scores={name: (*result.scores.get(name, ()), value) for name, value in scores.items()})
-            yield result
+            result = replace(result, files={**result.files, name: before})
+            for method in request.methods:
+                made = self.wearing.wear(face, target, request.strength, method)
+                scores = {"similarity": self.similarity(face, made),
+                          "closer": self.wearing.closer([face], [made], target)[0]}
+                kept = self._settings(request, progress.faces) | {
+                    "seed": seed, "person": person, "at": at, "worn_by": method,
+                    **{name: round(value, 4) for name, value in scores.items()}}
+                path, = files.save([made], [kept], folder, file_name)
+                result = replace(
+                    result, images=(*result.images, path), seeds=(*result.seeds, seed), step=result.step + 1,
+                    settings=(*result.settings, kept),
+                    scores={name: (*result.scores.get(name, ()), value) for name, value in scores.items()})
+                yield result
 
     # ------------------------------------------------------------------------------------------------- wearing
 
@@ -339,7 +345,7 @@ def file_name(kept: dict[str, Any]) -> str:
     """The file name of a picture with these settings."""
     if kept["action"] == "discover":
         return f"facet-{kept['space']}-k{kept['k']}-group{kept['group']:02d}.png"
-    return f"facet-wear-group{kept['group']:02d}-{kept['method']}-seed{kept['seed']}-{kept['at']:02d}.png"
+    return f"facet-wear-group{kept['group']:02d}-{kept['worn_by']}-seed{kept['seed']}-{kept['at']:02d}.png"
 
 
 def members_file(number: int) -> str:

@@ -18,7 +18,7 @@ MAX_COUNT = 16          # pictures of one request
 MAX_STRENGTH = 1.5      # 1 is the group itself
 PEOPLE = 100_000        # drawn test people to choose from
 FACES = {"random": "Random drawn face", "drawn": "Drawn face by number", "photo": "Your photo"}
-METHODS = {"asin": "ASIN: what the group shares", "adain": "AdaIN: one picture's style"}
+METHODS = {"asin": "ASIN: what the group shares", "adain": "AdaIN: one picture's style", "both": "Both, side by side"}
 SPACE_LABELS = {"": "The checkpoint's own", **{name: space.label for name, space in SPACES.items()}}
 SPACE_HELP = {name: f"Groups share {space.finds}. Trained on: {space.learned}."
               for name, space in SPACES.items()}
@@ -98,6 +98,12 @@ class Wear(Grouping):
         if request.face != "photo" and request.photo:
             raise SettingsError(f"photo has no use with face {request.face}.", "Choose face photo, or leave photo out.")
         return request
+
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that make a picture of each face."""
+        return ("asin", "adain") if self.method == "both" else (self.method,)
 
 
 REQUESTS = (Discover, Wear)
