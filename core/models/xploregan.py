@@ -2,7 +2,8 @@
 
 Bahng et al., *Exploring Unlabeled Faces for Novel Attribute Discovery*, CVPR 2020, section 3. Groups are
 clusters of features, so nothing need be labelled. Their mean and variance set the scale and shift of the decoder's
-norms (attribute summary instance norm, ASIN). The AdaIN twin takes them from one exemplar picture instead.
+norms (attribute summary instance norm, ASIN). The AdaIN twin takes mean and variance of one exemplar picture's channels
+instead, as Huang et al., *MUNIT*, ECCV 2018, do: so it copies all of that picture's style.
 
 Not in the paper: with `over`, the decoder also says how much of each pixel it replaces, as in Pumarola et al.,
 *GANimation*, ECCV 2018. What a group does not change stays as sharp as it was, at any size. What is painted is
@@ -22,6 +23,7 @@ from core.errors import SettingsError
 
 EPS = 1e-5      # under the roots of variances
 SLOPE = 0.01    # of the critic's leaky ReLUs
+APART = 8.0     # times an exemplar's statistics, which differ by about 1 / 8 between pictures
 SMOOTH = (1, 4, 6, 4, 1)    # binomial filter of what is painted: it removes patterns that repeat every two pixels
 
 
@@ -36,7 +38,7 @@ class XploreGANConfig:
     layers: int             # linear layers from a group's statistics to scale and shift, at least 2
     hidden: int             # their width
     features: int = 256     # numbers in a feature vector
-    norm: Literal["asin", "adain"] = "asin"
+    norm: Literal["asin", "adain"] = "asin"     # whose statistics the norms take: a group's, or an exemplar's
     condition: Literal["mean-variance", "mean", "label"] = "mean-variance"  # what ASIN knows of a group
     critic_width: int = 64  # channels of the critic at half the size; doubled at every halving
     critic_layers: int = 6  # halvings of the critic
@@ -100,7 +102,7 @@ class XploreGAN(nn.Module):
             spectral_norm(nn.Conv2d(width, 2 * width, 4, 2, 1)), nn.ReLU(),
             spectral_norm(nn.Conv2d(2 * width, wide, 4, 2, 1)), nn.ReLU(),
             *(EncoderBlock(wide) for _ in range(config.blocks)))
-        self.mapping = _mapping(config) if config.norm == "asin" else nn.Identity()
+        self.mapping = _mapping(config)
         self.decoder = nn.ModuleList(DecoderBlock(config) for _ in range(config.blocks))
         self.enlarge = nn.Sequential(
             nn.ConvTranspose2d(wide, 2 * width, 4, 2, 1), LayerNorm(2 * width), nn.ReLU(),
@@ -130,7 +132,7 @@ class XploreGAN(nn.Module):
         if condition.shape != (len(h), self.config.condition_size):
             raise SettingsError(f"Conditions of shape {tuple(condition.shape)} don't fit {len(h)} pictures.",
                                 f"Give ({len(h)}, {self.config.condition_size}).")
-        style = self.mapping(condition)                                     # (N, hidden), or as it came in
+        style = self.mapping(condition)                                     # (N, hidden)
         for block in self.decoder:
             h = block(h, style, generator)
         drawn = self.to_rgb(self.enlarge(h))
@@ -159,14 +161,14 @@ class XploreGAN(nn.Module):
         return torch.cat((mean, statistics.variance[groups] * config.features), 1)
 
     def exemplar_condition(self, x: Tensor) -> Tensor:
-        """For the AdaIN twin: channel means and variances of the encoded exemplars.
+        """For the AdaIN twin: channel means and variances of the encoded exemplars, scaled.
 
         x: (N, 3, size, size) in [-1, 1]. Returns (N, condition_size). Raises SettingsError for ASIN.
         """
         if self.config.norm == "asin":
             raise SettingsError("The norm 'asin' takes its condition from groups.", "Call group_condition instead.")
         variance, mean = torch.var_mean(self.encode(x).float(), (2, 3), correction=0)
-        return torch.cat((mean, variance), 1)
+        return APART * torch.cat((mean, variance), 1)
 
 
 class Critic(nn.Module):
@@ -195,7 +197,9 @@ class Critic(nn.Module):
 
 
 class ASIN(nn.Module):
-    """Attribute summary instance norm: gamma * (x - mean(x)) / deviation(x) + beta, both from a group."""
+    """Attribute summary instance norm: gamma * (x - mean(x)) / deviation(x) + beta, both from a group, or in the AdaIN
+    twin from an exemplar.
+    """
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -207,16 +211,6 @@ class ASIN(nn.Module):
         """x: (N, C, H, W). style: (N, hidden), what the mapping makes of a condition. Returns the shape of x."""
         gamma, beta = self.affine(style).float()[..., None, None].chunk(2, 1)       # (N, C, 1, 1) each
         return (gamma * F.instance_norm(x.float(), eps=EPS) + beta).to(x.dtype)
-
-
-class AdaIN(nn.Module):
-    """Adaptive instance norm: mean and deviation of each channel become an exemplar's (Huang and Belongie 2017)."""
-
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """x: (N, C, H, W). style: (N, 2 * C), the exemplar's means, then its variances. Returns the shape of x."""
-        mean, variance = style.float()[..., None, None].chunk(2, 1)                 # (N, C, 1, 1) each
-        variance = variance.clamp(min=0)        # extrapolation beyond an exemplar may leave less than none
-        return ((variance + EPS).sqrt() * F.instance_norm(x.float(), eps=EPS) + mean).to(x.dtype)
 
 
 class EncoderBlock(nn.Module):
@@ -239,10 +233,10 @@ class DecoderBlock(nn.Module):
         channels = 4 * config.width
         self.conv1, self.conv2 = (nn.Conv2d(channels, channels, 3, 1, 1, bias=False) for _ in range(2))
         self.noise1, self.noise2 = (Noise(channels) for _ in range(2))
-        self.norm1, self.norm2 = (ASIN(channels, config.hidden) if config.norm == "asin" else AdaIN() for _ in range(2))
+        self.norm1, self.norm2 = (ASIN(channels, config.hidden) for _ in range(2))
 
     def forward(self, x: Tensor, style: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """x: (N, C, H, W). style: (N, hidden or 2 * C). Returns the shape of x."""
+        """x: (N, C, H, W). style: (N, hidden). Returns the shape of x."""
         h = F.relu(self.norm1(self.noise1(self.conv1(x), generator), style))
         return x + self.norm2(self.noise2(self.conv2(h), generator), style)
 

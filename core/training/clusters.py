@@ -34,9 +34,8 @@ class Preset:
 
     critics: updates of the critic for one of the generator. classification, cycle, penalty, latent: weights of the
     losses (λ_cls, λ_rec, λ_gp, λ_lnt). rate, discriminating: peak learning rates of generator and critic. ahead: share
-    of the run at whose start only the critic learns, and only to tell groups. growing: share of the run after it, in
-    which all losses of the generator but the group's grow from 0 to their weights. start: checkpoint of a translator
-    with another norm, by name or path; the generator begins with its weights outside the norms.
+    of the run at whose start only the critic learns, and only to tell groups. start: checkpoint of a translator with
+    another condition, by name or path; the generator begins with all of its weights that have the same shape.
     """
 
     network: str
@@ -54,7 +53,6 @@ class Preset:
     rate: float = 1e-4
     discriminating: float = 1e-4
     ahead: float = 0.0
-    growing: float = 0.0
     start: str = ""
 
 
@@ -62,7 +60,7 @@ class Preset:
 # the paper's, and a critic that knows the groups when the generator begins. The AdaIN twin, trained from nothing, soon
 # learns to copy the picture, long before it can read an exemplar, and stays there; so it begins as the ASIN network.
 _TINY = Preset("tiny", "clusters-asin-tiny", seed=41, critics=2, latent=2.0, batch=8, rate=3e-4,
-               discriminating=2e-4, ahead=0.02, growing=0.15)
+               discriminating=2e-4, ahead=0.02)
 PRESETS = {
     "tiny":       _TINY,
     "tiny-adain": replace(_TINY, network="tiny-adain", name="clusters-adain-tiny", start="clusters-asin-tiny"),
@@ -119,7 +117,8 @@ class ClustersRecipe(Recipe):
         self.config = generator.config
         if preset.start:
             known, own = hub.network_of(preset.start, "xploregan").state_dict(), generator.state_dict()
-            generator.load_state_dict(own | {name: value for name, value in known.items() if name in own})
+            generator.load_state_dict(own | {name: value for name, value in known.items()
+                                             if name in own and value.shape == own[name].shape})
         if len(groups.centres) != self.config.clusters or groups.centres.shape[1] != self.config.features:
             raise SettingsError(
                 f"{preset.crowd} has {len(groups.centres)} groups of {groups.centres.shape[1]} numbers, and the "
@@ -191,8 +190,7 @@ class ClustersRecipe(Recipe):
             with torch.no_grad():
                 made = self.networks["generator"].translate(part["image"], part["wanted"])
             yield "critic", *self.critic_loss(networks["critic"], part, made)
-        grown = min((progress - self.preset.ahead) / self.preset.growing, 1.0) if self.preset.growing else 1.0
-        yield "generator", *self.generator_loss(networks, parts[-1], grown)
+        yield "generator", *self.generator_loss(networks, parts[-1])
 
     def critic_loss(self, critic: nn.Module, part: dict, made: Tensor | None) -> tuple[Tensor, dict]:
         """WGAN-GP on the mean over patches, and the group of real pictures; without `made` the group alone."""
@@ -205,17 +203,14 @@ class ClustersRecipe(Recipe):
         loss = -apart + self.preset.classification * known + self.preset.penalty * steep
         return loss, {"apart": apart.detach(), "real group": known.detach(), "penalty": steep.detach()}
 
-    def generator_loss(self, networks: dict, part: dict, grown: float = 1.0) -> tuple[Tensor, dict]:
-        """To look real, to be taken for the target group, to come back, to keep what the encoder sees.
-
-        grown: share of their weights that all but the second have.
-        """
+    def generator_loss(self, networks: dict, part: dict) -> tuple[Tensor, dict]:
+        """To look real, to be taken for the target group, to come back, to keep what the encoder sees."""
         made, back, apart = networks["generator"](part["image"], part["wanted"], part["own"])
         seen = networks["critic"](made)
-        terms = {"real": -grown * seen.realness.float().mean(),
+        terms = {"real": -seen.realness.float().mean(),
                  "group": self.preset.classification * F.cross_entropy(seen.clusters.float(), part["target"]),
-                 "cycle": grown * self.preset.cycle * (back.float() - part["image"]).abs().mean(),
-                 "latent": grown * self.preset.latent * apart.mean()}
+                 "cycle": self.preset.cycle * (back.float() - part["image"]).abs().mean(),
+                 "latent": self.preset.latent * apart.mean()}
         return sum(terms.values()), {name: term.detach() for name, term in terms.items()}
 
     def check(self, networks):
