@@ -113,10 +113,10 @@ def test_what_is_painted_has_no_checkerboard():
     board[:, :, ::2, 1::2] = board[:, :, 1::2, ::2] = -1
     half = torch.ones(1, 4, 64, 64)
     half[:, :, :, :32] = -1
-    network.to_rgb = torch.nn.Identity()
     shown = {}
     for name, drawn in (("board", board), ("plain", torch.ones(1, 4, 64, 64)), ("edge", half)):
-        network.enlarge = lambda h, drawn=drawn: torch.cat([drawn[:, :3] * 3, drawn[:, 3:] * 0 + 40], 1)
+        network.to_rgb.forward = lambda h, drawn=drawn: torch.cat([drawn[:, :3] * 3, torch.full_like(drawn[:, 3:], 40)],
+                                                                  1)
         with torch.no_grad():
             shown[name] = network(torch.zeros(1, 3, 64, 64), torch.zeros(1, network.config.condition_size))
     assert shown["board"].abs().max() < 1e-5
