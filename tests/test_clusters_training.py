@@ -16,6 +16,7 @@ from core.errors import CheckpointError, SettingsError
 from core.features import space_of
 from core.hub import manifest
 from core.models import NETWORKS, build
+from core.models.xploregan import GroupStatistics
 from core.systems.clusters.crowd import shipped_crowd
 from core.training import clusters, crowd, features
 from core.training.loop import Settings, fit
@@ -192,8 +193,10 @@ def test_conditions_are_those_of_the_groups(crowded):
     assert torch.equal(batch["own"], generator.group_condition(recipe.groups.statistics, batch["group"]))
     twin = translator(crowded, "tiny-adain")
     batch = next(twin.batches(0, (0, 1), None))
-    assert torch.equal(batch["own"], batch["image"])
-    assert torch.equal(twin.groups_of(batch["wanted"]), batch["target"])
+    assert torch.equal(batch["own"], twin.train.conditions[batch["row"]])
+    scale = twin.config.features ** 0.5
+    assert torch.equal(twin.groups.assign(batch["wanted"] / scale), batch["target"])
+    assert torch.equal(twin.groups.assign(batch["own"] / scale), batch["group"])
 
 
 def test_the_generators_loss_has_the_papers_terms(crowded):
@@ -205,11 +208,12 @@ def test_the_generators_loss_has_the_papers_terms(crowded):
     for network in recipe.networks.values():
         network.eval()
     loss, terms = recipe.generator_loss(recipe.networks, part)
-    assert set(terms) == {"real", "group", "cycle", "latent"}
+    assert set(terms) == {"real", "group", "cycle", "latent", "change"}
     assert loss.item() == pytest.approx(sum(float(term) for term in terms.values()), rel=1e-4)
-    recipe.preset = replace(recipe.preset, cycle=20.0, latent=0.0)
+    recipe.preset = replace(recipe.preset, cycle=20.0, latent=0.0, change=0.0)
     _, other = recipe.generator_loss(recipe.networks, part)
     assert float(other["cycle"]) == pytest.approx(2 * float(terms["cycle"]), rel=1e-4) and float(other["latent"]) == 0
+    assert "change" not in other and float(terms["change"]) > 0
 
 
 def test_an_encoder_gains_nothing_by_shrinking_its_features(crowded):
@@ -238,12 +242,14 @@ def test_the_critic_knows_groups_before_the_generator_begins(crowded):
 def test_the_twin_begins_as_the_asin_network(crowded, tmp_path):
     recipe = translator(crowded)
     path, = recipe.finish(recipe.networks, tmp_path, "")
-    first, twin = hub.opened(path, "xploregan").cpu().state_dict(), translator(crowded, "tiny-adain", start=str(path))
-    begun = twin.networks["generator"].generator.state_dict()
-    fresh = {key for key, value in begun.items() if value.shape != first[key].shape}
-    assert fresh == {"mapping.0.weight"}
-    for key in begun.keys() - fresh:
-        torch.testing.assert_close(begun[key].cpu().contiguous(), first[key], rtol=1e-3, atol=1e-4)
+    asin, twin = hub.opened(path, "xploregan").cpu(), translator(crowded, "tiny-adain", start=str(path))
+    begun, groups = twin.networks["generator"].generator.cpu().eval(), twin.groups.statistics
+    mean, variance = groups.mean[1:2], groups.variance.mean(0)[None]
+    with torch.no_grad():       # an exemplar at the mean of a group whose variance is the average
+        wanted = asin.mapping(asin.group_condition(GroupStatistics(mean, variance), torch.tensor([0])))
+        torch.testing.assert_close(begun.mapping(begun.exemplar_condition(mean)), wanted, rtol=1e-3, atol=1e-3)
+    key = "decoder.0.conv1.weight"
+    torch.testing.assert_close(begun.state_dict()[key], asin.state_dict()[key], rtol=1e-3, atol=1e-4)
 
 
 def test_the_penalty_of_a_known_slope():

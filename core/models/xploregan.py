@@ -2,8 +2,8 @@
 
 Bahng et al., *Exploring Unlabeled Faces for Novel Attribute Discovery*, CVPR 2020, section 3. Groups are
 clusters of features, so nothing need be labelled. Their mean and variance set the scale and shift of the decoder's
-norms (attribute summary instance norm, ASIN). The AdaIN twin takes mean and variance of one exemplar picture's channels
-instead, as Huang et al., *MUNIT*, ECCV 2018, do: so it copies all of that picture's style.
+norms (attribute summary instance norm, ASIN). The AdaIN twin takes the features of one exemplar picture instead, as its
+style code (Huang et al., *MUNIT*, ECCV 2018): so it copies all of that picture's style.
 
 Not in the paper: with `over`, the decoder also says how much of each pixel it replaces, as in Pumarola et al.,
 *GANimation*, ECCV 2018. What a group does not change stays as sharp as it was, at any size. What is painted is
@@ -23,7 +23,6 @@ from core.errors import SettingsError
 
 EPS = 1e-5      # under the roots of variances
 SLOPE = 0.01    # of the critic's leaky ReLUs
-APART = 8.0     # times an exemplar's statistics, which differ by about 1 / 8 between pictures
 SMOOTH = (1, 4, 6, 4, 1)    # binomial filter of what is painted: it removes patterns that repeat every two pixels
 
 
@@ -38,7 +37,7 @@ class XploreGANConfig:
     layers: int             # linear layers from a group's statistics to scale and shift, at least 2
     hidden: int             # their width
     features: int = 256     # numbers in a feature vector
-    norm: Literal["asin", "adain"] = "asin"     # whose statistics the norms take: a group's, or an exemplar's
+    norm: Literal["asin", "adain"] = "asin"     # what the norms take: a group's statistics, or an exemplar's features
     condition: Literal["mean-variance", "mean", "label"] = "mean-variance"  # what ASIN knows of a group
     critic_width: int = 64  # channels of the critic at half the size; doubled at every halving
     critic_layers: int = 6  # halvings of the critic
@@ -48,7 +47,7 @@ class XploreGANConfig:
     def condition_size(self) -> int:
         """Numbers in a condition."""
         if self.norm == "adain":
-            return 2 * 4 * self.width
+            return self.features
         return {"mean-variance": 2 * self.features, "mean": self.features, "label": self.clusters}[self.condition]
 
 
@@ -151,7 +150,7 @@ class XploreGAN(nn.Module):
         """
         config = self.config
         if config.norm == "adain":
-            raise SettingsError("The norm 'adain' takes its condition from pictures.",
+            raise SettingsError("The norm 'adain' takes its condition from exemplars.",
                                 "Call exemplar_condition instead.")
         if config.condition == "label":
             return F.one_hot(groups, config.clusters).to(statistics.mean)
@@ -160,15 +159,14 @@ class XploreGAN(nn.Module):
             return mean
         return torch.cat((mean, statistics.variance[groups] * config.features), 1)
 
-    def exemplar_condition(self, x: Tensor) -> Tensor:
-        """For the AdaIN twin: channel means and variances of the encoded exemplars, scaled.
+    def exemplar_condition(self, vectors: Tensor) -> Tensor:
+        """For the AdaIN twin: feature vectors of exemplars, (N, features), of order one: (N, condition_size).
 
-        x: (N, 3, size, size) in [-1, 1]. Returns (N, condition_size). Raises SettingsError for ASIN.
+        Raises SettingsError for ASIN.
         """
         if self.config.norm == "asin":
             raise SettingsError("The norm 'asin' takes its condition from groups.", "Call group_condition instead.")
-        variance, mean = torch.var_mean(self.encode(x).float(), (2, 3), correction=0)
-        return APART * torch.cat((mean, variance), 1)
+        return vectors * self.config.features ** 0.5
 
 
 class Critic(nn.Module):

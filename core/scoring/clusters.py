@@ -184,8 +184,7 @@ def wear(checkpoint: str, drawn: data.DrawnSet, rows: Tensor, targets: Tensor, c
         x = resized(image, size).to(device)
         with torch.inference_mode():
             if network.config.norm == "adain":
-                exemplar = from_uint8(faces.images([typical[each] for each in targets[part].tolist()]))
-                condition = network.exemplar_condition(resized(exemplar, size).to(device))
+                condition = network.exemplar_condition(faces.vectors[groups.space][typical][targets[part]]).to(device)
             else:
                 condition = network.group_condition(groups.statistics, targets[part]).to(device)
             found = network(x, condition, larger=image.to(device)).float().cpu()

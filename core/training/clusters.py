@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from core import data, hub
 from core.errors import SettingsError
 from core.features import compute, network_of, remember, resized, space_of
 from core.models import build
-from core.models.xploregan import XploreGAN
+from core.models.xploregan import GroupStatistics, XploreGAN
 from core.training.crowd import CROWD, Groups, read_groups, set_facts
 from core.training.loop import Recipe
 
@@ -33,9 +34,11 @@ class Preset:
     """network: preset of `xploregan`, which has the norm and the condition. crowd: checkpoint with the groups.
 
     critics: updates of the critic for one of the generator. classification, cycle, penalty, latent: weights of the
-    losses (λ_cls, λ_rec, λ_gp, λ_lnt). rate, discriminating: peak learning rates of generator and critic. ahead: share
-    of the run at whose start only the critic learns, and only to tell groups. start: checkpoint of a translator with
-    another condition, by name or path; the generator begins with all of its weights that have the same shape.
+    losses (λ_cls, λ_rec, λ_gp, λ_lnt). change: weight of the L1 between a picture and its translation, which the paper
+    does not have; it stands for the penalty on the mask of Pumarola et al., *GANimation*, ECCV 2018.
+    rate, discriminating: peak learning rates of generator and critic. ahead: share of the run at whose start only the
+    critic learns, and only to tell groups. start: of the AdaIN twin: checkpoint of the ASIN translator that it begins
+    as, by name or path, see `first_weights`.
     """
 
     network: str
@@ -47,6 +50,7 @@ class Preset:
     cycle: float = 10.0
     penalty: float = 10.0
     latent: float = 10.0
+    change: float = 0.0
     people: int = 6000
     looks: int = 6
     batch: int = 16
@@ -57,13 +61,14 @@ class Preset:
 
 
 # An hour on a core allows a few thousand steps: smaller batches, fewer updates of the critic and larger steps than
-# the paper's, and a critic that knows the groups when the generator begins. The AdaIN twin, trained from nothing, soon
-# learns to copy the picture, long before it can read an exemplar, and stays there; so it begins as the ASIN network.
-_TINY = Preset("tiny", "clusters-asin-tiny", seed=41, critics=2, latent=2.0, batch=8, rate=3e-4,
+# the paper's, and a critic that knows the groups when the generator begins. The AdaIN twin begins as the ASIN network,
+# with groups that weigh more and small steps: in other ways it learnt to copy the picture, and stayed there.
+_TINY = Preset("tiny", "clusters-asin-tiny", seed=41, critics=2, latent=2.0, change=12.0, batch=8, rate=3e-4,
                discriminating=2e-4, ahead=0.02)
 PRESETS = {
     "tiny":       _TINY,
-    "tiny-adain": replace(_TINY, network="tiny-adain", name="clusters-adain-tiny", start="clusters-asin-tiny"),
+    "tiny-adain": replace(_TINY, network="tiny-adain", name="clusters-adain-tiny", start="clusters-asin-tiny",
+                          classification=3.0, rate=1e-4),
     "tiny-mean":  replace(_TINY, network="tiny-mean", name="clusters-mean-tiny"),       # ablations of the condition
     "tiny-label": replace(_TINY, network="tiny-label", name="clusters-label-tiny"),
     "paper-128":  Preset("paper-128", "clusters-asin-128", seed=41, crowd="clusters-crowd-100", batch=32),
@@ -72,34 +77,38 @@ CHECKED = (150, 8)      # validation people × looks
 SHOWN = 8               # faces on a sheet, and groups that each wears
 
 
+class Placed(NamedTuple):
+    """Pictures, the group of each, (N,), and its own condition, (N, C): of its group, or for AdaIN of itself."""
+
+    drawn: data.DrawnSet
+    labels: Tensor
+    conditions: Tensor
+
+
 class Cycle(nn.Module):
-    """The generator there and back, in one call. It takes conditions of groups, or for AdaIN pictures of them."""
+    """The generator there and back, in one call."""
 
     def __init__(self, generator: XploreGAN) -> None:
         super().__init__()
         self.generator = generator
 
     def forward(self, x: Tensor, target: Tensor, own: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x: (N, 3, S, S), N at least 2. target, own: of the group asked for, and of the picture's own.
+        """x: (N, 3, S, S), N at least 2. target, own: conditions, of the group asked for and of the picture's own.
 
         Returns the translation and the picture made back from it, (N, 3, S, S) each, and the latent distance (N,):
         the root mean square of h(x) - h(translation), relative to the deviation of h across the pictures. A distance
         that is not relative would be least for an encoder that shrinks all h to 0, and with them what pictures show.
         """
         h = self.generator.encode(x)
-        made = self.generator.decode(h, self.condition(target), x)
+        made = self.generator.decode(h, target, x)
         h_made = self.generator.encode(made)
-        back = self.generator.decode(h_made, self.condition(own), made)
+        back = self.generator.decode(h_made, own, made)
         apart = (h - h_made).float().square().mean((1, 2, 3)).clamp(min=1e-12).sqrt()
         return made, back, apart / h.float().var(0, correction=0).mean().clamp(min=1e-12).sqrt()
 
     def translate(self, x: Tensor, target: Tensor) -> Tensor:
         """The way there alone: (N, 3, S, S)."""
-        return self.generator(x, self.condition(target))
-
-    def condition(self, given: Tensor) -> Tensor:
-        """Conditions as they are; for AdaIN, those of pictures (N, 3, S, S)."""
-        return given if self.generator.config.norm == "asin" else self.generator.exemplar_condition(given)
+        return self.generator(x, target)
 
 
 class ClustersRecipe(Recipe):
@@ -107,27 +116,29 @@ class ClustersRecipe(Recipe):
 
     averaged, saved = ("generator",), ("generator", "xploregan")
 
-    def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet, groups: Groups, labels: Tensor,
-                 held_out_labels: Tensor) -> None:
-        """groups: to be worn. labels, held_out_labels: the group of each picture of both sets, (N,)."""
+    def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet, groups: Groups, vectors: Tensor,
+                 held_out_vectors: Tensor) -> None:
+        """groups: to be worn. vectors, held_out_vectors: of both sets, as `groups` gives them, (N, K)."""
         torch.manual_seed(preset.seed)
-        self.preset, self.drawn, self.held_out, self.groups = preset, drawn, held_out, groups
-        self.labels, self.held_out_labels, self.batch = labels, held_out_labels, preset.batch * preset.critics
+        self.preset, self.groups, self.batch = preset, groups, preset.batch * preset.critics
         generator, critic = (build(name, preset.network) for name in ("xploregan", "xploregan_critic"))
         self.config = generator.config
         if preset.start:
-            known, own = hub.network_of(preset.start, "xploregan").state_dict(), generator.state_dict()
-            generator.load_state_dict(own | {name: value for name, value in known.items()
-                                             if name in own and value.shape == own[name].shape})
+            generator.load_state_dict(first_weights(hub.network_of(preset.start, "xploregan"), groups.statistics))
         if len(groups.centres) != self.config.clusters or groups.centres.shape[1] != self.config.features:
             raise SettingsError(
                 f"{preset.crowd} has {len(groups.centres)} groups of {groups.centres.shape[1]} numbers, and the "
                 f"network {preset.network} takes {self.config.clusters} of {self.config.features}.",
                 f"Build another crowd:  python -m core build crowd --k {self.config.clusters} --name {preset.crowd}")
-        self.members = [(labels == group).nonzero()[:, 0] for group in range(self.config.clusters)]
-        self.wearable = labels.unique()         # few pictures may leave a group empty
-        self.conditions = None if self.config.norm == "adain" else generator.group_condition(
+        self.of_groups = None if self.config.norm == "adain" else generator.group_condition(
             groups.statistics, torch.arange(self.config.clusters))
+        self.train, self.validation = (
+            Placed(each, labels, generator.exemplar_condition(where) if self.of_groups is None else
+                   self.of_groups[labels])
+            for each, where, labels in ((drawn, vectors, groups.assign(vectors)),
+                                        (held_out, held_out_vectors, groups.assign(held_out_vectors))))
+        self.members = [(self.train.labels == group).nonzero()[:, 0] for group in range(self.config.clusters)]
+        self.wearable = self.train.labels.unique()      # few pictures may leave a group empty
         self.networks = {"generator": Cycle(generator).to(memory_format=torch.channels_last),
                          "critic": critic.to(memory_format=torch.channels_last)}
         self.optimizers = {"critic": _adam(critic, preset.discriminating), "generator": _adam(generator, preset.rate)}
@@ -147,29 +158,30 @@ class ClustersRecipe(Recipe):
     def batches(self, start, shard, device) -> Iterator[dict]:
         """Pictures for one step: `critics` times `batch`, each with its group and one to wear."""
         steps = count(start * shard[1] + shard[0], shard[1])
-        batches = data.batches(self.drawn, self.batch, self.preset.seed, device, None, start, shard)
+        batches = data.batches(self.train.drawn, self.batch, self.preset.seed, device, None, start, shard)
         for step, batch in zip(steps, batches, strict=False):
             draw = torch.Generator().manual_seed(data.look_seed("target", step, 0, self.preset.seed))
             rows = batch["row"].cpu()
             rows = rows[torch.randperm(len(rows), generator=draw)]      # they come sorted, and `updates` divides them
-            yield self.material(self.drawn, self.labels, rows, draw, device)
+            yield self.material(self.train, rows, draw, device)
 
-    def material(self, drawn: data.DrawnSet, labels: Tensor, rows: Tensor, draw: torch.Generator, device) -> dict:
+    def material(self, placed: Placed, rows: Tensor, draw: torch.Generator, device) -> dict:
         """The pictures in some rows of a set: "image" (N, 3, S, S), "row", "group" and "target" (N,).
 
-        "own" and "wanted": what `Cycle` takes of both groups: conditions, or for AdaIN pictures, the own one and a
-        random one of the target.
+        "own" and "wanted": conditions (N, C), the picture's own and the target's; for AdaIN of a random training
+        picture of the target.
         """
         device = device or "cpu"
-        image = self.sized(data.rows_of(drawn, rows.numpy(), device)["image"])
-        group, target = labels[rows], self.wearable[torch.randint(len(self.wearable), (len(rows),), generator=draw)]
-        if self.config.norm == "adain":
+        image = self.sized(data.rows_of(placed.drawn, rows.numpy(), device)["image"])
+        target = self.wearable[torch.randint(len(self.wearable), (len(rows),), generator=draw)]
+        if self.of_groups is None:
             chosen = [self.members[each][torch.randint(len(self.members[each]), (), generator=draw)] for each in target]
-            own, wanted = image, self.sized(data.rows_of(self.drawn, torch.stack(chosen).numpy(), device)["image"])
+            wanted = self.train.conditions[torch.stack(chosen)]
         else:
-            own, wanted = (self.conditions[each].to(device) for each in (group, target))
+            wanted = self.of_groups[target]
+        own, group = placed.conditions[rows], placed.labels[rows]
         return {"image": image, "row": rows.to(device), "group": group.to(device), "target": target.to(device),
-                "own": own, "wanted": wanted}
+                "own": own.to(device), "wanted": wanted.to(device)}
 
     def sized(self, image: Tensor) -> Tensor:
         """Pictures at the size of the network."""
@@ -204,26 +216,28 @@ class ClustersRecipe(Recipe):
         return loss, {"apart": apart.detach(), "real group": known.detach(), "penalty": steep.detach()}
 
     def generator_loss(self, networks: dict, part: dict) -> tuple[Tensor, dict]:
-        """To look real, to be taken for the target group, to come back, to keep what the encoder sees."""
+        """To look real, to be taken for the target group, to come back, to keep what the encoder sees, and pixels."""
         made, back, apart = networks["generator"](part["image"], part["wanted"], part["own"])
         seen = networks["critic"](made)
         terms = {"real": -seen.realness.float().mean(),
                  "group": self.preset.classification * F.cross_entropy(seen.clusters.float(), part["target"]),
                  "cycle": self.preset.cycle * (back.float() - part["image"]).abs().mean(),
                  "latent": self.preset.latent * apart.mean()}
+        if self.preset.change:
+            terms["change"] = self.preset.change * (made.float() - part["image"]).abs().mean()
         return sum(terms.values()), {name: term.detach() for name, term in terms.items()}
 
     def check(self, networks):
         """Of an eighth of the validation pictures: the share of translations that are nearest to the group asked for,
         the share that already were, and the L1 of the cycle.
         """
-        rows = torch.arange(0, len(self.held_out), 8)
+        rows = torch.arange(0, len(self.validation.drawn), 8)
         device = next(networks["generator"].parameters()).device
-        part = self.material(self.held_out, self.held_out_labels, rows, torch.Generator().manual_seed(0), device)
+        part = self.material(self.validation, rows, torch.Generator().manual_seed(0), device)
         made, back, _ = networks["generator"](part["image"], part["wanted"], part["own"])
         found, target = self.groups_of(made), part["target"].cpu()
         return {"worn": float((found == target).float().mean()),
-                "worn before": float((self.held_out_labels[rows] == target).float().mean()),
+                "worn before": float((self.validation.labels[rows] == target).float().mean()),
                 "cycle l1": float((back - part["image"]).abs().mean())}
 
     def groups_of(self, made: Tensor) -> Tensor:
@@ -239,19 +253,21 @@ class ClustersRecipe(Recipe):
         from core.images import grid, to_pil
 
         network = networks["generator"]
-        rows = torch.from_numpy(np.linspace(0, len(self.held_out) - 1, SHOWN).astype(int))
-        image = self.sized(data.rows_of(self.held_out, rows.numpy(), next(network.parameters()).device)["image"])
-        pictures = [image]
-        for group in self.wearable[:SHOWN].tolist():
-            pictures.append(network.generator(image, self.condition_of(network, group, image)))
+        rows = np.linspace(0, len(self.validation.drawn) - 1, SHOWN).astype(int)
+        image = self.sized(data.rows_of(self.validation.drawn, rows, next(network.parameters()).device)["image"])
+        conditions = [self.train.conditions[self.members[group][0]].to(image) for group in self.wearable[:SHOWN]]
+        pictures = [image, *(network.translate(image, each.expand(len(rows), -1)) for each in conditions)]
         return grid(to_pil(torch.cat(pictures)), columns=len(rows))
 
-    def condition_of(self, network: Cycle, group: int, image: Tensor) -> Tensor:
-        """The condition of one group for all pictures (N, 3, S, S); for AdaIN of its first member."""
-        if self.config.norm == "adain":
-            first = data.rows_of(self.drawn, self.members[group][:1].numpy(), image.device)["image"]
-            return network.condition(self.sized(first)).expand(len(image), -1)
-        return self.conditions[group].expand(len(image), -1).to(image.device)
+
+def first_weights(asin: XploreGAN, statistics: GroupStatistics) -> dict[str, Tensor]:
+    """The weights of a translator by mean and variance, for the AdaIN twin: an exemplar's features take the place of
+    the mean, and the variance becomes the average group's.
+    """
+    state, size = asin.state_dict(), asin.config.features
+    weight, bias = state["mapping.0.weight"], state["mapping.0.bias"]
+    variance = (statistics.variance.mean(0) * size).to(weight)
+    return state | {"mapping.0.weight": weight[:, :size].clone(), "mapping.0.bias": bias + weight[:, size:] @ variance}
 
 
 def gradient_penalty(critic: nn.Module, real: Tensor, made: Tensor) -> Tensor:
@@ -281,6 +297,6 @@ def recipe(preset: str, **asked: float) -> ClustersRecipe:
     for split, people, looks in (("train", chosen.people, chosen.looks), ("validation", *CHECKED)):
         drawn = data.drawn_set(split, people, looks, size=128, version=4)
         features = remember(space_of(groups.space), drawn.images, set_facts(split, people, looks))
-        found.append((drawn, groups.assign(groups.vectors(features))))
-    (drawn, labels), (held_out, held_out_labels) = found
-    return ClustersRecipe(chosen, drawn, held_out, groups, labels, held_out_labels)
+        found.append((drawn, groups.vectors(features)))
+    (drawn, vectors), (held_out, held_out_vectors) = found
+    return ClustersRecipe(chosen, drawn, held_out, groups, vectors, held_out_vectors)

@@ -23,14 +23,13 @@ SHOWN = 256     # pixels of a finished picture
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A group to wear. mean, variance: (K,), of its vectors in the translator's space. exemplar: its most typical face.
-
-    number: among the translator's own groups; None for a group found otherwise.
+    """A group to wear. mean, variance: (K,), of its vectors in the translator's space. exemplar: (K,), the vector of
+    its most typical face. number: among the translator's own groups; None for a group found otherwise.
     """
 
     mean: "Tensor"
     variance: "Tensor"
-    exemplar: Image.Image
+    exemplar: "Tensor"
     number: int | None
 
 
@@ -68,7 +67,8 @@ class Wearing:
         statistics, typical = self.groups.statistics, found.groups[number].typical
         if not typical:
             raise SettingsError(f"group can't be {number}: it has no faces.", "Choose another group.")
-        return Target(statistics.mean[number], statistics.variance[number], faces.picture(typical[0]), number)
+        exemplar = faces.vectors[self.groups.space][typical[0]]
+        return Target(statistics.mean[number], statistics.variance[number], exemplar, number)
 
     def found_target(self, number: int, faces: "Faces", found: "Discovery", known: "Tensor | None" = None) -> Target:
         """A group that was found in any space; its statistics are taken in the translator's.
@@ -77,7 +77,8 @@ class Wearing:
         """
         rows, typical = (found.clusters.labels == number).nonzero()[:, 0], found.groups[number].typical[0]
         vectors = self.vectors([faces.picture(row) for row in rows.tolist()]) if known is None else known[rows]
-        return Target(vectors.mean(0), vectors.var(0, correction=0), faces.picture(typical), None)
+        exemplar = vectors[rows.tolist().index(typical)]
+        return Target(vectors.mean(0), vectors.var(0, correction=0), exemplar, None)
 
     def wear(self, face: Image.Image, target: Target, strength: float, method: str) -> Image.Image:
         """One aligned face wearing a group. strength: 0 is the face's own group. Returns SHOWN × SHOWN pixels."""
@@ -89,22 +90,21 @@ class Wearing:
         network, larger = self.networks[method], face.resize((SHOWN, SHOWN), Image.Resampling.LANCZOS)
         with torch.inference_mode():
             x = resized(images.to_tensor(face).to(self.device), network.config.size)
-            own, wanted = self._conditions(network, x, face, target)
+            own, wanted = self._conditions(network, face, target)
             made = network(x, torch.lerp(own, wanted, strength), larger=images.to_tensor(larger).to(self.device))
         return images.to_pil(made.float().clamp(-1, 1))[0].resize((SHOWN, SHOWN), Image.Resampling.LANCZOS)
 
-    def _conditions(self, network: Any, x: "Tensor", face: Image.Image, target: Target) -> "tuple[Tensor, Tensor]":
-        """Of the face's own group, and of the one to wear: (1, condition_size) each."""
+    def _conditions(self, network: Any, face: Image.Image, target: Target) -> "tuple[Tensor, Tensor]":
+        """Of the face's own group, or for AdaIN of the face, and of what it is to wear: (1, condition_size) each."""
         import torch
 
-        from core import images
-        from core.features import resized
         from core.models.xploregan import GroupStatistics
 
+        where = self.vectors([face])                                                                # (1, K)
         if network.config.norm == "adain":
-            exemplar = resized(images.to_tensor(target.exemplar).to(self.device), network.config.size)
-            return network.exemplar_condition(x), network.exemplar_condition(exemplar)
-        own = self.groups.assign(self.vectors([face]))                                              # (1,)
+            found = network.exemplar_condition(torch.cat([where, target.exemplar[None]]))
+            return tuple(found.to(self.device).split(1))
+        own = self.groups.assign(where)                                                             # (1,)
         if network.config.condition == "label":
             if target.number is None:
                 raise SettingsError("This translator knows its own groups only.", "Leave space, k and grouping as they "
