@@ -67,7 +67,7 @@ def network_of(space: Space, device: Any = None) -> "nn.Module":
     """The network of a space. Raises CheckpointError that names the command which brings it."""
     from core import hub
 
-    if space.checkpoint not in {row.name for row in hub.rows()}:
+    if not hub.known(space.checkpoint):
         raise CheckpointError(f"The feature space {space.name} has no network yet.",
                               f"Train it:  python -m core train features --preset {space.name} --ship checkpoints")
     return hub.load(space.checkpoint, device)

@@ -358,7 +358,7 @@ def _agree(face: Face, points: np.ndarray) -> bool:
 def _has_landmarks() -> bool:
     from core import hub
 
-    return any(row.name == "landmarks-tiny" for row in hub.rows())
+    return hub.known("landmarks-tiny")
 
 
 def _detect_points(image: Image.Image, squares: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -39,10 +39,9 @@ class System:
         from core import hub
 
         try:
-            known = {row.name for row in hub.rows()}
+            return hub.known(*self.choices[0].files(), *self.choices[0].files(extra=True))
         except CheckpointError:     # a damaged manifest is reported where a network is loaded
             return False
-        return {*self.choices[0].files(), *self.choices[0].files(extra=True)} <= known
 
     def make(self, checkpoint: str | None = None, **settings: Any) -> Any:
         """A new pipeline of a choice. Raises SettingsError, CheckpointError; nothing is fetched."""

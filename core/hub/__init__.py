@@ -3,7 +3,7 @@
     hub.load("vectors-tiny")      an eval-mode, frozen network; once per process, name and device
     hub.file("yunet")             the path of a file, found or fetched, size and SHA-256 checked
     hub.import_file(name, path)   a published file that only its holders have
-    hub.rows(), hub.row(name)     what there is: the manifest, checkpoints/manifest.json
+    hub.rows(), hub.row(name)     what there is: the manifest, checkpoints/manifest.json; hub.known(name)
     hub.save(network, name, …)    a trained network into the folder and the manifest
     hub.opened(path, "iresnet")   the network of a file so saved, wherever it lies
 
@@ -20,7 +20,7 @@ from core.errors import CheckpointError, SettingsError
 from core.hub import download, manifest, weights
 from core.hub.download import Progress, offline, set_offline
 from core.hub.files import is_lfs_pointer, sha256, unreadable
-from core.hub.manifest import Row, row, rows
+from core.hub.manifest import Row, known, row, rows
 from core.hub.pins import pins_path
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from core.hub.repository import Portable
 
-__all__ = ["Row", "check", "default_device", "fetch", "file", "first_pin", "from_published", "import_file", "load",
-           "offline", "opened", "place", "portable", "row", "rows", "save", "set_device", "set_offline"]
+__all__ = ["Row", "check", "default_device", "fetch", "file", "first_pin", "from_published", "import_file", "known",
+           "load", "offline", "opened", "place", "portable", "row", "rows", "save", "set_device", "set_offline"]
 
 NETWORK_BYTES = 8 << 30     # of networks that stay loaded; those in use stay besides
 

@@ -75,6 +75,11 @@ def rows(folder: Path | None = None) -> list[Row]:
                               "Bring it back:  git restore -- checkpoints/manifest.json") from error
 
 
+def known(*names: str) -> bool:
+    """Whether the manifest has all of these names."""
+    return {*names} <= {row.name for row in rows()}
+
+
 def row(name: str) -> Row:
     """The row called `name`, with what the first fetch pinned. Raises CheckpointError that lists the known names."""
     known = {row.name: row for row in rows()}

@@ -82,8 +82,7 @@ def score_embedder(quick: bool = False) -> list[Bar]:
 
 def shipped(names: Sequence[str]) -> list[str]:
     """Those of the names that the manifest has."""
-    known = {row.name for row in hub.rows()}
-    return [name for name in names if name in known]
+    return [name for name in names if hub.known(name)]
 
 
 def embedder_bars(name: str, drawn: data.DrawnSet) -> list[Bar]:

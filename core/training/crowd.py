@@ -75,7 +75,7 @@ def find_groups(space: str, features: Tensor, k: int, seed: int) -> tuple[Groups
 
 def read_groups(name: str = CROWD) -> Groups:
     """The groups of a crowd file. Raises CheckpointError."""
-    if name not in {row.name for row in hub.rows()}:
+    if not hub.known(name):
         raise CheckpointError(f"There is no crowd {name} yet.",
                               f"Build it:  python -m core build crowd --name {name}")
     return groups_in(*weights.opened(hub.file(name)))

@@ -191,7 +191,7 @@ def encode_captions(networks: dict, tokens: Tensor, faces: Tensor) -> Tensor:
 
 def trained_autoencoder(name: str) -> Autoencoder:
     """Load the autoencoder. Raises CheckpointError if it is missing."""
-    if name not in {row.name for row in hub.rows()}:
+    if not hub.known(name):
         raise CheckpointError(f"The denoiser needs {name}, which is not among the checkpoints.",
                               "Train it first:  python -m core train aging --preset autoencoder --ship checkpoints")
     return hub.load(name)
