@@ -16,6 +16,7 @@ from attribute_toys import FFHQ, ROWS, SIZE, TINY, toy_checkout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from test_systems import WRONG
 from typer.testing import CliRunner
 
 from core import faces, hub, images, systems
@@ -33,7 +34,6 @@ from core.systems.attributes.networks import Seen
 from core.systems.attributes.request import GROUPS, METHODS, REQUESTS, Compare, Edit, Invert, Sweep
 from core.systems.attributes.stored import packed, restored, unpacked
 from core.systems.attributes.wanted import given_way, wanted_of
-from tests.test_systems import WRONG
 
 SMILE, BALD, FRINGE, YAW = (NAMES.index(name) for name in ("smile", "bald", "fringe", "yaw"))
 SMALL = {Edit: {"seed": 7, "smile": 1.0, "yaw": 20.0}, Sweep: {"seed": 7, "count": 3, "attribute": "smile"},

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from test_training import made_up, stepped
 
 from core import data, faces, hub
 from core.errors import CheckpointError
@@ -20,7 +21,6 @@ from core.models.judge import YES_NO, scores_at, units_of
 from core.training import encoder, face_latents, mapper, pairs
 from core.training.edit_requests import ROLL, attribute_loss, sample, weights_of
 from core.training.face_latents import Frozen, latent_set
-from tests.test_training import made_up, stepped
 
 AGE, SMILE, BLOND, BLACK = (NAMES.index(name) for name in ("age", "smile", "blond_hair", "black_hair"))
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from attribute_toys import SIZE, toy_checkout
 from PIL import Image
+from test_training import made_up
 from torch.nn import functional as F
 
 from core import data, hub, systems
@@ -15,7 +16,6 @@ from core.engine.system import System
 from core.faces import NAMES, TIED
 from core.scoring import attributes, edits, leakage
 from core.scoring.edits import OURS, VARIANTS, Edits, Face, Table
-from tests.test_training import made_up
 
 SOME = ("smile", "age", "yaw")
 SMILE, AGE, YAW, BLOND, BLACK = (NAMES.index(name) for name in ("smile", "age", "yaw", "blond_hair", "black_hair"))

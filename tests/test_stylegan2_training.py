@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from test_training import made_up, stepped
 
 from core import data, faces
 from core.models import build
 from core.training import adversarial, stylegan2
 from core.training.face_numbers import fit_whitening, numbers_of
 from core.training.loop import Settings, fit
-from tests.test_training import made_up, stepped
 
 
 def toy(soft_images: int = 1000, batch: int = 4, seed: int = 3) -> stylegan2.StyleGAN2Recipe:

@@ -38,7 +38,6 @@ class Directions(nn.Module):
         super().__init__()
         self.config = config
         style, count = config.style, config.attributes
-        self.register_buffer("mean", torch.zeros(style))
         self.register_buffer("normals", torch.zeros(count, style))              # of unit length, towards yes and more
         self.register_buffer("slopes", torch.ones(count))                       # of the scores along the normals
         self.register_buffer("components", torch.zeros(style, style))           # rows, the largest variance first

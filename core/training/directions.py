@@ -119,7 +119,7 @@ class DirectionsRecipe(Recipe):
         spread = scores.std(0).clamp(min=1e-6)
         alike = along.T @ scores / len(w) / (along.std(0).clamp(min=1e-6)[:, None] * spread)
         chosen = alike.abs().argmax(0)                                          # (35,)
-        for name, value in {"mean": self.mean, "normals": normals, "slopes": slopes(w @ normals.T, scores),
+        for name, value in {"normals": normals, "slopes": slopes(w @ normals.T, scores),
                             "components": components, "deviations": values.flip(0).clamp(min=0).sqrt(),
                             "chosen": chosen, "chosen_slopes": slopes(along[:, chosen], scores),
                             "spread": spread}.items():
