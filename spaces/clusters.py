@@ -74,8 +74,9 @@ class Tab(SystemTab):
             self.images = gr.File(label="A ZIP file of pictures", file_types=[".zip"], elem_id="clusters-images",
                                   height=120)
             self.aligned = field(Discover, "aligned", elem_id="clusters-aligned")
-            gr.Markdown("Up to 2,000 pictures, 64 MB. The file is deleted once its pictures are checked. Faces and "
-                        "results are deleted after two hours.", elem_classes="hint")
+            gr.Markdown("Up to 2,000 pictures, 64 MB. Two folders in the file are compared: each group shows how much "
+                        "of either it holds. The file is deleted once its pictures are checked. Faces and results are "
+                        "deleted after two hours.", elem_classes="hint")
         with gr.Group(elem_classes="settings"):
             first = spaces("tiny")[0][1]
             self.space = field(Discover, "space", choices=spaces("tiny"), value=first, info=SPACE_HELP[first],
@@ -267,7 +268,8 @@ class Tab(SystemTab):
         if found is None or group is None or group >= len(found.result.settings):
             return unchanged(self.group)
         kept = found.result.settings[group]
-        words = "".join(f"<li>{widgets.safe(each)}</li>" for each in kept["shared"]) or "<li>nothing stands out</li>"
+        words = "".join(f"<li>{widgets.safe(each)}</li>" for each in (*kept["sets"], *kept["shared"]))
+        words = words or "<li>nothing stands out</li>"
         return {self.grouping: grouping_of(found.request), self.group: group, self.others: gr.update(interactive=True),
                 self.wear: gr.update(interactive=True, value=f"Wear group {group}"),
                 self.detail: gr.update(visible=True), self.name: names.get(key_of(found.request, group), ""),
@@ -355,7 +357,7 @@ def worn_rows(result: Result, request: Wear) -> list[tuple[str, str]]:
 def title(kept: dict[str, Any], name: str) -> str:
     """A group in two lines: its name and size, and what its faces have in common."""
     named = name or f"Group {kept['group']}"
-    return f"{named} · {kept['size']} faces\n{', '.join(kept['shared'])}"
+    return f"{named} · {kept['size']} faces\n{', '.join((*kept['sets'], *kept['shared']))}"
 
 
 def nested(levels: list[list[Node]]) -> str:

@@ -5,6 +5,7 @@ The system is registered once its networks ship; until then this is where its co
 
 import copy
 import csv
+import io
 import json
 import urllib.request
 import zipfile
@@ -27,6 +28,7 @@ from core.engine.result import last
 from core.errors import CheckpointError, SettingsError
 from core.hub import manifest
 from core.systems import clusters
+from core.systems.clusters.crowd import faces_of
 from core.systems.clusters.request import Discover, Wear
 from spaces import api
 
@@ -93,6 +95,31 @@ def own(folder: Path, count: int = 12, **settings) -> Discover:
     extra = settings.pop("extra", None)
     given = {"images": packed(folder, made_up(count), extra), "aligned": True, "k": 4}
     return Discover(**given | settings)
+
+
+def test_two_folders_are_compared(pipeline, tmp_path):
+    """Groups are the four colours: of eight pictures in one folder and four in the other, two and one of each."""
+    folders = {f"all/{'summer' if number < 8 else 'winter'}/{number:02}.png": picture
+               for number, picture in enumerate(made_up(12))}
+    path = tmp_path / "two.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, picture in folders.items():
+            content = io.BytesIO()
+            Image.fromarray(picture).save(content, "PNG")
+            archive.writestr(name, content.getvalue())
+    end = last(pipeline.run(Discover(images=str(path), aligned=True, k=4)))
+    assert [kept["sets"] for kept in end.settings] == [["25% of summer", "25% of winter"]] * 4
+    rows = list(csv.DictReader(io.StringIO(Path(end.files["facet-groups.csv"]).read_text())))
+    assert len(rows) == 12 and rows[0]["picture"] == "all/summer/00.png"
+    assert all(kept["sets"] == [] for kept in last(pipeline.run(own(tmp_path))).settings)
+
+
+@pytest.mark.parametrize(("names", "sets"), [
+    (("a/1", "a/2", "b/1"), ("a", "b")), (("x/a/1", "x/b/c/1"), ("a", "b")), (("a/1", "b/1", "c/1"), None),
+    (("1", "2"), None), (("a/1", "2"), None), (("a/1", "a/2"), None), (("a/b/1", "a/1"), None)])
+def test_which_pictures_are_two_sets(names, sets):
+    found = faces_of(names, made_up(len(names)), torch.zeros(len(names), 35)).sets
+    assert found is None if sets is None else found[0] == sets
 
 
 def test_own_pictures_fall_into_groups(pipeline, tmp_path):

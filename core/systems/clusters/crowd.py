@@ -5,6 +5,8 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,6 +54,21 @@ class Faces:
     def key(self) -> str:
         """A short hash of the faces."""
         return hashlib.sha256(b"".join(self.files)).hexdigest()[:12]
+
+    @cached_property
+    def sets(self) -> "tuple[tuple[str, str], Tensor] | None":
+        """Two sets side by side: the names of the two folders that the pictures lie in, and 0 or 1 for each, (N,). None
+        where they lie in one folder or in more than two.
+        """
+        import torch
+
+        paths = [PurePosixPath(name).parts[:-1] for name in self.names]
+        shared = len([*takewhile(lambda level: len(set(level)) == 1, zip(*paths, strict=False))])
+        folders = [path[shared] if len(path) > shared else "" for path in paths]
+        both = tuple(sorted(set(folders)))
+        if len(both) != 2 or not all(both):
+            return None
+        return both, torch.tensor([both.index(folder) for folder in folders])
 
     @property
     def traits(self) -> "Tensor":

@@ -205,10 +205,12 @@ class ClustersPipeline(Files):
         found = levels.get(request.k) or self.discover(faces, request.space, request.k, request.seed)
         result = replace(result, notes=(*notes_on(progress.left_out), UNLABELLED))
         folder, strips, marked = self._new_folder(), [], faces is self.crowd    # own pictures were not generated
+        shares = sheets.shares(faces, found)
         for group in found.groups:
-            strips.append(sheets.strip(faces, group))
+            strips.append(sheets.strip(faces, group, shares[group.number]))
             kept = self._settings(request, faces) | {
-                "group": group.number, "size": group.size, "faces": len(faces), "shared": [*map(str, group.shared)]}
+                "group": group.number, "size": group.size, "faces": len(faces), "shared": [*map(str, group.shared)],
+                "sets": shares[group.number]}
             path, = files.save(strips[-1:], [kept], folder, file_name, marked)
             result = replace(result, images=(*result.images, path), seeds=(*result.seeds, request.seed),
                              settings=(*result.settings, kept), step=before + group.number + 1,

@@ -33,7 +33,8 @@ class Grouping(Request):
 
     system: ClassVar[str] = "clusters"
 
-    images: str | None = file("ZIP or folder of pictures", "Up to 2,000 pictures. Left out: the drawn faces")
+    images: str | None = file("ZIP or folder of pictures", "Up to 2,000 pictures; two folders in it are compared. "
+                               "Left out: the drawn faces")
     aligned: bool = flag(False, "Already aligned", "Take the middle square as it is, without looking for a face")
     space: str = choice("", SPACE_LABELS, "Feature space", "What makes two faces similar")
     k: int = whole(50, 2, MAX_K, "Groups (k)", "More groups are smaller and more alike")

@@ -19,11 +19,22 @@ INK, PAPER = (28, 28, 32), (255, 255, 255)
 COLUMN_NAMES = ("picture", "group", "group size", "distance", "second group", "second distance", "map x", "map y")
 
 
-def strip(faces: "Faces", group: Group) -> Image.Image:
-    """A group at a glance: its title, then typical faces, then, set apart, borderline ones."""
+def shares(faces: "Faces", found: Discovery) -> list[list[str]]:
+    """Of two sets, the share of each that lies in each group, in words: "12 % of summer". Empty without two sets."""
+    if faces.sets is None:
+        return [[] for _ in found.groups]
+    names, labels = faces.sets
+    counts = [found.clusters.labels[labels == number].bincount(minlength=found.k) / int((labels == number).sum())
+              for number in range(len(names))]
+    return [[f"{float(count[group]):.0%} of {name}" for count, name in zip(counts, names, strict=True)]
+            for group in range(found.k)]
+
+
+def strip(faces: "Faces", group: Group, sets: Sequence[str] = ()) -> Image.Image:
+    """A group at a glance: its title, then typical faces, then, set apart, borderline ones. sets: see `shares`."""
     width = (TYPICAL + BORDERLINE) * (FACE + GAP) + 2 * GAP
     sheet = Image.new("RGB", (width, LINE + FACE), PAPER)
-    ImageDraw.Draw(sheet).text((2, 3), title(group), INK, ImageFont.load_default(LETTERS))
+    ImageDraw.Draw(sheet).text((2, 3), title(group, sets), INK, ImageFont.load_default(LETTERS))
     places = [at * (FACE + GAP) for at in range(TYPICAL)]
     places += [width - (BORDERLINE - at) * (FACE + GAP) + GAP for at in range(BORDERLINE)]
     rows = [*group.typical, *[-1] * (TYPICAL - len(group.typical)), *(row for row, _ in group.borderline)]
@@ -33,9 +44,9 @@ def strip(faces: "Faces", group: Group) -> Image.Image:
     return sheet
 
 
-def title(group: Group) -> str:
-    """Number, size and traits in one line."""
-    return ", ".join((f"Group {group.number}: {group.size:,} faces", *map(str, group.shared)))
+def title(group: Group, sets: Sequence[str] = ()) -> str:
+    """Number, size, shares of two sets and traits in one line."""
+    return ", ".join((f"Group {group.number}: {group.size:,} faces", *sets, *map(str, group.shared)))
 
 
 def stacked(strips: Sequence[Image.Image], rows: int = 25) -> Image.Image:
