@@ -98,8 +98,8 @@ def own(folder: Path, count: int = 12, **settings) -> Discover:
 
 
 def test_two_folders_are_compared(pipeline, tmp_path):
-    """Groups are the four colours: of eight pictures in one folder and four in the other, two and one of each."""
-    folders = {f"all/{'summer' if number < 8 else 'winter'}/{number:02}.png": picture
+    """Groups are the four colours: three pictures each, of one of which all are in the same folder."""
+    folders = {f"all/{'winter' if number % 4 == 1 else 'summer'}/{number:02}.png": picture
                for number, picture in enumerate(made_up(12))}
     path = tmp_path / "two.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -108,18 +108,25 @@ def test_two_folders_are_compared(pipeline, tmp_path):
             Image.fromarray(picture).save(content, "PNG")
             archive.writestr(name, content.getvalue())
     end = last(pipeline.run(Discover(images=str(path), aligned=True, k=4)))
-    assert [kept["sets"] for kept in end.settings] == [["25% of summer", "25% of winter"]] * 4
+    assert sorted(kept["sets"] for kept in end.settings) == [["0% of summer", "100% of winter"],
+                                                             *[["33% of summer", "0% of winter"]] * 3]
     rows = list(csv.DictReader(io.StringIO(Path(end.files["facet-groups.csv"]).read_text())))
     assert len(rows) == 12 and rows[0]["picture"] == "all/summer/00.png"
+    winter = next(kept["group"] for kept in end.settings if kept["sets"][0] == "0% of summer")
+    assert all(row["picture"].startswith("all/winter") == (row["group"] == str(winter)) for row in rows)
     assert all(kept["sets"] == [] for kept in last(pipeline.run(own(tmp_path))).settings)
 
 
 @pytest.mark.parametrize(("names", "sets"), [
     (("a/1", "a/2", "b/1"), ("a", "b")), (("x/a/1", "x/b/c/1"), ("a", "b")), (("a/1", "b/1", "c/1"), None),
-    (("1", "2"), None), (("a/1", "2"), None), (("a/1", "a/2"), None), (("a/b/1", "a/1"), None)])
+    (("1", "2"), None), (("a/1", "2"), None), (("a/1", "a/2"), None), (("a/b/1", "a/1"), None),
+    (("a\\1", "b\\2"), ("a", "b")), (("<b>x\n" + "y" * 5000 + "/1", "b/1"), ("<b>x " + "y" * 19, "b"))])
 def test_which_pictures_are_two_sets(names, sets):
     found = faces_of(names, made_up(len(names)), torch.zeros(len(names), 35)).sets
-    assert found is None if sets is None else found[0] == sets
+    if sets is None:
+        assert found is None
+    else:
+        assert found[0] == sets and found[1].tolist() == [0, 0, 1][-len(names):]
 
 
 def test_own_pictures_fall_into_groups(pipeline, tmp_path):

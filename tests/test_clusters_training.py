@@ -242,7 +242,7 @@ def test_the_critic_knows_groups_before_the_generator_begins(crowded):
 def test_the_twin_begins_as_the_asin_network(crowded, tmp_path):
     recipe = translator(crowded)
     path, = recipe.finish(recipe.networks, tmp_path, "")
-    asin, twin = hub.opened(path, "xploregan").cpu(), translator(crowded, "tiny-adain", start=str(path))
+    asin, twin = hub.opened(path, "xploregan").cpu(), translator(crowded, "tiny-adain", generator=str(path))
     begun, groups = twin.networks["generator"].generator.cpu().eval(), twin.groups.statistics
     mean, variance = groups.mean[1:2], groups.variance.mean(0)[None]
     with torch.no_grad():       # an exemplar at the mean of a group whose variance is the average
@@ -250,6 +250,16 @@ def test_the_twin_begins_as_the_asin_network(crowded, tmp_path):
         torch.testing.assert_close(begun.mapping(begun.exemplar_condition(mean)), wanted, rtol=1e-3, atol=1e-3)
     key = "decoder.0.conv1.weight"
     torch.testing.assert_close(begun.state_dict()[key], asin.state_dict()[key], rtol=1e-3, atol=1e-4)
+
+
+def test_the_twin_needs_a_translator_by_mean_and_variance(crowded, tmp_path):
+    with pytest.raises(SettingsError, match="gone.safetensors") as error:
+        translator(crowded, "tiny-adain", generator="gone.safetensors")
+    assert "train clusters --preset tiny" in error.value.next_step
+    twin = translator(crowded, "tiny-adain")
+    path, = twin.finish(twin.networks, tmp_path, "")
+    with pytest.raises(SettingsError, match="mean and variance"):
+        translator(crowded, "tiny-adain", generator=str(path))
 
 
 def test_the_penalty_of_a_known_slope():

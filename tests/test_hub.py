@@ -219,8 +219,10 @@ def test_a_packed_weight_without_its_scale_is_refused(place):
     path = hub.save(network, "small", network="judge", preset="tiny-check", recipe="", about="", bits=8)
     state = load_file(path)
     lost = next(key for key in state if key.endswith(".scale"))
-    with pytest.raises(CheckpointError, match=re.escape(lost.removesuffix(".scale")) + ".*8 bits"):
-        hub.from_published("judge", {key: value for key, value in state.items() if key != lost}, "tiny-check")
+    without = {key: value for key, value in state.items() if key != lost}
+    for wrong in ({}, {lost: state[lost][:1]}, {lost: state[lost] * float("nan")}):
+        with pytest.raises(CheckpointError, match=re.escape(lost.removesuffix(".scale")) + ".*8 bits"):
+            hub.from_published("judge", without | wrong, "tiny-check")
 
 
 def test_a_diverged_network_is_not_saved(place):

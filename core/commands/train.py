@@ -15,7 +15,7 @@ from core.errors import SettingsError
 Recipe = Literal["embedder", "judge", "vectors", "landmarks", "recogniser", "aging", "stylegan2", "encoder", "mapper",
                  "directions", "features", "clusters", "l2m"]
 PEOPLE = ("aging", "people")    # the stage that trains the shipped people
-WITH_DATA = ("recogniser", "l2m")   # recipes for any set of pictures
+WITH_DATA = ("recogniser", "l2m")   # recipes that also take a folder
 NAMED = ("--data", "--generator", "--judge")    # options that may be paths
 
 
@@ -26,8 +26,8 @@ def train(
                                        "vectors: also onward, from shipped weights. stylegan2: tiny-128. "
                                        "mapper: also tiny+pairs. mapper, directions: also ffhq. "
                                        "features: texture or shape. clusters: also tiny-adain, tiny-mean, "
-                                       "tiny-label. l2m: tiny-128, then tiny-base, tiny-perceptual, tiny-single, "
-                                       "tiny-inner, published.")] = "tiny",
+                                       "tiny-label. l2m: also tiny-128 (after tiny), tiny-base, "
+                                       "tiny-perceptual, tiny-single, tiny-inner, published.")] = "tiny",
     out: Annotated[Path | None, Option(help="Folder for log, samples and state; default "
                                             "runs/<recipe>-<preset>[-<data>].", show_default=False)] = None,
     data: Annotated[str | None, Option(help="recogniser: drawn (default), or a folder with a sub-folder per "
@@ -48,7 +48,7 @@ def train(
     latents: Annotated[int | None, Option(min=2, help="mapper, directions: latents to learn from.",
                                           show_default=False)] = None,
     generator: Annotated[str | None, Option(help="mapper, directions, encoder: the StyleGAN2 to edit: a checkpoint, or "
-                                                 "a file that `train` wrote. l2m: the smaller network to start from.",
+                                                 "a file that `train` wrote. l2m, clusters: what to begin with.",
                                             show_default=False)] = None,
     judge: Annotated[str | None, Option(help="mapper, directions: the regressor of attributes: a checkpoint, or a file "
                                              "that `train judge` wrote.", show_default=False)] = None,

@@ -82,13 +82,13 @@ def known(*names: str) -> bool:
 
 def row(name: str) -> Row:
     """The row called `name`, with what the first fetch pinned. Raises CheckpointError that lists the known names."""
-    known = {row.name: row for row in rows()}
-    if name in known:
-        return pinned(known[name])
-    near = get_close_matches(name, known, n=1)
+    there = {row.name: row for row in rows()}
+    if name in there:
+        return pinned(there[name])
+    near = get_close_matches(name, there, n=1)
     hint = f"Did you mean {near[0]}? " if near else ""
     raise CheckpointError(f"There is no checkpoint called {name!r}.",
-                          f"{hint}Choose from: {', '.join(known) or 'none'}.")
+                          f"{hint}Choose from: {', '.join(there) or 'none'}.")
 
 
 def pinned(row: Row) -> Row:

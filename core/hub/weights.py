@@ -148,9 +148,8 @@ def fit(network: str, preset: str, state: "dict[str, Tensor]") -> "nn.Module":
     """Build a network on the meta device and give it its weights, in float32; in eval mode, frozen, on the CPU.
 
     state: a flat table with the keys of our network or of the published file; weights in 8 bits are unpacked. The
-    network's UNUSED keys are left out,
-    `num_batches_tracked` may be missing; anything else raises CheckpointError with the names that don't fit, and so do
-    two keys with one name of ours.
+    network's UNUSED keys are left out, `num_batches_tracked` may be missing; anything else raises CheckpointError with
+    the names that don't fit, and so do two keys with one name of ours.
     """
     import torch
 
@@ -272,13 +271,18 @@ def unpacked(state: "dict[str, Tensor]") -> "dict[str, Tensor]":
     import torch
 
     weights = {key for key, value in state.items() if value.dtype == torch.int8}
-    lost = [key for key in weights if key + SCALE not in state]
+    lost = [key for key in weights if not _has_scale(state, key)]
     if lost:
-        raise CheckpointError(f"These weights hold {_some(lost)} in 8 bits without a scale.",
+        raise CheckpointError(f"These weights hold {_some(lost)} in 8 bits without fitting scales.",
                               "Download the file again, or save the network anew.")
     scales = {key + SCALE for key in weights}
     return {key: value.float() * _along(state[key + SCALE], value) if key in weights else value
             for key, value in state.items() if key not in scales}
+
+
+def _has_scale(state: "dict[str, Tensor]", key: str) -> bool:
+    scale = state.get(key + SCALE)
+    return scale is not None and scale.shape == state[key].shape[:1] and bool(scale.isfinite().all())
 
 
 def _along(scale: "Tensor", value: "Tensor") -> "Tensor":

@@ -3,7 +3,7 @@
 Bahng et al., *Exploring Unlabeled Faces for Novel Attribute Discovery*, CVPR 2020, section 3. Groups are
 clusters of features, so nothing need be labelled. Their mean and variance set the scale and shift of the decoder's
 norms (attribute summary instance norm, ASIN). The AdaIN twin takes the features of one exemplar picture instead, as its
-style code (Huang et al., *MUNIT*, ECCV 2018): so it copies all of that picture's style.
+style code (Huang et al., *MUNIT*, ECCV 2018): so it copies what is that picture's own, too.
 
 Not in the paper: with `over`, the decoder also says how much of each pixel it replaces, as in Pumarola et al.,
 *GANimation*, ECCV 2018. What a group does not change stays as sharp as it was, at any size. What is painted is
@@ -160,7 +160,7 @@ class XploreGAN(nn.Module):
         return torch.cat((mean, statistics.variance[groups] * config.features), 1)
 
     def exemplar_condition(self, vectors: Tensor) -> Tensor:
-        """For the AdaIN twin: feature vectors of exemplars, (N, features), of order one: (N, condition_size).
+        """For the AdaIN twin. vectors: of exemplars, (N, features). Returns them scaled to order one, in that shape.
 
         Raises SettingsError for ASIN.
         """

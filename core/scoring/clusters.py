@@ -8,7 +8,7 @@ its share is at least CLEAR and fewer than COMMON of all faces have it.
 Wearing: test faces without the clear trait of a group wear that group. `judge-tiny` says whether they have the trait
 then. Identity is the cosine of `embedder-tiny`. Leakage is the mean change of all other attributes, each in its
 standard deviations over test faces. Neither network took part in training the translators. The AdaIN twin gets the same
-faces and groups.
+faces and groups; it was trained longer, because it began as the ASIN translator.
 """
 
 import time

@@ -1,9 +1,10 @@
 """The clusters recipe: XploreGAN, which makes a face wear what a group of faces has in common; and its AdaIN twin.
 
 Bahng et al., *Exploring Unlabeled Faces for Novel Attribute Discovery*, CVPR 2020, section 3: WGAN-GP on patches,
-classification of clusters, cycle consistency and a latent loss, with the paper's weights. The groups come from the
-crowd file (`core.training.crowd`), which must be built first. The twin takes its condition from one picture of the
-group instead of the group's statistics; all else is equal.
+classification of clusters, cycle consistency and a latent loss. Preset `paper-128` has the paper's weights; the tiny
+ones weigh latents less, and also the change of the picture. The groups come from the crowd file
+(`core.training.crowd`), which must be built first. The twin takes its condition from the features of one picture of the
+group instead of the group's statistics, and begins as the trained translator. So it has had more training.
 
 Time: hours on a core. Memory: 2 GB. Seed: the preset's.
 Data: `aligned` drawn faces of 128 pixels, made smaller; never mirrored, because groups may differ by side.
@@ -20,13 +21,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core import data, hub
+from core import data
 from core.errors import SettingsError
 from core.features import compute, network_of, remember, resized, space_of
 from core.models import build
 from core.models.xploregan import GroupStatistics, XploreGAN
 from core.training.crowd import CROWD, Groups, read_groups, set_facts
-from core.training.loop import Recipe
+from core.training.loop import Recipe, beginning
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Preset:
     losses (λ_cls, λ_rec, λ_gp, λ_lnt). change: weight of the L1 between a picture and its translation, which the paper
     does not have; it stands for the penalty on the mask of Pumarola et al., *GANimation*, ECCV 2018.
     rate, discriminating: peak learning rates of generator and critic. ahead: share of the run at whose start only the
-    critic learns, and only to tell groups. start: of the AdaIN twin: checkpoint of the ASIN translator that it begins
-    as, by name or path, see `first_weights`.
+    critic learns, and only to tell groups. generator: of the AdaIN twin: checkpoint of the ASIN translator that it
+    begins as, by name or path, see `first_weights`.
     """
 
     network: str
@@ -57,7 +58,7 @@ class Preset:
     rate: float = 1e-4
     discriminating: float = 1e-4
     ahead: float = 0.0
-    start: str = ""
+    generator: str = ""
 
 
 # An hour on a core allows a few thousand steps: smaller batches, fewer updates of the critic and larger steps than
@@ -67,7 +68,7 @@ _TINY = Preset("tiny", "clusters-asin-tiny", seed=41, critics=2, latent=2.0, cha
                discriminating=2e-4, ahead=0.02)
 PRESETS = {
     "tiny":       _TINY,
-    "tiny-adain": replace(_TINY, network="tiny-adain", name="clusters-adain-tiny", start="clusters-asin-tiny",
+    "tiny-adain": replace(_TINY, network="tiny-adain", name="clusters-adain-tiny", generator="clusters-asin-tiny",
                           classification=3.0, rate=1e-4),
     "tiny-mean":  replace(_TINY, network="tiny-mean", name="clusters-mean-tiny"),       # ablations of the condition
     "tiny-label": replace(_TINY, network="tiny-label", name="clusters-label-tiny"),
@@ -77,7 +78,7 @@ CHECKED = (150, 8)      # validation people × looks
 SHOWN = 8               # faces on a sheet, and groups that each wears
 
 
-class Placed(NamedTuple):
+class GroupedFaces(NamedTuple):
     """Pictures, the group of each, (N,), and its own condition, (N, C): of its group, or for AdaIN of itself."""
 
     drawn: data.DrawnSet
@@ -117,25 +118,27 @@ class ClustersRecipe(Recipe):
     averaged, saved = ("generator",), ("generator", "xploregan")
 
     def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet, groups: Groups, vectors: Tensor,
-                 held_out_vectors: Tensor) -> None:
-        """groups: to be worn. vectors, held_out_vectors: of both sets, as `groups` gives them, (N, K)."""
+                 held_out_vectors: Tensor, asin: XploreGAN | None = None) -> None:
+        """groups: to be worn. vectors, held_out_vectors: of both sets, as `groups` gives them, (N, K). asin: what an
+        AdaIN twin begins as.
+        """
         torch.manual_seed(preset.seed)
         self.preset, self.groups, self.batch = preset, groups, preset.batch * preset.critics
         generator, critic = (build(name, preset.network) for name in ("xploregan", "xploregan_critic"))
         self.config = generator.config
-        if preset.start:
-            generator.load_state_dict(first_weights(hub.network_of(preset.start, "xploregan"), groups.statistics))
         if len(groups.centres) != self.config.clusters or groups.centres.shape[1] != self.config.features:
             raise SettingsError(
                 f"{preset.crowd} has {len(groups.centres)} groups of {groups.centres.shape[1]} numbers, and the "
                 f"network {preset.network} takes {self.config.clusters} of {self.config.features}.",
                 f"Build another crowd:  python -m core build crowd --k {self.config.clusters} --name {preset.crowd}")
+        if asin is not None:
+            generator.load_state_dict(first_weights(asin, groups.statistics))
         self.of_groups = None if self.config.norm == "adain" else generator.group_condition(
             groups.statistics, torch.arange(self.config.clusters))
         self.train, self.validation = (
-            Placed(each, labels, generator.exemplar_condition(where) if self.of_groups is None else
-                   self.of_groups[labels])
-            for each, where, labels in ((drawn, vectors, groups.assign(vectors)),
+            GroupedFaces(each, labels, generator.exemplar_condition(theirs) if self.of_groups is None else
+                         self.of_groups[labels])
+            for each, theirs, labels in ((drawn, vectors, groups.assign(vectors)),
                                         (held_out, held_out_vectors, groups.assign(held_out_vectors))))
         self.members = [(self.train.labels == group).nonzero()[:, 0] for group in range(self.config.clusters)]
         self.wearable = self.train.labels.unique()      # few pictures may leave a group empty
@@ -165,21 +168,21 @@ class ClustersRecipe(Recipe):
             rows = rows[torch.randperm(len(rows), generator=draw)]      # they come sorted, and `updates` divides them
             yield self.material(self.train, rows, draw, device)
 
-    def material(self, placed: Placed, rows: Tensor, draw: torch.Generator, device) -> dict:
+    def material(self, faces: GroupedFaces, rows: Tensor, draw: torch.Generator, device) -> dict:
         """The pictures in some rows of a set: "image" (N, 3, S, S), "row", "group" and "target" (N,).
 
         "own" and "wanted": conditions (N, C), the picture's own and the target's; for AdaIN of a random training
         picture of the target.
         """
         device = device or "cpu"
-        image = self.sized(data.rows_of(placed.drawn, rows.numpy(), device)["image"])
+        image = self.sized(data.rows_of(faces.drawn, rows.numpy(), device)["image"])
         target = self.wearable[torch.randint(len(self.wearable), (len(rows),), generator=draw)]
         if self.of_groups is None:
             chosen = [self.members[each][torch.randint(len(self.members[each]), (), generator=draw)] for each in target]
             wanted = self.train.conditions[torch.stack(chosen)]
         else:
             wanted = self.of_groups[target]
-        own, group = placed.conditions[rows], placed.labels[rows]
+        own, group = faces.conditions[rows], faces.labels[rows]
         return {"image": image, "row": rows.to(device), "group": group.to(device), "target": target.to(device),
                 "own": own.to(device), "wanted": wanted.to(device)}
 
@@ -262,8 +265,11 @@ class ClustersRecipe(Recipe):
 
 def first_weights(asin: XploreGAN, statistics: GroupStatistics) -> dict[str, Tensor]:
     """The weights of a translator by mean and variance, for the AdaIN twin: an exemplar's features take the place of
-    the mean, and the variance becomes the average group's.
+    the mean, and the variance becomes the average group's. Raises SettingsError for another translator.
     """
+    if (asin.config.norm, asin.config.condition) != ("asin", "mean-variance"):
+        raise SettingsError("generator can't be a translator whose condition is not mean and variance.",
+                            "Choose one that was trained with --preset tiny.")
     state, size = asin.state_dict(), asin.config.features
     weight, bias = state["mapping.0.weight"], state["mapping.0.bias"]
     variance = (statistics.variance.mean(0) * size).to(weight)
@@ -273,7 +279,7 @@ def first_weights(asin: XploreGAN, statistics: GroupStatistics) -> dict[str, Ten
 def gradient_penalty(critic: nn.Module, real: Tensor, made: Tensor) -> Tensor:
     """WGAN-GP's penalty (Gulrajani et al. 2017): (‖∂ realness / ∂ picture‖ - 1)² between real and made pictures.
 
-    real, made: (N, 3, S, S). Computed in float32.
+    real, made: (N, 3, S, S).
     """
     with torch.autocast(real.device.type, enabled=False):
         share = torch.rand(len(real), 1, 1, 1, device=real.device)
@@ -289,9 +295,11 @@ def _adam(network: nn.Module, rate: float) -> torch.optim.Adam:
 def recipe(preset: str, **asked: float) -> ClustersRecipe:
     """The recipe of a preset; its faces are drawn and their features computed if they are not yet.
 
-    Raises CheckpointError unless the crowd file and the feature network are on this machine.
+    Raises CheckpointError unless the crowd file and the feature network are on this machine, and SettingsError without
+    the translator that a twin begins as.
     """
     chosen = replace(PRESETS[preset], **asked)
+    asin = beginning(chosen.generator, "xploregan", "clusters") if chosen.generator else None
     groups = read_groups(chosen.crowd)
     found = []
     for split, people, looks in (("train", chosen.people, chosen.looks), ("validation", *CHECKED)):
@@ -299,4 +307,4 @@ def recipe(preset: str, **asked: float) -> ClustersRecipe:
         features = remember(space_of(groups.space), drawn.images, set_facts(split, people, looks))
         found.append((drawn, groups.vectors(features)))
     (drawn, vectors), (held_out, held_out_vectors) = found
-    return ClustersRecipe(chosen, drawn, held_out, groups, vectors, held_out_vectors)
+    return ClustersRecipe(chosen, drawn, held_out, groups, vectors, held_out_vectors, asin)

@@ -54,7 +54,7 @@ class Groups:
         return nearest(vectors, self.centres)[0]
 
     def tensors(self) -> dict[str, Tensor]:
-        """The arrays by name, as stored: most of a file are the components, so they are in half precision."""
+        """The arrays by name, as stored: the components in half precision."""
         return {"pca.mean": self.pca.mean, "pca.components": self.pca.components.half(), "pca.scale": self.pca.scale,
                 "centres": self.centres, "mean": self.statistics.mean, "variance": self.statistics.variance}
 

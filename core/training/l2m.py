@@ -11,7 +11,8 @@ weight is 0 is not computed. Presets `tiny-base` to `tiny-inner` are the paper's
     python -m core train l2m --preset tiny --minutes 400 --out runs/l2m
     python -m core train l2m --preset tiny-128 --minutes 200 --generator runs/l2m/attributes-l2m-tiny-64.safetensors
 
-Time: a step of eight faces takes about a second on an AVX2 core; the paper's 100,000 steps need a GPU. Memory: 2 GB.
+Time: a step of eight faces takes about a second on an AVX2 core; the paper's 100,000 steps need a GPU. Memory: 2 GB,
+besides the pictures of a folder. Seed: the preset's.
 Data: `aligned` drawn faces, or `--data DIR`, a folder with pictures and labels.csv: a column `file`, and one of 0 and 1
 for each attribute. Every tenth picture of a folder is held out.
 """
@@ -36,7 +37,7 @@ from core.models import build, l2m_gan
 from core.models.judge import attribute_table
 from core.models.l2m_gan import L2MGAN, FaceMasks, StyleCodes, load_smaller
 from core.training.adversarial import LAZY
-from core.training.loop import Recipe, drawn_sets
+from core.training.loop import Recipe, beginning, drawn_sets
 from core.training.losses import encoder_maps, perceptual
 
 
@@ -83,12 +84,12 @@ PRESETS = {
 }
 DRAWN = "drawn"         # the data of drawn people
 CHECKED = (150, 8)      # validation people × looks
-HELD_OUT = 10           # every so-manieth picture of a folder
+HELD_OUT = 10           # of so many pictures of a folder, one is held out
 SHOWN = 8               # faces on a sheet
 SPREAD = 0.04           # standard deviation of a landmark's spot, in parts of the picture
 
 
-class Edited(nn.Module):
+class EditCycle(nn.Module):
     """An L2M-GAN there and back, in one call."""
 
     def __init__(self, network: L2MGAN) -> None:
@@ -110,21 +111,24 @@ class Edited(nn.Module):
 
 
 class L2MRecipe(Recipe):
-    """Networks "editor" (kept as an average), an `Edited`, and "critic"."""
+    """Networks "editor" (kept as an average), an `EditCycle`, and "critic"."""
 
     averaged, saved = ("editor",), ("editor", "l2m_gan")
 
-    def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet) -> None:
-        """Raises SettingsError for attributes that the network has no domains for."""
+    def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet,
+                 smaller: L2MGAN | None = None) -> None:
+        """smaller: for half the size, to begin with. Raises SettingsError for attributes that the network has no
+        domains for.
+        """
         torch.manual_seed(preset.seed)
         self.preset, self.drawn, self.held_out, self.batch = preset, drawn, held_out, preset.batch
         editor, critic = (build(name, preset.network) for name in ("l2m_gan", "l2m_discriminator"))
         self.config = editor.config
         check_domains(preset.attributes, self.config.domains, preset.network)
-        if preset.generator:
-            load_smaller(editor, hub.network_of(preset.generator, "l2m_gan").state_dict())
+        if smaller is not None:
+            load_smaller(editor, smaller.state_dict())
         self.encoder = hub.load(preset.features) if preset.perception else None
-        self.networks = {"editor": Edited(editor).to(memory_format=torch.channels_last),
+        self.networks = {"editor": EditCycle(editor).to(memory_format=torch.channels_last),
                          "critic": critic.to(memory_format=torch.channels_last)}
         self.optimizers = {name: torch.optim.Adam(
             [{"params": list(network.parameters()), "initial_lr": preset.rate}], lr=preset.rate, betas=(0.0, 0.99),
@@ -166,7 +170,7 @@ class L2MRecipe(Recipe):
         with torch.no_grad():
             made, *_ = self.networks["editor"](image, source, target, self.masks(batch))
         steps = self.networks["critic"].steps
-        penalised = int(steps) % LAZY == 0
+        penalised = (int(steps) + 1) % LAZY == 0        # so every other logged step has it
         yield "critic", *self.critic_loss(networks["critic"], image, source, made, target, penalised)
         steps += 1
         if int(steps) > self.preset.warmup:
@@ -255,7 +259,7 @@ def orthogonality(codes: StyleCodes, kind: str) -> Tensor:
 
 
 def real_penalty(critic: nn.Module, real: Tensor, domain: Tensor) -> Tensor:
-    """R1 (Mescheder et al. 2018): the squared gradient of real pictures' logits, summed over pixels. In float32."""
+    """R1 (Mescheder et al. 2018): the squared gradient of real pictures' logits, summed over pixels."""
     with torch.autocast(real.device.type, enabled=False):
         real = real.detach().float().requires_grad_()
         slope, = torch.autograd.grad(critic(real, domain).sum(), real, create_graph=True)
@@ -277,29 +281,32 @@ def labelled_folder(folder: str | Path, attributes: tuple[str, ...], size: int) 
     """A folder of pictures with labels.csv, as the top of this file says. Raises FacetError."""
     from core.images import pictures_below
 
-    folder, pictures = Path(folder), data.folder(folder, size)
-    file = folder / "labels.csv"
-    if not file.exists():
-        raise SettingsError(f"{folder} has no labels.csv.",
-                            f"Write one with the columns file, {', '.join(attributes)}.")
-    with file.open(newline="", encoding="utf-8") as lines:
-        rows = {row.get("file"): row for row in csv.DictReader(lines)}
-    for number, path in enumerate(pictures_below(folder)):
-        row = rows.get(path.relative_to(folder).as_posix(), {})
-        for name in attributes:
-            if row.get(name) not in ("0", "1"):
-                raise SettingsError(f"labels.csv says {row.get(name)!r} for {name} of {path.name}.",
-                                    "Give 0 or 1 for each picture and attribute.")
-            pictures.truth[number, NAMES.index(name)] = float(row[name])
+    folder = Path(folder)
+    try:
+        with (folder / "labels.csv").open(newline="", encoding="utf-8-sig") as lines:
+            rows = {row.get("file"): row for row in csv.DictReader(lines)}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SettingsError(f"{folder} has no labels.csv that can be read.",
+                            f"Write one in UTF-8 with the columns file, {', '.join(attributes)}.") from error
+    names = [path.relative_to(folder).as_posix() for path in pictures_below(folder)]
+    for name in names:
+        wrong = [attribute for attribute in attributes if rows.get(name, {}).get(attribute) not in ("0", "1")]
+        if wrong:
+            raise SettingsError(f"labels.csv has neither 0 nor 1 for {wrong[0]} of {name}.",
+                                "Give a row for each picture, with 0 or 1 for each attribute.")
+    pictures = data.folder(folder, size)
+    for attribute in attributes:
+        pictures.truth[:, NAMES.index(attribute)] = [float(rows[name][attribute]) for name in names]
     return pictures
 
 
 def recipe(preset: str, data: str = DRAWN, **asked: float) -> L2MRecipe:
     """The recipe of a preset; its faces are drawn if they are not yet. data: DRAWN, or a folder with labels.csv."""
     chosen = replace(PRESETS[preset], **asked)
+    smaller = beginning(chosen.generator, "l2m_gan", "l2m") if chosen.generator else None
     size = l2m_gan.PRESETS[chosen.network].size
     if data == DRAWN:
-        return L2MRecipe(chosen, *drawn_sets(chosen, CHECKED, size=max(size, 128), version=4))
+        return L2MRecipe(chosen, *drawn_sets(chosen, CHECKED, size=max(size, 128), version=4), smaller)
     if asked.keys() & {"people", "looks"}:
         raise SettingsError("--people and --looks are not available for a folder.",
                             "Leave --people and --looks out; they are for drawn faces.")
@@ -310,4 +317,4 @@ def recipe(preset: str, data: str = DRAWN, **asked: float) -> L2MRecipe:
     held_out = np.arange(len(pictures)) % HELD_OUT == HELD_OUT - 1
     if not held_out.any():
         raise SettingsError(f"{data} has {len(pictures)} pictures.", f"Give {HELD_OUT} or more.")
-    return L2MRecipe(chosen, pictures.take(np.flatnonzero(~held_out)), pictures.take(np.flatnonzero(held_out)))
+    return L2MRecipe(chosen, pictures.take(np.flatnonzero(~held_out)), pictures.take(np.flatnonzero(held_out)), smaller)

@@ -136,6 +136,19 @@ def drawn_sets(preset: Any, checked: tuple[int, int], **options: Any) -> "tuple[
             data.drawn_set("validation", *checked, **options))
 
 
+def beginning(name: str, network: str, recipe: str) -> nn.Module:
+    """The network that a preset begins with: of a checkpoint, or of a file that `train` wrote. recipe: trains it.
+
+    Raises CheckpointError, SettingsError.
+    """
+    from core import hub
+
+    if not hub.known(name) and not Path(name).exists():
+        raise SettingsError(f"generator can't be {name}: there is no such checkpoint and no such file.",
+                            f"Train it first:  python -m core train {recipe} --preset tiny --ship checkpoints")
+    return hub.network_of(name, network)
+
+
 def _is_heavy(value: object) -> bool:
     """Whether a value is, or contains, a network, an optimiser or a tensor that is not in main memory."""
     value = vars(value) if is_dataclass(value) else value

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 QUALITY = 95    # of the JPEG files in memory
 KEPT = 16       # discoveries in memory
+SET_NAME = 24   # letters shown of a folder's name
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,18 +58,19 @@ class Faces:
 
     @cached_property
     def sets(self) -> "tuple[tuple[str, str], Tensor] | None":
-        """Two sets side by side: the names of the two folders that the pictures lie in, and 0 or 1 for each, (N,). None
-        where they lie in one folder or in more than two.
+        """Two sets side by side: the names of the two folders that all pictures lie in, in one line and cut, and 0 or 1
+        for each picture, (N,). None for pictures in other places.
         """
         import torch
 
-        paths = [PurePosixPath(name).parts[:-1] for name in self.names]
+        paths = [PurePosixPath(name.replace("\\", "/")).parts[:-1] for name in self.names]
         shared = len([*takewhile(lambda level: len(set(level)) == 1, zip(*paths, strict=False))])
         folders = [path[shared] if len(path) > shared else "" for path in paths]
         both = tuple(sorted(set(folders)))
         if len(both) != 2 or not all(both):
             return None
-        return both, torch.tensor([both.index(folder) for folder in folders])
+        return tuple(" ".join(name.split())[:SET_NAME] for name in both), torch.tensor(
+            [both.index(folder) for folder in folders])
 
     @property
     def traits(self) -> "Tensor":

@@ -298,7 +298,7 @@ class ClustersPipeline(Files):
     # ------------------------------------------------------------------------------------------------- results
 
     def _settings(self, request: Grouping, faces: Faces) -> dict[str, Any]:
-        """All that made one picture, but for a visitor's own."""
+        """All that made one picture, but for a visitor's own pictures and the names of their files."""
         asked = {name: value for name, value in request.values().items() if name not in ("images", "photo")}
         return {"system": "clusters", "action": request.action, **self.about, **asked,
                 "faces_of": "drawn" if faces is self.crowd else "visitor"}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from core.systems.clusters.crowd import Faces
 
 MAX_K = 100             # groups
-MAX_COUNT = 16          # pictures of one request
+MAX_COUNT = 16          # faces of one request
 MAX_STRENGTH = 1.5      # 1 is the group itself
 PEOPLE = 100_000        # drawn test people to choose from
 FACES = {"random": "Random drawn face", "drawn": "Drawn face by number", "photo": "Your photo"}
@@ -82,8 +82,8 @@ class Wear(Grouping):
     person: int = whole(0, 0, PEOPLE - 1, "Drawn person", "The number of the person, for face drawn")
     photo: str | None = file("Photo", "A picture with a face, for face photo")
     which: int = whole(0, 0, 63, "Which face", "Of the photo; 0 is the largest")
-    strength: float = number(1.0, 0, MAX_STRENGTH, "Strength", "0: the face's own group, 1: the chosen group, above 1: "
-                             "exaggerated")
+    strength: float = number(1.0, 0, MAX_STRENGTH, "Strength", "0: the face's own group, or by AdaIN its own "
+                             "style; 1: the chosen group; above 1: exaggerated")
     method: str = choice("asin", METHODS, "Method")
     count: int = whole(4, 1, MAX_COUNT, "How many", "Faces; of a photo it is one")
     seed: int = seed()
@@ -99,7 +99,6 @@ class Wear(Grouping):
         if request.face != "photo" and request.photo:
             raise SettingsError(f"photo has no use with face {request.face}.", "Choose face photo, or leave photo out.")
         return request
-
 
     @property
     def methods(self) -> tuple[str, ...]:

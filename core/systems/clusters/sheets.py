@@ -20,7 +20,7 @@ COLUMN_NAMES = ("picture", "group", "group size", "distance", "second group", "s
 
 
 def shares(faces: "Faces", found: Discovery) -> list[list[str]]:
-    """Of two sets, the share of each that lies in each group, in words: "12 % of summer". Empty without two sets."""
+    """Of two sets, the share of each that lies in each group, in words: "12% of summer". Empty without two sets."""
     if faces.sets is None:
         return [[] for _ in found.groups]
     names, labels = faces.sets

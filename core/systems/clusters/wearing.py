@@ -81,7 +81,7 @@ class Wearing:
         return Target(vectors.mean(0), vectors.var(0, correction=0), exemplar, None)
 
     def wear(self, face: Image.Image, target: Target, strength: float, method: str) -> Image.Image:
-        """One aligned face wearing a group. strength: 0 is the face's own group. Returns SHOWN × SHOWN pixels."""
+        """One aligned face wearing a group: SHOWN × SHOWN pixels. strength: 0 is its own group, or by AdaIN itself."""
         import torch
 
         from core import images
