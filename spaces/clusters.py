@@ -24,6 +24,7 @@ CHECKING, CHECKING_S = "A visitor's pictures are being checked", 60.0
 LEVELS = (10, 20)       # k of the tree above the chosen one
 FACES_PER_GROUP = 4     # of a visitor's pictures, at least
 WEAR = "Wear the chosen group"
+FIRST_PERSON = 3        # drawn people from the front wear groups best; this one was chosen
 
 
 def tab(opens: Any) -> None:
@@ -85,10 +86,11 @@ class Tab(SystemTab):
             self.seed = gr.Number(0, label="Seed", precision=0, elem_id="clusters-seed")
         self.generate, self.stop = widgets.run_row(self.ids, "Find groups")
         with gr.Column(elem_classes="panel", elem_id="clusters-wear"):
-            self.face = field(Wear, "face", elem_id="clusters-face", elem_classes="tiles three")
+            self.face = field(Wear, "face", value="drawn", elem_id="clusters-face", elem_classes="tiles three")
             self.photo = gr.File(label="A photo with a face", visible=False, elem_id="clusters-photo", height=110)
-            self.person = field(Wear, "person", visible=False, elem_id="clusters-person")
-            self.faces_seed = gr.Number(1, label="Seed of the faces", precision=0, elem_id="clusters-faces-seed")
+            self.person = field(Wear, "person", value=FIRST_PERSON, elem_id="clusters-person")
+            self.faces_seed = gr.Number(1, label="Seed of the faces", precision=0, visible=False,
+                                        elem_id="clusters-faces-seed")
             self.method = field(Wear, "method", elem_id="clusters-method")
             self.strength = field(Wear, "strength", elem_id="clusters-strength")
             self.count = field(Wear, "count", elem_id="clusters-count")

@@ -253,7 +253,7 @@ def test_the_twin_begins_as_the_asin_network(crowded, tmp_path):
 
 
 def test_the_twin_needs_a_translator_by_mean_and_variance(crowded, tmp_path):
-    with pytest.raises(SettingsError, match="gone.safetensors") as error:
+    with pytest.raises(SettingsError, match=r"gone\.safetensors") as error:
         translator(crowded, "tiny-adain", generator="gone.safetensors")
     assert "train clusters --preset tiny" in error.value.next_step
     twin = translator(crowded, "tiny-adain")

@@ -268,7 +268,7 @@ def first_weights(asin: XploreGAN, statistics: GroupStatistics) -> dict[str, Ten
     the mean, and the variance becomes the average group's. Raises SettingsError for another translator.
     """
     if (asin.config.norm, asin.config.condition) != ("asin", "mean-variance"):
-        raise SettingsError("generator can't be a translator whose condition is not mean and variance.",
+        raise SettingsError("The AdaIN twin can't begin as a translator whose condition is not mean and variance.",
                             "Choose one that was trained with --preset tiny.")
     state, size = asin.state_dict(), asin.config.features
     weight, bias = state["mapping.0.weight"], state["mapping.0.bias"]

@@ -237,11 +237,11 @@ def check_domains(attributes: tuple[str, ...], domains: int, network: str) -> No
     """Raise SettingsError for an attribute that is no yes/no attribute, or a network with another number of domains."""
     unknown = [name for name in attributes if name not in BINARY]
     if unknown or len(set(attributes)) < len(attributes):
-        raise SettingsError(f"attributes can't be {', '.join(attributes)}.",
+        raise SettingsError(f"L2M-GAN can't take the attributes {', '.join(attributes)}.",
                             f"Choose different ones from: {', '.join(BINARY)}.")
     if 2 ** len(attributes) != domains:
-        raise SettingsError(f"attributes has {len(attributes)} names, so there are {2 ** len(attributes)} domains, and "
-                            f"the network {network} has {domains}.", "Choose more or fewer attributes.")
+        raise SettingsError(f"There are {2 ** len(attributes)} domains of {len(attributes)} attributes, and {network} "
+                            f"has {domains}.", "Choose more or fewer attributes.")
 
 
 def domains_of(truth: Tensor, attributes: tuple[str, ...]) -> Tensor:
@@ -292,7 +292,7 @@ def labelled_folder(folder: str | Path, attributes: tuple[str, ...], size: int) 
     for name in names:
         wrong = [attribute for attribute in attributes if rows.get(name, {}).get(attribute) not in ("0", "1")]
         if wrong:
-            raise SettingsError(f"labels.csv has neither 0 nor 1 for {wrong[0]} of {name}.",
+            raise SettingsError(f"In labels.csv there is neither 0 nor 1 for {wrong[0]} of {name}.",
                                 "Give a row for each picture, with 0 or 1 for each attribute.")
     pictures = data.folder(folder, size)
     for attribute in attributes:

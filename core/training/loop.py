@@ -144,7 +144,7 @@ def beginning(name: str, network: str, recipe: str) -> nn.Module:
     from core import hub
 
     if not hub.known(name) and not Path(name).exists():
-        raise SettingsError(f"generator can't be {name}: there is no such checkpoint and no such file.",
+        raise SettingsError(f"There is no checkpoint and no file {name}, which generator names.",
                             f"Train it first:  python -m core train {recipe} --preset tiny --ship checkpoints")
     return hub.network_of(name, network)
 
