@@ -205,6 +205,16 @@ def fit(recipe: Recipe, settings: Settings) -> dict[str, nn.Module]:
         raise SettingsError(f"{settings.out} already contains a run.",
                             "Continue it with --resume, or use another folder:  --out DIR")
     accelerator = _accelerator(settings)
+    try:
+        run = _prepared(accelerator, recipe, settings)
+        run.train()
+        return run.finished()
+    finally:
+        accelerator.end_training()      # a process that ends while it is connected to the others may abort
+
+
+def _prepared(accelerator, recipe: Recipe, settings: Settings) -> "_Run":
+    """A run at its first step, or at the saved one."""
     if not settings.resume and accelerator.is_main_process:     # other processes get its weights by `prepare`
         recipe.begin()
     networks = {name: accelerator.prepare(network) for name, network in recipe.networks.items()}
@@ -214,10 +224,7 @@ def fit(recipe: Recipe, settings: Settings) -> dict[str, nn.Module]:
     accelerator.register_for_checkpointing(clock, *averages.values())
     if settings.resume:
         load_state(accelerator, settings.out, recipe)
-    run = _Run(accelerator, recipe, settings, networks, optimizers, averages, clock)
-    run.train()
-    accelerator.end_training()
-    return run.finished()
+    return _Run(accelerator, recipe, settings, networks, optimizers, averages, clock)
 
 
 @dataclass(frozen=True)
