@@ -99,7 +99,8 @@ class Tab(SystemTab):
 
     def build_above(self) -> None:
         """The chosen group, and faces that wear it."""
-        with gr.Row(visible=False, elem_classes="detail") as self.detail, gr.Column(min_width=240):
+        self.detail = gr.Row(visible=False, elem_id="clusters-detail", elem_classes="detail")
+        with self.detail, gr.Column(min_width=240):
             self.facts = gr.HTML(elem_id="clusters-picked", elem_classes="plain")
             self.name = gr.Textbox("", label="Your name for this group", max_length=40, elem_id="clusters-name",
                                    info="Kept in this browser only.")
