@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
@@ -207,8 +208,11 @@ def fit(recipe: Recipe, settings: Settings) -> dict[str, nn.Module]:
     accelerator = _accelerator(settings)
     try:
         run = _prepared(accelerator, recipe, settings)
-        run.train()
-        return run.finished()
+        try:
+            run.train()
+            return run.finished()
+        finally:
+            run.release()
     finally:
         accelerator.end_training()      # a process that ends while it is connected to the others may abort
 
@@ -241,6 +245,16 @@ class _Run:
     def pictures(self) -> int:
         """Pictures of one step, in all processes."""
         return self.recipe.batch * self.accelerator.num_processes
+
+    def release(self) -> None:
+        """Drop what synchronises the networks of several processes, so that no network keeps the connection.
+
+        The traceback of an error keeps networks. Python would then close the connection with its lock held, and wait
+        forever for a thread that needs this lock.
+        """
+        for network in self.networks.values():
+            if isinstance(network, DistributedDataParallel):
+                network.reducer = network.logger = None
 
     def train(self) -> None:
         with _stop_requested() as stop:
