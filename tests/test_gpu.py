@@ -10,7 +10,6 @@ from toy_latent import captioned, pictures, toy_embedder, toy_latent
 
 from core import hub
 from core.latent import denoise
-from core.models import build
 from core.training import aging, autoencoder, diffusion, vectors
 from core.training.dreambooth import PRESETS, Teacher
 from core.training.loop import Settings, fit
@@ -40,10 +39,13 @@ def test_the_stages_of_aging_train_on_the_gpu(place, tmp_path):     # noqa: F811
 
 def test_vectors_goes_on_on_the_gpu(place, tmp_path):       # noqa: F811
     torch.manual_seed(0)
-    hub.save(build("vec2face", "tiny").eval(), "vectors-tiny", network="vec2face", preset="tiny", recipe="", about="")
-    recipe = vectors.VectorsRecipe(replace(vectors.PRESETS["onward"], batch=4, adversarial_from=0.0), *both(128))
+    for name, network in (("vectors-tiny", "vec2face"), ("embedder-tiny", "iresnet"), (AUTOENCODER, "autoencoder")):
+        ship(name, network)
+    faces, held_out = both(128)
+    found = [torch.randn(len(each), 512) for each in (faces, held_out)]
+    recipe = vectors.VectorsRecipe(replace(vectors.PRESETS["onward"], batch=4), faces, held_out, *found)
     assert [path.name for path in recipe.finish(trained(recipe, tmp_path), tmp_path, "")] == [
-        "vectors-tiny.safetensors"]
+        "vectors-tiny.safetensors", "vectors-people-tiny.safetensors"]
 
 
 def test_what_is_drawn_is_what_a_cpu_draws():

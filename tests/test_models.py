@@ -338,8 +338,8 @@ def test_centres_of_heat():
 
 
 def test_discriminator_judges_patches():
-    model = build("discriminator", "tiny").eval()
-    x = example("discriminator")
+    model = build("discriminator", "paired").eval()
+    x = torch.randn(2, 6, 112, 112)
     assert model(x).shape == (2, 1, 14, 14)
     spoiled = x.clone()
     spoiled[..., :20, :20] = 0

@@ -9,7 +9,7 @@ from test_training import made_up, stepped
 
 from core import data, faces
 from core.models import build
-from core.training import adversarial, stylegan2
+from core.training import adversarial, sharpening, stylegan2
 from core.training.face_numbers import fit_whitening, numbers_of
 from core.training.loop import Settings, fit
 
@@ -42,7 +42,7 @@ def test_the_gradient_penalty_of_a_known_slope():
 
 
 def test_the_penalty_can_be_learned_from():
-    critic = stylegan2.Critic(build("discriminator", "paired"), build("stylegan2", "tiny"))
+    critic = sharpening.Critic(build("discriminator", "paired"), build("stylegan2", "tiny"))
     adversarial.gradient_penalty(critic, torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)).backward()
     assert all(conv.weight.grad.abs().max() > 0 for conv in critic.discriminator.convs)
 

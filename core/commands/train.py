@@ -54,7 +54,7 @@ def train(
                                              "that `train judge` wrote.", show_default=False)] = None,
     workers: Annotated[int, Option(min=0, help="Data loading processes, for a GPU.")] = 0,
     precision: Annotated[Literal["auto", "bf16", "no"], Option(help="Mixed precision; auto uses bf16 on GPUs. On a CPU "
-                                                               "bf16 is faster with AMX only.")
+                                                               "bf16 is faster where it has bf16 units.")
                          ] = "auto",
     compiled: Annotated[bool, Option("--compile", help="Use torch.compile (takes minutes first).")] = False,
     ship: Annotated[Path | None, Option(help="Folder for the checkpoint; default --out. `checkpoints` replaces "

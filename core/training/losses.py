@@ -45,11 +45,6 @@ def seen_by(steering: tuple[nn.Module, nn.Module], image: Tensor) -> tuple[Tenso
     return embedder.embed(maps[-1]), maps[:3] + judged[:4], judge.answer(judge.pool(judged[-1]))["age"]
 
 
-def least_squares(scores: Tensor, goal: float) -> Tensor:
-    """Least-squares GAN term (Mao et al. 2017): for patch scores of any shape. goal: 1 real, 0 generated."""
-    return (scores.float() - goal).square().mean()
-
-
 def encoder_maps(autoencoder: nn.Module, image: Tensor) -> list[Tensor]:
     """Feature maps of an autoencoder's encoder, for `perceptual`: one after each halving of the picture but the last.
 
@@ -60,3 +55,19 @@ def encoder_maps(autoencoder: nn.Module, image: Tensor) -> list[Tensor]:
         x = block(x)
         maps.append(x)
     return maps
+
+
+def paired_terms(made: Tensor, real: Tensor) -> dict[str, Tensor]:
+    """The loss of pairs of pictures (N, 3, S, S): pixels, differences of neighbours, and both smaller sizes, as L1."""
+    off = made - real
+    smaller = [F.avg_pool2d(off, size).abs().mean() for size in (2, 4)]
+    return {"pixel": off.abs().mean(), "smaller": sum(smaller) / 2,
+            "edges": (off.diff(dim=2).abs().mean() + off.diff(dim=3).abs().mean()) / 2}
+
+
+def laplacian(picture: Tensor) -> Tensor:
+    """Mean squared Laplacian of the brightness of pictures (N, 3, S, S): how much fine detail there is."""
+    light = picture.float().mean(1)
+    bent = (4 * light[:, 1:-1, 1:-1] - light[:, :-2, 1:-1] - light[:, 2:, 1:-1] - light[:, 1:-1, :-2]
+            - light[:, 1:-1, 2:])
+    return bent.square().mean()

@@ -3,41 +3,34 @@
 Stage A: z is the whitened numbers of a drawn face (`face_numbers`), and the picture that z gives is compared with that
 face: L1, L1 of differences between neighbours, L1 at a half and a quarter of the size. Nothing can collapse, and the
 mapping network learns beside the rest. Stage B: a patch discriminator sees real and generated pictures of the same
-face beside the frozen generator's of stage A (`adversarial`); pixels and an encoder's features stay compared.
+face beside the frozen generator's of stage A (`sharpening`); pixels and an encoder's features stay compared.
 
-Time: on one AVX2 core, in float32, stage A makes 25 pictures of 128 pixels a second and stage B nine: 200,000 pictures
-of stage A take two and a half hours. Memory: 2 GB. Seed: the preset's.
+Time: on one AVX2 core, in float32, stage A makes 25 pictures of 128 pixels a second and stage B nine; on one with bf16
+units, with --precision bf16, 50 and 15. Memory: 2 GB. Seed: the preset's.
 Data: `aligned` drawn faces of 128 pixels, never mirrored, because their numbers are not.
 """
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from core import data, hub
 from core.models import build
-from core.models.stylegan2 import StyleGAN2
 from core.training import adversarial
 from core.training.face_numbers import fit_whitening, numbers_of
 from core.training.loop import Recipe, drawn_sets
-from core.training.losses import encoder_maps, perceptual
+from core.training.losses import laplacian, paired_terms
 from core.training.optim import adam_without_momentum
+from core.training.sharpening import Critic, Sharpening, discriminator_loss, generator_loss
 
 
 @dataclass(frozen=True)
-class Preset:
-    """network: preset of `stylegan2`. people × looks drawn faces. rate, mapping: of stage A; see `set_stage`.
-
-    soft_images: pictures after which stage B begins. warmup: steps of stage B in which only the discriminator uses what
-    it sees. sharp_rate, discriminating: peak rates of generator and discriminator in stage B. share: the adversarial
-    gradient, in parts of the reconstruction's. gamma: weight of the gradient penalties, halved in the loss.
-    perception, features: weights in stage B of the encoder's features and of the discriminator's own.
-    """
+class Preset(Sharpening):
+    """network: preset of `stylegan2`. people × looks drawn faces. rate, mapping: of stage A; see `set_stage`."""
 
     network: str
     seed: int
@@ -46,15 +39,6 @@ class Preset:
     batch: int = 16
     rate: float = 2e-3
     mapping: float = 100.0
-    soft_images: int = 200_000
-    warmup: int = 1000
-    sharp_rate: float = 5e-4
-    discriminating: float = 1e-3
-    share: float = 0.6
-    gamma: float = 0.1
-    perception: float = 0.3
-    features: float = 0.3
-    encoder: str = "aging-autoencoder-tiny"
     name: str = "stylegan2-tiny"
 
 
@@ -65,28 +49,6 @@ PRESETS = {
 SIZE = 128  # pixels of the drawn faces; a smaller generator learns from them made smaller
 CHECKED = (150, 8)  # validation people × looks
 SHOWN = 8  # columns of the sheet
-
-
-class Critic(nn.Module):
-    """The patch discriminator, with the frozen generator whose pictures are its condition, and how far training is.
-
-    images: pictures seen in both stages. steps: steps of stage B. Kept here so that a resumed run knows them.
-    """
-
-    def __init__(self, discriminator: nn.Module, generator: StyleGAN2) -> None:
-        super().__init__()
-        self.discriminator = discriminator
-        self.soft = copy.deepcopy(generator).requires_grad_(False)
-        self.register_buffer("images", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-
-    def forward(self, picture: Tensor, condition: Tensor) -> Tensor:
-        """Both (N, 3, S, S). Returns patch scores (N, 1, S / 8, S / 8): high is real."""
-        return self.discriminator(torch.cat([picture, condition], 1))
-
-    def maps(self, picture: Tensor, condition: Tensor) -> list[Tensor]:
-        """The discriminator's feature maps."""
-        return self.discriminator.maps(torch.cat([picture, condition], 1))
 
 
 class StyleGAN2Recipe(Recipe):
@@ -155,41 +117,11 @@ class StyleGAN2Recipe(Recipe):
         with torch.no_grad():
             condition = critic.soft(z, noise="none")
         made = networks["generator"](z, noise="random")
-        yield "discriminator", *self.discriminator_loss(networks["discriminator"], image, made.detach(), condition,
-                                                        penalised=int(critic.steps) % adversarial.LAZY == 0)
-        yield "loss", *self.generator_loss(critic, made, image, condition)
-        critic.steps += 1
-
-    def discriminator_loss(self, critic: nn.Module, real: Tensor, made: Tensor, condition: Tensor,
-                           penalised: bool) -> tuple[Tensor, dict]:
-        """The relativistic loss of pairs, and every few steps both gradient penalties."""
-        scores = critic(torch.cat([real, made]), torch.cat([condition, condition])).chunk(2)
-        loss = adversarial.discriminator_loss(*scores)
-        numbers = {"scores": (scores[0] - scores[1]).detach().mean()}
-        if penalised:
-            r1, r2 = (adversarial.gradient_penalty(critic, picture, condition) for picture in (real, made))
-            loss = loss + adversarial.LAZY * self.preset.gamma / 2 * (r1 + r2)
-            numbers |= {"r1": r1.detach(), "r2": r2.detach()}
-        return loss, numbers
-
-    def generator_loss(self, critic: Critic, made: Tensor, real: Tensor, condition: Tensor) -> tuple[Tensor, dict]:
-        """Pixels, the encoder's and the discriminator's features, and the adversarial term once that is warm."""
-        with torch.no_grad():
-            seen, maps = encoder_maps(self.encoder, real), critic.maps(real, condition)
-            real_scores = critic.discriminator.score(maps[-1])
-        made_maps = critic.maps(made, condition)
-        terms = {"pixel": (made - real).abs().mean(),
-                 "perceptual": self.preset.perception * perceptual(encoder_maps(self.encoder, made), seen),
-                 "features": self.preset.features * torch.stack([
-                     (a - b).abs().mean() for a, b in zip(made_maps, maps, strict=True)]).mean()}
-        numbers = {name: term.detach() for name, term in terms.items()}
-        if int(critic.steps) < self.preset.warmup:
-            return sum(terms.values()), numbers
-        fooled = adversarial.generator_loss(real_scores, critic.discriminator.score(made_maps[-1]))
-        both = terms["pixel"] + terms["perceptual"] + terms["features"]
+        yield "discriminator", *discriminator_loss(networks["discriminator"], image, made.detach(), condition,
+                                                   self.preset.gamma, int(critic.steps) % adversarial.LAZY == 0)
         last = self.networks["generator"].to_rgbs[-1].conv.weight
-        loss, weight = adversarial.balanced_loss(made, last, both, fooled, self.preset.share)
-        return loss, numbers | {"fooled": fooled.detach(), "weight": weight}
+        yield "loss", *generator_loss(critic, self.encoder, made, image, condition, last, self.preset)
+        critic.steps += 1
 
     def check(self, networks):
         """Of an eighth of the validation pictures: L1, and the Laplacian energy of theirs in parts of the real one."""
@@ -215,22 +147,6 @@ class StyleGAN2Recipe(Recipe):
         device = generator.input.input.device
         real, wanted = self.sized(data.rows_of(drawn, rows, device)["image"]), z[torch.from_numpy(rows)].to(device)
         return real, torch.cat([generator(part, noise="none") for part in wanted.split(32)])
-
-
-def paired_terms(made: Tensor, real: Tensor) -> dict[str, Tensor]:
-    """Stage A's loss of pairs (N, 3, S, S): pixels, differences of neighbours, and both smaller sizes, as L1."""
-    off = made - real
-    smaller = [F.avg_pool2d(off, size).abs().mean() for size in (2, 4)]
-    return {"pixel": off.abs().mean(), "smaller": sum(smaller) / 2,
-            "edges": (off.diff(dim=2).abs().mean() + off.diff(dim=3).abs().mean()) / 2}
-
-
-def laplacian(picture: Tensor) -> Tensor:
-    """Mean squared Laplacian of the brightness of pictures (N, 3, S, S): how much fine detail there is."""
-    light = picture.float().mean(1)
-    bent = (4 * light[:, 1:-1, 1:-1] - light[:, :-2, 1:-1] - light[:, 2:, 1:-1] - light[:, 1:-1, :-2]
-            - light[:, 1:-1, 2:])
-    return bent.square().mean()
 
 
 def recipe(preset: str, **asked: float) -> StyleGAN2Recipe:

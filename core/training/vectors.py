@@ -1,14 +1,20 @@
 """Recipe of Vec2Face: reconstruct a face from its recognition feature (arXiv 2409.02979, section 3).
 
-Time: 1 hour on two CPU cores for recognisable people, a night to converge; `onward` took 8 minutes on an H200, at 400
-pictures a second beside another run. Memory: 2.5 GB. Seed: the preset's.
-Data: `aligned` drawn faces, and their vectors by the steering embedder. Loss: see `VectorsRecipe.updates`.
+Stage A trains the whole network by pairs: the feature of a drawn face, and that face. Pixels, differences of
+neighbours, smaller sizes, an encoder's features, the identity and the tokens are compared; pictures have half the size
+at first. Stage B freezes the tokens and trains the image decoder against a patch discriminator, whose condition is the
+picture of stage A's decoder (`sharpening`).
+
+Time: on one core with bf16 units, with --precision bf16, stage A makes 30 pictures a second and stage B 25. Memory:
+2.5 GB. Seed: the preset's.
+Data: `aligned` drawn faces, and their vectors by the embedder, kept in the cache folder.
 """
 
-import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,63 +22,60 @@ from torch.nn import functional as F
 from core import data, hub, metrics
 from core.images import recognisable
 from core.models import build
-from core.models.vec2face import Decoded, random_masks
+from core.models.vec2face import random_masks
 from core.sampling import People, vary
+from core.training import adversarial
+from core.training.latents import cached_vectors
 from core.training.loop import Recipe, drawn_sets
-from core.training.losses import least_squares, perceptual, seen_by
-from core.training.optim import adamw
+from core.training.losses import encoder_maps, laplacian, paired_terms, perceptual
+from core.training.optim import adam_without_momentum, adamw
+from core.training.sharpening import Critic, Sharpening, discriminator_loss, generator_loss
 from core.training.start import early_start
 
 
 @dataclass(frozen=True)
-class Preset:
-    """network: preset of `vec2face`. people × looks drawn faces. pixel to tokens: weights of the losses, tuned
-    for a small network; the paper uses 0.2 for perception and 0.1 for structure.
+class Preset(Sharpening):
+    """network: preset of `vec2face`. people × looks drawn faces. rate: of stage A.
 
-    adversarial: gradient of the discriminator term relative to the others (adaptive weight), from the share
-    `adversarial_from` of the run on. 0 disables the discriminator.
-    steered_from: share of the run from which pictures have full size and identity and perception are used. Before, they
-    have half the size, and steps take a third of the time. Too early, the generator would learn adversarial patterns
-    for the embedder instead of faces.
-    early: pre-training steps of the encoder, see core/training/start.py.
-    size: pixels of the drawn faces; they are reduced, so that sets can be shared with other recipes.
-    start: checkpoint to start from. blend: share of the way from there to the trained weights that is shipped
-    (Wortsman et al., *Robust fine-tuning*, CVPR 2022); at 1, pictures overfit to the steering networks.
-    tokens: small, because this loss makes the 49 tokens equal, and a small decoder needs different ones.
+    identity, tokens: weights of 1 - cosine and of the token loss. The paper uses 1 and 1; more of the first draws
+    patterns for the embedder instead of faces, and more of the second makes the 49 tokens equal.
+    half_images: pictures of half the size, at first; a step with them takes a third of the time.
+    early: pre-training steps of the encoder, see core/training/start.py. start: checkpoint to begin with instead.
+    embedder: whose vectors the pictures are drawn from.
     """
 
     network: str
     seed: int
-    people: int = 1500
-    looks: int = 12
+    people: int = 6000
+    looks: int = 6
     batch: int = 16
     rate: float = 8e-4
-    discriminating: float = 8e-3    # learning rate of the discriminator at its peak; it starts when the schedule is low
-    pixel: float = 5.0
-    identity: float = 2.0
-    perceptual: float = 1.0
-    structure: float = 0.1
+    identity: float = 0.3
     tokens: float = 0.1
-    adversarial: float = 0.3
-    adversarial_from: float = 0.8
-    steered_from: float = 0.2
+    half_images: int = 40_000
     early: int = 6000
-    size: int = 112
     start: str | None = None
-    blend: float = 1.0
-    steering: tuple[str, ...] = ("embedder-tiny-v3", "judge-tiny-v3")
+    embedder: str = "embedder-tiny"
     name: str = "vectors-tiny"
     people_name: str = "vectors-people-tiny"
 
 
 PRESETS = {
-    "tiny": Preset("tiny", seed=5),
-    "onward": Preset("tiny", seed=15, rate=4e-4, discriminating=1e-3, adversarial_from=0.1, steered_from=0.0, size=128,
-                     start="vectors-tiny", blend=0.6),
+    "tiny":   Preset("tiny", seed=5, soft_images=160_000),
+    "onward": Preset("tiny", seed=15, rate=4e-4, half_images=0, soft_images=0, start="vectors-tiny"),
 }
-AUGMENT = data.Augment(flip=0.5)
-CHECKED = (100, 8)  # validation people × looks
-FITTED = 6000  # pictures for the distribution of people
+SIZE = 128          # pixels of the drawn faces, as other recipes have them; they are reduced to 112
+CHECKED = (150, 8)  # validation people × looks
+SHOWN = 8           # columns of the sheet
+
+
+class Drawn(NamedTuple):
+    """What a step draws. features: (N, feature, 7, 7). tokens, clean: see `core.models.vec2face.Decoded`."""
+
+    image: Tensor
+    features: Tensor
+    tokens: Tensor
+    clean: Tensor
 
 
 class Reconstruction(nn.Module):
@@ -82,160 +85,147 @@ class Reconstruction(nn.Module):
         super().__init__()
         self.generator = generator
 
-    def forward(self, vectors: Tensor, drop: Tensor | None = None, mask: Tensor | None = None,
-                half: bool = False) -> Decoded:
-        return self.generator.tokens_and_image(vectors, drop, mask, half=half)
+    def forward(self, vectors: Tensor, half: bool = False, frozen: bool = False) -> Drawn:
+        """vectors: (N, 512). half: pictures of half the size. frozen: only the image decoder gets a gradient."""
+        network = self.generator
+        drop, mask = random_masks(len(vectors), torch.default_generator)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+            clean = network.tokens(vectors)
+            tokens = network.decode(network.encode(clean, drop, mask), drop, mask)
+            features = network.feature_map(tokens)
+        decoder = network.im_decoder.half if half else network.im_decoder
+        return Drawn(decoder(features), features, tokens[:, 1:], clean[:, 1:].detach())
 
 
 class VectorsRecipe(Recipe):
-    """Networks "generator" (averaged) and "discriminator"; the steering embedder and judge are frozen."""
+    """Networks "generator" (kept as an average) and "discriminator", a `Critic`; embedder and encoder are frozen."""
 
     averaged = ("generator",)
 
-    def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet,
-                 device: str | None = None) -> None:
+    def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet, vectors: Tensor,
+                 held_out_vectors: Tensor, device: str | None = None) -> None:
+        """vectors, held_out_vectors: those of the faces of both sets by the embedder, (N, 512)."""
         torch.manual_seed(preset.seed)
         self.preset, self.drawn, self.held_out, self.batch = preset, drawn, held_out, preset.batch
-        self.steering = [hub.load(name, device) for name in preset.steering]
+        self.vectors, self.held_out_vectors = vectors, held_out_vectors
+        self.embedder, self.encoder = (hub.load(name, device) for name in (preset.embedder, preset.encoder))
         generator = build("vec2face", preset.network)
         if preset.start is not None:
             generator.load_state_dict(hub.load(preset.start, "cpu").state_dict())
-        generator = Reconstruction(generator).to(memory_format=torch.channels_last)
-        discriminator = build("discriminator", "tiny").to(memory_format=torch.channels_last)
-        self.networks = {"generator": generator, "discriminator": discriminator}
+        generator = generator.to(memory_format=torch.channels_last)
+        critic = Critic(build("discriminator", "paired"), generator.im_decoder).to(memory_format=torch.channels_last)
+        self.networks = {"generator": Reconstruction(generator), "discriminator": critic}
         self.optimizers = {
-            "loss": adamw([generator], preset.rate, decay=0.02),
-            "discriminator": adamw([discriminator], preset.discriminating, decay=0.0),
-        }
+            "soft": adamw([generator], preset.rate, decay=0.02),
+            "sharp": adam_without_momentum([generator.im_decoder.parameters()], preset.sharp_rate),
+            "discriminator": adam_without_momentum([critic.discriminator.parameters()], preset.discriminating)}
 
     def begin(self):
         """Pre-train the encoder on small pictures, unless a checkpoint is given; see `early_start`."""
         if self.preset.start is not None:
             return
-        vectors, small = [], []
-        for rows in torch.arange(len(self.drawn)).split(64):
-            image = recognisable(data.rows_of(self.drawn, rows.numpy())["image"])
-            for side in (image, image.flip(3)):
-                vectors.append(data.outputs(self.steering[0], side))
-                small.append(F.avg_pool2d(side, 4))
-        early_start(self.networks["generator"].generator, torch.cat(vectors), torch.cat(small), self.preset.early,
+        small = [F.avg_pool2d(recognisable(data.rows_of(self.drawn, rows.numpy())["image"]), 4)
+                 for rows in torch.arange(len(self.drawn)).split(64)]
+        early_start(self.networks["generator"].generator, self.vectors, torch.cat(small), self.preset.early,
                     self.preset.seed)
 
     def batches(self, start, shard, device):
-        for batch in data.batches(self.drawn, self.batch, self.preset.seed, device, AUGMENT, start, shard):
-            yield batch | {"image": recognisable(batch["image"])}
+        for batch in data.batches(self.drawn, self.batch, self.preset.seed, device, None, start, shard):
+            vectors = self.vectors[batch["row"].cpu()].to(batch["image"].device)
+            yield {"image": recognisable(batch["image"]), "vectors": vectors}
 
     def updates(self, networks, batch, progress):
-        """Losses: pixels, identity, perception, structure, tokens; near the end also a discriminator."""
+        critic, vectors = self.networks["discriminator"], batch["vectors"]
         image = batch["image"].contiguous(memory_format=torch.channels_last)
-        steered = progress >= self.preset.steered_from
-        vectors, wanted = self.seen(image) if steered else (self.vectors(image), [])
-        drop, mask = random_masks(len(image), torch.default_generator)
-        made = networks["generator"](vectors, drop, mask, half=not steered)
-        image = image if steered else F.avg_pool2d(image, 2)
-        terms = {
-            "pixel": (made.image - image).square().mean(),
-            "structure": (1 - metrics.ssim(made.image, image)).mean(),
-            "tokens": (made.tokens - made.clean).square().mean(),
-        }
-        if steered:
-            found, maps = self.seen(made.image, grad=True)
-            terms |= {"identity": (1 - metrics.cosine(found, vectors)).mean(), "perceptual": perceptual(maps, wanted)}
-        loss = sum(getattr(self.preset, name) * term for name, term in terms.items())
-        numbers = {name: term.detach() for name, term in terms.items()}
-        if not self.preset.adversarial or progress < self.preset.adversarial_from:
-            yield "loss", loss, numbers
+        seen = int(critic.images)
+        critic.images += len(image)
+        if seen < self.preset.soft_images:
+            terms = self.soft_terms(networks["generator"], vectors, image, half=seen < self.preset.half_images)
+            yield "soft", sum(terms.values()), {name: term.detach() for name, term in terms.items()}
             return
-        yield "discriminator", self.discriminator_loss(networks["discriminator"], image, made.image.detach()), {}
-        fooled = least_squares(networks["discriminator"](made.image), 1.0)
-        weight = balance(loss, fooled, self.last_layer(networks["generator"])) * self.preset.adversarial
-        yield "loss", loss + weight * fooled, numbers | {"fooled": fooled.detach()}
+        decoder = self.networks["generator"].generator.im_decoder
+        if not int(critic.steps):
+            critic.soft.load_state_dict(decoder.state_dict())
+        made = networks["generator"](vectors, frozen=True)
+        with torch.no_grad():
+            condition = critic.soft(made.features)
+        yield "discriminator", *discriminator_loss(networks["discriminator"], image, made.image.detach(), condition,
+                                                   self.preset.gamma, int(critic.steps) % adversarial.LAZY == 0)
+        others = {"identity": self.identity(made.image, vectors)}
+        yield "sharp", *generator_loss(critic, self.encoder, made.image, image, condition, decoder.conv_out.weight,
+                                       self.preset, others)
+        critic.steps += 1
 
-    @torch.no_grad()
-    def vectors(self, image: Tensor) -> Tensor:
-        """Face vectors (N, 512) of the steering embedder."""
-        return self.steering[0](image)
+    def soft_terms(self, generator: nn.Module, vectors: Tensor, image: Tensor, half: bool) -> dict[str, Tensor]:
+        """The weighted losses of stage A by name. half: of pictures of half the size, without identity and features."""
+        made = generator(vectors, half=half)
+        image = F.avg_pool2d(image, 2) if half else image
+        terms = paired_terms(made.image, image)
+        terms |= {"tokens": self.preset.tokens * (made.tokens - made.clean).square().mean()}
+        if half:
+            return terms
+        with torch.no_grad():
+            wanted = encoder_maps(self.encoder, image)
+        features = perceptual(encoder_maps(self.encoder, made.image), wanted)
+        return terms | {"identity": self.identity(made.image, vectors),
+                        "perceptual": self.preset.perception * features}
 
-    def seen(self, image: Tensor, grad: bool = False) -> tuple[Tensor, list[Tensor]]:
-        """Outputs of the steering networks: face vectors (N, 512) and feature maps."""
-        with torch.set_grad_enabled(grad):
-            return seen_by(self.steering, image)[:2]
-
-    @staticmethod
-    def discriminator_loss(discriminator: nn.Module, real: Tensor, made: Tensor) -> Tensor:
-        return (least_squares(discriminator(real), 1.0) + least_squares(discriminator(made), 0.0)) / 2
-
-    @staticmethod
-    def last_layer(generator: nn.Module) -> Tensor:
-        return getattr(generator, "module", generator).generator.im_decoder.conv_out.weight
+    def identity(self, made: Tensor, vectors: Tensor) -> Tensor:
+        """The identity loss, weighted."""
+        return self.preset.identity * (1 - metrics.cosine(self.embedder(made), vectors)).mean()
 
     def check(self, networks):
-        """Mean cosine between a validation face's vector and that of its reconstruction, by the steering embedder."""
-        image = self.shown(networks, 64)
-        vectors, _ = self.seen(image)
-        made = networks["generator"](vectors).image
-        found, _ = self.seen(made.clamp(-1, 1))
-        alike = metrics.ssim(made, image)
-        return {"cos": float(metrics.cosine(found, vectors).mean()), "ssim": float(alike.mean())}
+        """Of an eighth of the validation faces: L1, the cosine of the vectors, by the embedder that steers, and the
+        Laplacian energy of pictures in parts of the real one.
+        """
+        rows = torch.arange(0, len(self.held_out), 8)
+        image, made = self.shown(networks, rows)
+        found = torch.cat([self.embedder(part) for part in made.clamp(-1, 1).split(32)])
+        return {"l1": float((made - image).abs().mean()),
+                "cos": float(metrics.cosine(found.cpu(), self.held_out_vectors[rows]).mean()),
+                "sharpness": float(laplacian(made) / laplacian(image)),
+                "images": int(self.networks["discriminator"].images)}
 
     def sheet(self, networks):
-        """Rows: eight validation faces, their reconstructions, and variations at σ = 0.5."""
+        """Rows: validation faces, their reconstructions, variations at σ = 0.5, and new people."""
         from core.images import grid, to_pil
 
-        image = self.shown(networks, 8)
-        vectors, _ = self.seen(image)
-        varied = torch.stack([vary(vector, 0.5, seed) for seed, vector in enumerate(vectors.cpu())]).to(image.device)
-        made = [networks["generator"](v).image for v in (vectors, varied)]
-        return grid(to_pil(torch.cat([image, *made])), columns=8)
+        rows = torch.linspace(0, len(self.held_out) - 1, SHOWN).long()
+        image, made = self.shown(networks, rows)
+        varied = torch.stack([vary(vector, 0.5, seed) for seed, vector in enumerate(self.held_out_vectors[rows])])
+        people = People.fit(self.vectors).draw(range(SHOWN))
+        others = [networks["generator"].generator(each.to(made.device)) for each in (varied, people)]
+        return grid(to_pil(torch.cat([image, made, *others])), columns=SHOWN)
 
     def finish(self, networks: dict, folder: Path, command: str) -> list[Path]:
-        """Write the generator and, unless `start` is given, the distribution of people; returns the paths."""
-        chosen, generator, onward = self.preset, networks["generator"].generator, ""
-        if chosen.start is not None:
-            generator = blended(hub.load(chosen.start, "cpu"), generator, chosen.blend)
-            onward = f" further from {chosen.start} {hub.row(chosen.start).sha256[:12]}"
-        about = (f"Vec2Face: 512 numbers to a drawn face of 112 x 112 pixels; trained{onward} on {chosen.people} drawn "
-                 f"people × {chosen.looks} looks, seed {chosen.seed}.")
-        path = hub.save(generator, chosen.name, network="vec2face", preset=chosen.network, recipe=command, about=about,
-                        folder=folder)
-        if chosen.start is not None:        # same embedder, same distribution
-            return [path]
-        pictures = recognisable(data.rows_of(self.drawn, range_of(self.drawn, FITTED))["image"])
-        people = People.fit(data.outputs(self.steering[0], pictures))
-        return [path, save_people(people, chosen.people_name, folder, command)]
+        """Write the generator and the distribution of people; returns the paths."""
+        chosen, images = self.preset, int(self.networks["discriminator"].images)
+        onward = f" further from {chosen.start} {hub.row(chosen.start).sha256[:12]}" if chosen.start else ""
+        about = (f"Vec2Face: 512 numbers to a drawn face of 112 x 112 pixels; trained{onward} on {chosen.people} "
+                 f"people × {chosen.looks} looks, {images} pictures ({min(images, chosen.soft_images)} by pairs "
+                 f"alone), seed {chosen.seed}.")
+        path = hub.save(networks["generator"].generator, chosen.name, network="vec2face", preset=chosen.network,
+                        recipe=command, about=about, folder=folder)
+        return [path, save_people(People.fit(self.vectors), chosen.people_name, folder, command)]
 
-    def shown(self, networks, count: int) -> Tensor:
-        """Validation faces, spread over the people, (count, 3, 112, 112) on the network's device."""
-        device = next(networks["generator"].parameters()).device
-        return recognisable(data.rows_of(self.held_out, range_of(self.held_out, count), device)["image"])
+    def shown(self, networks, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Some validation faces and what the generator makes of their vectors, both (N, 3, 112, 112)."""
+        generator = networks["generator"].generator
+        device = generator.norm.weight.device
+        image = recognisable(data.rows_of(self.held_out, rows.numpy(), device)["image"])
+        made = [generator(part.to(device)) for part in self.held_out_vectors[rows].split(32)]
+        return image, torch.cat(made)
 
 
 def recipe(preset: str, **asked: float) -> VectorsRecipe:
-    """The recipe of a preset; draws missing faces and needs the checkpoints of `steering`."""
+    """The recipe of a preset; its faces are drawn and their vectors computed if they are not yet.
+
+    Raises CheckpointError unless the embedder and the autoencoder are on this machine.
+    """
     chosen = replace(PRESETS[preset], **asked)
-    return VectorsRecipe(chosen, *drawn_sets(chosen, CHECKED, size=chosen.size))
-
-
-def balance(loss: Tensor, fooled: Tensor, weight: Tensor) -> Tensor:
-    """The adversarial weight with equal gradient norms at the last layer (Esser et al., CVPR 2021, eq. 7)."""
-    with torch.autocast(weight.device.type, enabled=False):
-        pull, push = (torch.autograd.grad(term, weight, retain_graph=True)[0].norm() for term in (loss, fooled))
-    return (pull / (push + 1e-6)).clamp(0, 1e4).detach()
-
-
-def range_of(drawn: data.DrawnSet, count: int):
-    """`count` rows spread over the people of a set."""
-    return torch.linspace(0, len(drawn) - 1, min(count, len(drawn))).long().numpy()
-
-
-@torch.no_grad()
-def blended(start: nn.Module, end: nn.Module, share: float) -> nn.Module:
-    """A network with weights interpolated by `share` from `start` to `end`, on the CPU."""
-    found = copy.deepcopy(end).cpu()
-    for name, value in found.state_dict().items():
-        if value.is_floating_point():
-            value.copy_(start.state_dict()[name].float().lerp(value.float(), share))
-    return found
+    sets = drawn_sets(chosen, CHECKED, size=SIZE, version=4)
+    vectors = [torch.from_numpy(np.array(cached_vectors(chosen.embedder, drawn))) for drawn in sets]
+    return VectorsRecipe(chosen, *sets, *vectors)
 
 
 def save_people(people: People, name: str, folder: Path, command: str) -> Path:

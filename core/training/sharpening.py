@@ -1,0 +1,102 @@
+"""The adversarial stage that recipes share: a patch discriminator makes the pictures of a soft generator sharp.
+
+The discriminator sees a real or a generated picture beside what the generator drew of the same face when the stage
+began, and learns to tell them apart (`adversarial`). Pixels and an encoder's features stay compared, so that the face
+stays the same.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from core.training import adversarial
+from core.training.losses import encoder_maps, perceptual
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sharpening:
+    """Settings of the stage, for the preset of a recipe.
+
+    soft_images: pictures after which the stage begins. warmup: steps of the stage in which only the discriminator
+    uses what it sees. sharp_rate, discriminating: peak rates of generator and discriminator. share: the adversarial
+    gradient, in parts of the reconstruction's. gamma: weight of the gradient penalties, halved in the loss.
+    perception, features: weights of the features of `encoder`, an autoencoder, and of the discriminator's own.
+    """
+
+    soft_images: int = 200_000
+    warmup: int = 1000
+    sharp_rate: float = 5e-4
+    discriminating: float = 1e-3
+    share: float = 0.6
+    gamma: float = 0.1
+    perception: float = 0.3
+    features: float = 0.3
+    encoder: str = "aging-autoencoder-tiny"
+
+
+class Critic(nn.Module):
+    """The patch discriminator, the frozen network that draws its condition, and how far training is.
+
+    images: pictures seen in both stages. steps: steps of the adversarial stage. Kept here so that a resumed run knows
+    them.
+    """
+
+    def __init__(self, discriminator: nn.Module, drawing: nn.Module) -> None:
+        """drawing: the network that is made sharp; a copy of it is frozen when the stage begins."""
+        super().__init__()
+        self.discriminator = discriminator
+        self.soft = copy.deepcopy(drawing).requires_grad_(False)
+        self.register_buffer("images", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, picture: Tensor, condition: Tensor) -> Tensor:
+        """Both (N, 3, S, S). Returns patch scores (N, 1, S / 8, S / 8): high is real."""
+        return self.discriminator(torch.cat([picture, condition], 1))
+
+    def maps(self, picture: Tensor, condition: Tensor) -> list[Tensor]:
+        """The discriminator's feature maps."""
+        return self.discriminator.maps(torch.cat([picture, condition], 1))
+
+
+def discriminator_loss(critic: nn.Module, real: Tensor, made: Tensor, condition: Tensor, gamma: float,
+                       penalised: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    """The relativistic loss of pairs, and every few steps, if `penalised`, both gradient penalties.
+
+    real, made, condition: (N, 3, S, S), of the same faces; `made` without its gradient. Returns the loss and what to
+    log.
+    """
+    scores = critic(torch.cat([real, made]), torch.cat([condition, condition])).chunk(2)
+    loss = adversarial.discriminator_loss(*scores)
+    numbers = {"scores": (scores[0] - scores[1]).detach().mean()}
+    if penalised:
+        r1, r2 = (adversarial.gradient_penalty(critic, picture, condition) for picture in (real, made))
+        loss = loss + adversarial.LAZY * gamma / 2 * (r1 + r2)
+        numbers |= {"r1": r1.detach(), "r2": r2.detach()}
+    return loss, numbers
+
+
+def generator_loss(critic: Critic, encoder: nn.Module, made: Tensor, real: Tensor, condition: Tensor, last: Tensor,
+                   chosen: Sharpening, others: Mapping[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    """Pixels, the encoder's and the discriminator's features, and the adversarial term once that is warm.
+
+    made, real, condition: (N, 3, S, S), of the same faces. last: the weight of the generator's last layer. others:
+    further terms by name, weighted, of the recipe. Returns the loss and what to log.
+    """
+    with torch.no_grad():
+        seen, maps = encoder_maps(encoder, real), critic.maps(real, condition)
+        real_scores = critic.discriminator.score(maps[-1])
+    made_maps = critic.maps(made, condition)
+    terms = {"pixel": (made - real).abs().mean(),
+             "perceptual": chosen.perception * perceptual(encoder_maps(encoder, made), seen),
+             "features": chosen.features * torch.stack([
+                 (a - b).abs().mean() for a, b in zip(made_maps, maps, strict=True)]).mean()} | dict(others or {})
+    numbers = {name: term.detach() for name, term in terms.items()}
+    wanted = sum(terms.values())
+    if int(critic.steps) < chosen.warmup:
+        return wanted, numbers
+    fooled = adversarial.generator_loss(real_scores, critic.discriminator.score(made_maps[-1]))
+    loss, weight = adversarial.balanced_loss(made, last, wanted, fooled, chosen.share)
+    return loss, numbers | {"fooled": fooled.detach(), "weight": weight}
