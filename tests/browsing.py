@@ -19,30 +19,35 @@ expect.set_options(timeout=PATIENCE)
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium or Chrome, without a window."""
+    """Chromium or Chrome, without a window, with a profile of each of WIDTHS; phones prefer dark pages."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.fail("No Chromium or Chrome was found. Install one. Debian:  sudo apt-get install chromium   "
                     "Ubuntu:  sudo snap install chromium   macOS:  brew install --cask google-chrome")
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        for kind, (width, height) in WIDTHS.items():
+            browser.new_context(viewport={"width": width, "height": height},
+                                color_scheme="dark" if kind == "phone" else "light")
+        yield browser
 
 
 @contextmanager
 def visiting(browser: Browser, address: str, kind: str = "desktop") -> Iterator[Page]:
-    """A fresh visit, dark on a phone; afterwards the console must be clean and the page not too wide."""
-    width, height = WIDTHS[kind]
-    context = browser.new_context(viewport={"width": width, "height": height},
-                                  color_scheme="dark" if width < 400 else "light")
-    page, faults = context.new_page(), []
+    """A fresh visit; afterwards the console must be clean and the page not too wide.
+
+    Visits share what the browser has loaded, since most of a visit's time goes there, and nothing that the page stores.
+    """
+    page, faults = browser.contexts[[*WIDTHS].index(kind)].new_page(), []
     page.set_default_timeout(PATIENCE)
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("request", lambda asked: faults.append(asked.url) if foreign(asked.url, address) else None)
     page.goto(address)
     yield page
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    context.close()
+    assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[kind][0]
+    page.evaluate("localStorage.clear()")
+    page.close()
     assert faults == []
 
 

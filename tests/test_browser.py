@@ -183,7 +183,6 @@ def test_a_long_job_can_be_stopped(page):
     done(page, faces=4)
 
 
-@both
 def test_downloads_remember_and_come_back(page, tmp_path):
     seed = pick(page, 4)
     png = downloaded(page, "#download-png", tmp_path)
@@ -204,7 +203,6 @@ def test_downloads_remember_and_come_back(page, tmp_path):
     done(page, faces=12)
 
 
-@both
 def test_more_like_this(page):
     pick(page, 2)
     page.locator("#vary").click()
@@ -295,7 +293,6 @@ def test_new_people_are_compared(page):
     expect(page.get_by_role("img", name="66 pairs")).to_have_count(2)
 
 
-@both
 def test_a_walk_goes_to_the_face_that_was_picked(page, tmp_path):
     pick(page, 3)
     page.locator("#there").click()
@@ -326,7 +323,6 @@ def test_offsets_that_make_no_sense_are_refused(page):
     done(page, faces=12)
 
 
-@both
 def test_turning_shows_its_numbers_and_can_be_stopped(page):
     choose(page, "Pose", exact=True)
     page.locator("#yaw input[type=number]").fill("85")
