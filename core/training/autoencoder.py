@@ -30,7 +30,6 @@ class Preset:
     biometric: of the L1 distance between face vectors, 0.1 as in Banerjee et al. (arXiv 2307.08585).
     years: per year of age. Soft pictures lose wrinkles first, which makes people younger.
     kl: per latent value; small, but it keeps the latents smooth enough for diffusion.
-    start: a checkpoint whose decoder alone is trained further. Its latents do not change, so denoisers stay valid.
     """
 
     network: str
@@ -45,7 +44,6 @@ class Preset:
     years: float = 2e-3
     kl: float = 1e-4
     steering: tuple[str, str] = ("embedder-tiny-v3", "judge-tiny-v3")
-    start: str | None = None
     name: str = "aging-autoencoder-tiny"
 
 
@@ -64,10 +62,6 @@ class AutoencoderRecipe(Recipe):
         self.preset, self.drawn, self.held_out, self.batch = preset, drawn, held_out, preset.batch
         self.steering = [hub.load(name, device) for name in preset.steering]
         autoencoder = build("autoencoder", preset.network)     # channels first: faster group norms
-        if preset.start is not None:
-            autoencoder.load_state_dict(hub.load(preset.start, "cpu").state_dict())
-            autoencoder.kl.encoder.requires_grad_(False)
-            autoencoder.kl.quant_conv.requires_grad_(False)
         self.networks, self.shipped = {"autoencoder": autoencoder}, {"autoencoder": preset.name}
         self.optimizers = {"loss": adamw([autoencoder], preset.rate, decay=0.01)}
 
@@ -118,16 +112,13 @@ class AutoencoderRecipe(Recipe):
         return data.rows_of(self.held_out, rows, next(networks["autoencoder"].parameters()).device)["image"]
 
     def finish(self, networks: dict, folder: Path, command: str) -> list[Path]:
-        """Write the checkpoint, with latents standardised unless `start` is given; returns its path."""
+        """Write the checkpoint, with latents standardised; returns its path."""
         chosen, network = self.preset, networks["autoencoder"]
-        if chosen.start is None:
-            rows = np.linspace(0, len(self.drawn) - 1, min(MEASURED, len(self.drawn))).astype(int)
-            network = standardised(network, latents_of(network, self.drawn, rows))
+        rows = np.linspace(0, len(self.drawn) - 1, min(MEASURED, len(self.drawn))).astype(int)
+        network = standardised(network, latents_of(network, self.drawn, rows))
         size, channels = network.config.size, network.config.channels
-        start = None if chosen.start is None else hub.row(chosen.start).sha256[:12]
-        onward = "" if start is None else f"its decoder trained further from {start}, "
         about = (f"AutoencoderKL: a drawn face of {size} x {size} pixels in {size // 8} x {size // 8} x {channels} "
-                 f"numbers; {onward}{chosen.people} people × {chosen.looks} looks, seed {chosen.seed}.")
+                 f"numbers; {chosen.people} people × {chosen.looks} looks, seed {chosen.seed}.")
         return [hub.save(network, chosen.name, network="autoencoder", preset=chosen.network, recipe=command,
                          about=about, folder=folder)]
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from accelerate import PartialState
 from torch import Tensor, nn
 
 from core.training import adversarial
@@ -40,8 +41,8 @@ class Sharpening:
 class Critic(nn.Module):
     """The patch discriminator, the frozen network that draws its condition, and how far training is.
 
-    images: pictures seen in both stages. steps: steps of the adversarial stage. Kept here so that a resumed run knows
-    them.
+    images: pictures seen in both stages, in all processes. steps: steps of the adversarial stage. Kept here so that a
+    resumed run knows them.
     """
 
     def __init__(self, discriminator: nn.Module, drawing: nn.Module) -> None:
@@ -51,6 +52,12 @@ class Critic(nn.Module):
         self.soft = copy.deepcopy(drawing).requires_grad_(False)
         self.register_buffer("images", torch.zeros((), dtype=torch.int64))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def count(self, pictures: int) -> int:
+        """Count the pictures of a step, in all processes; returns how many were seen before."""
+        seen = int(self.images)
+        self.images += pictures * PartialState().num_processes
+        return seen
 
     def forward(self, picture: Tensor, condition: Tensor) -> Tensor:
         """Both (N, 3, S, S). Returns patch scores (N, 1, S / 8, S / 8): high is real."""

@@ -105,8 +105,7 @@ class StyleGAN2Recipe(Recipe):
 
     def updates(self, networks, batch, progress):
         critic, image, z = self.networks["discriminator"], batch["image"], batch["z"]
-        sharp = int(critic.images) >= self.preset.soft_images
-        critic.images += len(image)
+        sharp = critic.count(len(image)) >= self.preset.soft_images
         self.set_stage(sharp)
         if not sharp:
             terms = paired_terms(networks["generator"](z, noise="none"), image)

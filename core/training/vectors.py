@@ -137,8 +137,7 @@ class VectorsRecipe(Recipe):
     def updates(self, networks, batch, progress):
         critic, vectors = self.networks["discriminator"], batch["vectors"]
         image = batch["image"].contiguous(memory_format=torch.channels_last)
-        seen = int(critic.images)
-        critic.images += len(image)
+        seen = critic.count(len(image))
         if seen < self.preset.soft_images:
             terms = self.soft_terms(networks["generator"], vectors, image, half=seen < self.preset.half_images)
             yield "soft", sum(terms.values()), {name: term.detach() for name, term in terms.items()}
