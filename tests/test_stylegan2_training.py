@@ -7,16 +7,19 @@ import pytest
 import torch
 from test_training import made_up, stepped
 
-from core import data, faces
+from core import data, faces, hub
+from core.cache import LRUCache
+from core.hub import manifest
 from core.models import build
 from core.training import adversarial, sharpening, stylegan2
 from core.training.face_numbers import fit_whitening, numbers_of
 from core.training.loop import Settings, fit
 
 
-def toy(soft_images: int = 1000, batch: int = 4, seed: int = 3) -> stylegan2.StyleGAN2Recipe:
+def toy(soft_images: int = 1000, batch: int = 4, seed: int = 3, **fields) -> stylegan2.StyleGAN2Recipe:
     """64-pixel pictures of 16 made-up faces, with random z."""
-    preset = replace(stylegan2.PRESETS["tiny"], batch=batch, soft_images=soft_images, warmup=1, seed=seed)
+    preset = replace(stylegan2.PRESETS["tiny"], batch=batch, soft_images=soft_images, warmup=1, seed=seed,
+                     **fields)
     drawn = made_up(size=64)
     z = torch.randn(len(drawn), 256, generator=torch.Generator().manual_seed(0))
     return stylegan2.StyleGAN2Recipe(preset, drawn, drawn, z, z)
@@ -140,3 +143,18 @@ def test_a_resumed_run_is_the_same_run(tmp_path):
     parts = run("parts", 4, resume=True)
     assert all(torch.equal(value, parts[name]) for name, value in whole.items())
     assert (tmp_path / "parts" / "sheet-000004.png").exists()
+
+
+def test_a_run_goes_on_from_a_checkpoint(tmp_path, monkeypatch):
+    """Stage B at once: the condition is what the shipped generator draws."""
+    hub.save(build("autoencoder", "tiny"), "aging-autoencoder-tiny", network="autoencoder", preset="tiny", recipe="",
+             about="", folder=tmp_path)
+    monkeypatch.setattr(manifest, "CHECKPOINTS", tmp_path)
+    monkeypatch.setattr(hub, "_networks", LRUCache(9))
+    first = toy()
+    first.finish({"generator": first.networks["generator"].eval()}, tmp_path, "")
+    second = toy(soft_images=0, start=first.preset.name)
+    shipped = hub.load(first.preset.name, "cpu").state_dict()
+    assert all(torch.equal(value, shipped[name]) for name, value in second.networks["generator"].state_dict().items())
+    assert stepped(second, 0.0) == ["discriminator", "loss"]
+    assert f"further from {first.preset.name}" in second.about and "(0 by pairs alone)" in second.about

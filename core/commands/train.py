@@ -23,7 +23,8 @@ def train(
     recipe: Annotated[Recipe, Argument(help="What to train.")],
     preset: Annotated[str, Option(help="Size and seed: tiny, or tiny-check for scoring only. aging: the stages "
                                        "autoencoder, unet, decoder and people. "
-                                       "vectors: also onward, from shipped weights. stylegan2: tiny-128. "
+                                       "vectors: also onward, from shipped weights. stylegan2: tiny-128, "
+                                       "and onward. "
                                        "mapper: also tiny+pairs. mapper, directions: also ffhq. "
                                        "features: texture or shape. clusters: also tiny-adain, tiny-mean, "
                                        "tiny-label. l2m: also tiny-128 (after tiny), tiny-base, "

@@ -17,7 +17,7 @@ from core.training.loop import Recipe, drawn_sets
 PRESETS = {
     "autoencoder": autoencoder.Preset("tiny", seed=11),
     "unet": diffusion.Preset("tiny", seed=12),
-    "decoder": decoder.Preset("tiny", seed=13),
+    "decoder": decoder.Preset("tiny", seed=13, soft_images=0, start="aging-autoencoder-tiny"),
 }
 PICTURES = {"autoencoder": autoencoder.AutoencoderRecipe, "decoder": decoder.DecoderRecipe}     # need pictures only
 SIZE = 128  # pixels

@@ -25,7 +25,7 @@ from core.training.sharpening import Critic, Sharpening, discriminator_loss, gen
 
 @dataclass(frozen=True)
 class Preset(Sharpening):
-    """network: preset of `autoencoder`. people × looks drawn faces. `encoder` is also the checkpoint to begin with."""
+    """network: preset of `autoencoder`. people × looks drawn faces."""
 
     network: str
     seed: int
@@ -64,8 +64,7 @@ class DecoderRecipe(Recipe):
         torch.manual_seed(preset.seed)
         self.preset, self.drawn, self.held_out, self.batch = preset, drawn, held_out, preset.batch
         self.encoder = hub.load(preset.encoder, device)
-        autoencoder = build("autoencoder", preset.network)
-        autoencoder.load_state_dict(self.encoder.state_dict())
+        autoencoder = preset.initialised(build("autoencoder", preset.network))
         self.networks = {"autoencoder": Decoding(autoencoder),
                          "discriminator": Critic(build("discriminator", "paired"), autoencoder)}
         self.optimizers = {
@@ -106,10 +105,10 @@ class DecoderRecipe(Recipe):
         """Write the autoencoder; returns its path."""
         chosen, network = self.preset, networks["autoencoder"].autoencoder
         size, channels = network.config.size, network.config.channels
-        images, before = int(self.networks["discriminator"].images), hub.row(chosen.encoder).sha256[:12]
+        images = int(self.networks["discriminator"].images)
         about = (f"AutoencoderKL: a drawn face of {size} x {size} pixels in {size // 8} x {size // 8} x {channels} "
-                 f"numbers; the decoder of {chosen.encoder} {before} made sharp with {images} pictures of "
-                 f"{chosen.people} people × {chosen.looks} looks, seed {chosen.seed}.")
+                 f"numbers; the decoder alone, {chosen.people} people × {chosen.looks} looks, "
+                 f"{chosen.summary(images)}, seed {chosen.seed}.")
         return [hub.save(network, chosen.name, network="autoencoder", preset=chosen.network, recipe=command,
                          about=about, folder=folder)]
 

@@ -164,7 +164,7 @@ def onward(recipe: Recipe) -> None:
 
     if not recipe.shipped:
         raise SettingsError("--onward is not available for this recipe: some of its networks are not shipped.",
-                            "Leave out --onward; for vectors use:  --preset onward")
+                            "Leave out --onward; vectors and stylegan2 have a preset onward.")
     for name, checkpoint in recipe.shipped.items():
         recipe.networks[name].load_state_dict(hub.load(checkpoint, "cpu").state_dict())
 

@@ -13,6 +13,7 @@ import torch
 from accelerate import PartialState
 from torch import Tensor, nn
 
+from core import hub
 from core.training import adversarial
 from core.training.losses import encoder_maps, perceptual
 
@@ -25,6 +26,7 @@ class Sharpening:
     uses what it sees. sharp_rate, discriminating: peak rates of generator and discriminator. share: the adversarial
     gradient, in parts of the reconstruction's. gamma: weight of the gradient penalties, halved in the loss.
     perception, features: weights of the features of `encoder`, an autoencoder, and of the discriminator's own.
+    start: checkpoint that the generator begins as.
     """
 
     soft_images: int = 200_000
@@ -36,6 +38,18 @@ class Sharpening:
     perception: float = 0.3
     features: float = 0.3
     encoder: str = "aging-autoencoder-tiny"
+    start: str | None = None
+
+    def initialised(self, generator: nn.Module) -> nn.Module:
+        """The generator with the weights of `start`, if there is one. Raises CheckpointError."""
+        if self.start is not None:
+            generator.load_state_dict(hub.load(self.start, "cpu").state_dict())
+        return generator
+
+    def summary(self, images: int) -> str:
+        """What the manifest says of a run of so many pictures in both stages."""
+        onward = f" further from {self.start} {hub.row(self.start).sha256[:12]}" if self.start else ""
+        return f"{images} pictures{onward} ({min(images, self.soft_images)} by pairs alone)"
 
 
 class Critic(nn.Module):

@@ -7,7 +7,8 @@ face beside the frozen generator's of stage A (`sharpening`); pixels and an enco
 
 Time: on one AVX2 core, in float32, stage A makes 25 pictures of 128 pixels a second and stage B nine; on one with bf16
 units, with --precision bf16, 50 and 15. Memory: 2 GB. Seed: the preset's.
-Data: `aligned` drawn faces of 128 pixels, never mirrored, because their numbers are not.
+Data: `aligned` drawn faces of 128 pixels, never mirrored, because their numbers are not. z is whitened over these
+faces, so the preset `onward`, stage B from what ships, needs the --people and --looks of the first run.
 """
 
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ class Preset(Sharpening):
 PRESETS = {
     "tiny":     Preset("tiny", seed=21, name="stylegan2-tiny-64"),
     "tiny-128": Preset("tiny-128", seed=21),
+    "onward":   Preset("tiny-128", seed=22, soft_images=0, start="stylegan2-tiny"),
 }
 SIZE = 128  # pixels of the drawn faces; a smaller generator learns from them made smaller
 CHECKED = (150, 8)  # validation people × looks
@@ -63,7 +65,7 @@ class StyleGAN2Recipe(Recipe):
         self.preset, self.drawn, self.held_out, self.batch = preset, drawn, held_out, preset.batch
         self.z, self.held_out_z = z, held_out_z
         self.encoder = hub.load(preset.encoder, device)
-        generator = build("stylegan2", preset.network).to(memory_format=torch.channels_last)
+        generator = preset.initialised(build("stylegan2", preset.network)).to(memory_format=torch.channels_last)
         self.size = generator.config.size
         critic = Critic(build("discriminator", "paired"), generator).to(memory_format=torch.channels_last)
         self.networks = {"generator": generator, "discriminator": critic}
@@ -79,7 +81,7 @@ class StyleGAN2Recipe(Recipe):
         """What the manifest says of the generator."""
         chosen, images = self.preset, int(self.networks["discriminator"].images)
         return (f"StyleGAN2 of drawn faces, z from the renderer's numbers; {chosen.people} people × {chosen.looks} "
-                f"looks, {images} pictures ({min(images, chosen.soft_images)} by pairs alone), seed {chosen.seed}.")
+                f"looks, {chosen.summary(images)}, seed {chosen.seed}.")
 
     def set_stage(self, adversarial_stage: bool) -> None:
         """Rates and momentum of the generator's optimiser.

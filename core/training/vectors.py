@@ -40,7 +40,7 @@ class Preset(Sharpening):
     identity, tokens: weights of 1 - cosine and of the token loss. The paper uses 1 and 1; more of the first draws
     patterns for the embedder instead of faces, and more of the second makes the 49 tokens equal.
     half_images: pictures of half the size, at first; a step with them takes a third of the time.
-    early: pre-training steps of the encoder, see core/training/start.py. start: checkpoint to begin with instead.
+    early: pre-training steps of the encoder, see core/training/start.py; none with `start`.
     embedder: whose vectors the pictures are drawn from.
     """
 
@@ -54,7 +54,6 @@ class Preset(Sharpening):
     tokens: float = 0.1
     half_images: int = 40_000
     early: int = 6000
-    start: str | None = None
     embedder: str = "embedder-tiny"
     name: str = "vectors-tiny"
     people_name: str = "vectors-people-tiny"
@@ -109,10 +108,7 @@ class VectorsRecipe(Recipe):
         self.preset, self.drawn, self.held_out, self.batch = preset, drawn, held_out, preset.batch
         self.vectors, self.held_out_vectors = vectors, held_out_vectors
         self.embedder, self.encoder = (hub.load(name, device) for name in (preset.embedder, preset.encoder))
-        generator = build("vec2face", preset.network)
-        if preset.start is not None:
-            generator.load_state_dict(hub.load(preset.start, "cpu").state_dict())
-        generator = generator.to(memory_format=torch.channels_last)
+        generator = preset.initialised(build("vec2face", preset.network)).to(memory_format=torch.channels_last)
         critic = Critic(build("discriminator", "paired"), generator.im_decoder).to(memory_format=torch.channels_last)
         self.networks = {"generator": Reconstruction(generator), "discriminator": critic}
         self.optimizers = {
@@ -199,10 +195,8 @@ class VectorsRecipe(Recipe):
     def finish(self, networks: dict, folder: Path, command: str) -> list[Path]:
         """Write the generator and the distribution of people; returns the paths."""
         chosen, images = self.preset, int(self.networks["discriminator"].images)
-        onward = f" further from {chosen.start} {hub.row(chosen.start).sha256[:12]}" if chosen.start else ""
-        about = (f"Vec2Face: 512 numbers to a drawn face of 112 x 112 pixels; trained{onward} on {chosen.people} "
-                 f"people × {chosen.looks} looks, {images} pictures ({min(images, chosen.soft_images)} by pairs "
-                 f"alone), seed {chosen.seed}.")
+        about = (f"Vec2Face: 512 numbers to a drawn face of 112 x 112 pixels; {chosen.people} people × {chosen.looks} "
+                 f"looks, {chosen.summary(images)}, seed {chosen.seed}.")
         path = hub.save(networks["generator"].generator, chosen.name, network="vec2face", preset=chosen.network,
                         recipe=command, about=about, folder=folder)
         return [path, save_people(People.fit(self.vectors), chosen.people_name, folder, command)]
