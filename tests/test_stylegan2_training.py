@@ -119,6 +119,20 @@ def test_stage_a_learns_its_pairs():
     assert int(recipe.networks["discriminator"].images) == 8 * 4
 
 
+def test_stage_a_begins_with_small_pictures():
+    """The last block learns once they have its size."""
+    recipe = toy(small=((16, 4), (32, 8)))
+    generator, batch, sizes = recipe.networks["generator"], next(recipe.batches(0, (0, 1), None)), []
+    generator.register_forward_hook(lambda _, __, made: sizes.append(made.shape[-1]))
+    learned = []
+    for _ in range(3):
+        _, loss, _ = next(recipe.updates(recipe.networks, batch, 0.0))
+        generator.zero_grad()
+        loss.backward()
+        learned.append(generator.to_rgbs[-1].conv.weight.grad is not None)
+    assert sizes == [16, 32, 64] and learned == [False, False, True]
+
+
 def test_both_networks_learn_in_stage_b():
     """The condition is what the generator drew when the stage began, and stays; noise strengths learn as well."""
     recipe = toy(soft_images=0)

@@ -78,12 +78,13 @@ class StyleGAN2(nn.Module):
             self.noises.register_buffer(f"noise_{i}", torch.empty(1, 1, size, size).normal_())
 
     def forward(self, z: Tensor, *, truncation: float = 1.0, centre: Tensor | None = None,
-                noise: str | Sequence[Tensor] = "constant", generator: torch.Generator | None = None) -> Tensor:
-        """z: (N, latent), normally distributed. truncation, centre: see `truncate`. noise, generator: see `synthesize`.
+                noise: str | Sequence[Tensor] = "constant", generator: torch.Generator | None = None,
+                size: int | None = None) -> Tensor:
+        """z: (N, latent), normally distributed. truncation, centre: see `truncate`. The others: see `synthesize`.
 
         Returns (N, 3, size, size) RGB, nominally in [-1, 1], not clipped.
         """
-        return self.synthesize(self.truncate(self.map(z), truncation, centre), noise, generator)
+        return self.synthesize(self.truncate(self.map(z), truncation, centre), noise, generator, size=size)
 
     def map(self, z: Tensor) -> Tensor:
         """The mapping network: (N, latent) -> (N, style)."""
@@ -110,13 +111,15 @@ class StyleGAN2(nn.Module):
         return centre + truncation * (w - centre)
 
     def synthesize(self, w: Tensor, noise: str | Sequence[Tensor] = "constant",
-                   generator: torch.Generator | None = None, blend: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+                   generator: torch.Generator | None = None, blend: Callable[[Tensor], Tensor] | None = None,
+                   size: int | None = None) -> Tensor:
         """The synthesis network.
 
         w: (N, style), or w+ latents (N, styles, style), one row for each modulated layer.
         noise: "none"; "constant", the maps saved with the weights; "random", drawn with `generator`; or one map for
         each of config.noise_sizes, (1 or N, 1, S, S).
         blend: gets the feature maps (N, C, S, S) of each block, S = 4, 8, 16, ...; what it returns takes their place.
+        size: pixels of the block to end after, for early training; None: the last.
         Returns (N, 3, size, size) RGB, nominally in [-1, 1], not clipped. Raises SettingsError for other shapes.
         """
         styles = self.styles(w)
@@ -126,6 +129,8 @@ class StyleGAN2(nn.Module):
         x = x if blend is None else blend(x)
         rgb = self.to_rgb1(x, styles[1])
         for j, to_rgb in enumerate(self.to_rgbs):
+            if rgb.shape[-1] == size:
+                break
             x = self.convs[2 * j](x, styles[2 * j + 1], noises[2 * j + 1])   # (N, channels[j + 1], 8 * 2**j, 8 * 2**j)
             x = self.convs[2 * j + 1](x, styles[2 * j + 2], noises[2 * j + 2])
             x = x if blend is None else blend(x)
