@@ -142,4 +142,5 @@ def understood(preprocess: Callable[..., Awaitable[list]]) -> Callable[..., Awai
     return read
 
 
-LONG = frozenset({"vector", "walk_from", "walk_to", "edit_from", "origin_vector"})    # 512 numbers each; in the PNG
+LONG = frozenset({"vector", "walk_from", "walk_to", "edit_from", "origin_vector",      # 512 numbers each; in the PNG
+                  "latent", "frozen"})       # a latent and a mask, packed

@@ -1,8 +1,12 @@
 """The adversarial stage that recipes share: a patch discriminator makes the pictures of a soft generator sharp.
 
-The discriminator sees a real or a generated picture beside what the generator drew of the same face when the stage
-began, and learns to tell them apart (`adversarial`). Pixels and an encoder's features stay compared, so that the face
-stays the same.
+The discriminator sees the detail of a real or a generated picture beside what the generator drew of the same face when
+the stage began, and learns to tell them apart (`adversarial`). Pixels and an encoder's features stay compared, so that
+the face stays the same.
+
+Why detail alone: a real picture differs from the one beside it in colour and outline, too, and a generator that is
+rewarded for such differences moves away from the face instead of adding detail. After 90 steps of eight pictures of
+`stylegan2`, Laplacian energy was 0.06 of the real one with whole pictures and 0.42 with detail.
 """
 
 import copy
@@ -12,10 +16,11 @@ from dataclasses import dataclass
 import torch
 from accelerate import PartialState
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from core import hub
 from core.training import adversarial
-from core.training.losses import encoder_maps, perceptual
+from core.training.losses import encoder_maps, laplacian, perceptual
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,17 +29,18 @@ class Sharpening:
 
     soft_images: pictures after which the stage begins. warmup: steps of the stage in which only the discriminator
     uses what it sees. sharp_rate, discriminating: peak rates of generator and discriminator. share: the adversarial
-    gradient, in parts of the reconstruction's. gamma: weight of the gradient penalties, halved in the loss.
-    perception, features: weights of the features of `encoder`, an autoencoder, and of the discriminator's own.
-    start: checkpoint that the generator begins as.
+    gradient, in parts of the reconstruction's. lowest: least weight of the adversarial loss. gamma: weight of the
+    gradient penalties, halved in the loss. perception, features: weights of the features of `encoder`, an autoencoder,
+    and of the discriminator's own. start: checkpoint that the generator begins as.
     """
 
     soft_images: int = 200_000
-    warmup: int = 1000
+    warmup: int = 150
     sharp_rate: float = 5e-4
-    discriminating: float = 1e-3
+    discriminating: float = 2e-3
     share: float = 0.6
-    gamma: float = 0.1
+    lowest: float = 0.05
+    gamma: float = 0.05
     perception: float = 0.3
     features: float = 0.3
     encoder: str = "aging-autoencoder-tiny"
@@ -50,6 +56,14 @@ class Sharpening:
         """What the manifest says of a run of so many pictures in both stages."""
         onward = f" further from {self.start} {hub.row(self.start).sha256[:12]}" if self.start else ""
         return f"{images} pictures{onward} ({min(images, self.soft_images)} by pairs alone)"
+
+
+def detail(picture: Tensor) -> Tensor:
+    """What a picture (N, 3, S, S) is beyond its own blur over nine pixels, times 3."""
+    blurred = picture
+    for _ in range(2):
+        blurred = F.avg_pool2d(blurred, 5, 1, 2, count_include_pad=False)
+    return 3 * (picture - blurred)
 
 
 class Critic(nn.Module):
@@ -75,11 +89,11 @@ class Critic(nn.Module):
 
     def forward(self, picture: Tensor, condition: Tensor) -> Tensor:
         """Both (N, 3, S, S). Returns patch scores (N, 1, S / 8, S / 8): high is real."""
-        return self.discriminator(torch.cat([picture, condition], 1))
+        return self.discriminator(torch.cat([detail(picture), condition], 1))
 
     def maps(self, picture: Tensor, condition: Tensor) -> list[Tensor]:
         """The discriminator's feature maps."""
-        return self.discriminator.maps(torch.cat([picture, condition], 1))
+        return self.discriminator.maps(torch.cat([detail(picture), condition], 1))
 
 
 def discriminator_loss(critic: nn.Module, real: Tensor, made: Tensor, condition: Tensor, gamma: float,
@@ -115,9 +129,10 @@ def generator_loss(critic: Critic, encoder: nn.Module, made: Tensor, real: Tenso
              "features": chosen.features * torch.stack([
                  (a - b).abs().mean() for a, b in zip(made_maps, maps, strict=True)]).mean()} | dict(others or {})
     numbers = {name: term.detach() for name, term in terms.items()}
+    numbers["sharpness"] = laplacian(made.detach()) / laplacian(real)
     wanted = sum(terms.values())
     if int(critic.steps) < chosen.warmup:
         return wanted, numbers
     fooled = adversarial.generator_loss(real_scores, critic.discriminator.score(made_maps[-1]))
-    loss, weight = adversarial.balanced_loss(made, last, wanted, fooled, chosen.share)
+    loss, weight = adversarial.balanced_loss(made, last, wanted, fooled, chosen.share, chosen.lowest)
     return loss, numbers | {"fooled": fooled.detach(), "weight": weight}

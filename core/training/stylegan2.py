@@ -52,9 +52,9 @@ class Preset(Sharpening):
 
 
 PRESETS = {
-    "tiny":     Preset("tiny", seed=21, sharp_rate=5e-3, name="stylegan2-tiny-64"),
-    "tiny-128": Preset("tiny-128", seed=21, sharp_rate=5e-3, soft_images=400_000),
-    "onward":   Preset("tiny-128", seed=22, sharp_rate=5e-3, soft_images=0, start="stylegan2-tiny"),
+    "tiny":     Preset("tiny", seed=21, sharp_rate=2e-3, name="stylegan2-tiny-64"),
+    "tiny-128": Preset("tiny-128", seed=21, sharp_rate=2e-3, soft_images=400_000),
+    "onward":   Preset("tiny-128", seed=22, sharp_rate=2e-3, soft_images=0, start="stylegan2-tiny"),
 }
 SIZE = 128  # pixels of the drawn faces; a smaller generator learns from them made smaller
 CHECKED = (150, 8)  # validation people × looks
