@@ -31,7 +31,7 @@ PICTURES = (300, 4)  # test people × looks of the reference pictures
 PICTURE_SIZE = 128  # pixels
 DRAWN = {"size": PICTURE_SIZE, "version": 4}    # the test faces of all but the third renderer
 PAIRS = 6000
-SHORTENED = ("aging", "clusters")       # systems with --short
+SHORTENED = ("aging", "attributes", "clusters")     # systems with --short
 KINDS = ("random", "years apart", "one turned", "facial hair differs", "exposure differs", "look-alikes")
 YEARS, YAW = 25, 35  # years between the faces of an age pair; degrees beyond which a face is turned
 EXPOSURE = 0.7  # between the faces of an exposure pair: 0.9 stops. 15 % of a person's pairs, some 3,500 in all
@@ -49,10 +49,11 @@ def score(system: str, quick: bool = False, files: Sequence[Path] = (), short: b
     A missing measure has the value None, and its bar is not met.
 
     quick: few people, as a check that everything runs; figures are unreliable. files: weights, only for "recogniser".
-    short: "aging" trains all people in the shipped way alone; "clusters" takes 4,200 faces instead of 20,000. images:
-    only for "pictures": the folder to measure; None measures real pictures, which gives the floor. Takes minutes on two
-    cores, longer the first time while test faces are drawn; aging and attributes take up to two hours, aging with
-    `short` half an hour. Raises SettingsError for an unknown system and for arguments of another one.
+    short: "aging" trains all people in the shipped way alone; "attributes" edits 60 people instead of 500; "clusters"
+    takes 4,200 faces instead of 20,000. images: only for "pictures": the folder to measure; None measures real
+    pictures, which gives the floor. Takes minutes on two cores, longer the first time while test faces are drawn; aging
+    and attributes take up to two hours, aging with `short` half an hour. Raises SettingsError for an unknown system and
+    for arguments of another one.
     """
     if system not in SYSTEMS:
         raise SettingsError(f"There is no system {system!r} to score.", f"Choose from: {', '.join(SYSTEMS)}.")
@@ -61,7 +62,7 @@ def score(system: str, quick: bool = False, files: Sequence[Path] = (), short: b
                             "Leave out --weights; it belongs to `score recogniser`.")
     if short and system not in SHORTENED:
         raise SettingsError(f"--short is not available for {system}.",
-                            "Leave out --short; it belongs to `score aging` and `score clusters`.")
+                            f"Leave out --short; it belongs to {', '.join(f'`score {each}`' for each in SHORTENED)}.")
     if images and system != "pictures":
         raise SettingsError(f"--images is not available for {system}.",
                             "Leave out --images; it belongs to `score pictures`.")
@@ -279,11 +280,11 @@ def score_aging(quick: bool = False, short: bool = False) -> dict:
     return aging.scored(quick, short)
 
 
-def score_attributes(quick: bool = False) -> dict:
+def score_attributes(quick: bool = False, short: bool = False) -> dict:
     """Bars of attributes and the leakage matrix; see `core.scoring.attributes`."""
     from core.scoring import attributes  # which builds on this module
 
-    return attributes.scored(quick)
+    return attributes.scored(quick, short)
 
 
 def score_clusters(quick: bool = False, short: bool = False) -> list[Bar]:

@@ -41,8 +41,8 @@ from core.systems.attributes.wanted import wanted_of
 from core.training.face_latents import Frozen
 
 COMPARED = ("age", "bald", "beard", "smile", "gender", "glasses", "pitch", "yaw")      # those of the paper
-PEOPLE, EQUAL, REFINED = 500, 100, 40       # test people; at equal success; of refined inversions
-FEW = (6, 3, 2)                             # the same with `quick`
+FULL = (500, 100, 40)                       # test people; at equal success; of refined inversions
+SHORT, FEW = (60, 30, 20), (6, 3, 2)         # the same with `short` and with `quick`
 LEVELS = (1.0, 2.0, 3.0)                    # standard deviations of the target
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 MOVED = 0.1         # units: a measure that is asked to change by less counts as not asked
@@ -56,12 +56,14 @@ class Equal:
     identity: Tensor
 
 
-def scored(quick: bool = False) -> dict:
-    """{"bars": […], "leakage": {"names": 35 names, "rows": (35, 35), None for tied pairs}}. quick: few people.
+def scored(quick: bool = False, short: bool = False) -> dict:
+    """{"bars": […], "leakage": {"names": 35 names, "rows": (35, 35), None for tied pairs}}.
+
+    short: 60 people instead of 500. quick: six.
 
     Raises CheckpointError when a checkpoint is missing.
     """
-    people, equal, refined = FEW if quick else (PEOPLE, EQUAL, REFINED)
+    people, equal, refined = FEW if quick else SHORT if short else FULL
     networks = Networks(SYSTEM.choose())
     encoder = networks.encoder      # raises before anything is drawn
     check = Frozen(networks.frozen.generator, hub.load(JUDGES[1]), hub.load(EMBEDDERS[1]), encoder,
