@@ -38,29 +38,27 @@ def gradient_penalty(discriminator: Callable[[Tensor, Tensor], Tensor], picture:
         return gradient.square().sum() / scores.numel()
 
 
-def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, share: float, low: float,
-                    high: float = 3.0) -> Tensor:
-    """The weight at which the adversarial gradient is `share` times the reconstruction's, held within low and high.
+def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, share: float, high: float = 3.0) -> Tensor:
+    """The weight at which the adversarial gradient is `share` times the reconstruction's, at most `high`.
 
     reconstruction, adversarial: gradients of the two losses with respect to the generator's last layer.
     """
     ratio = reconstruction.float().norm() / adversarial.float().norm().clamp(min=1e-12)
-    return (share * ratio).clamp(low, high)
+    return (share * ratio).clamp(max=high)
 
 
 def balanced_loss(picture: Tensor, last: Tensor, reconstruction: Tensor, adversarial: Tensor,
-                  share: float, low: float) -> tuple[Tensor, Tensor]:
+                  share: float) -> tuple[Tensor, Tensor]:
     """Reconstruction plus the weighted adversarial loss; returns the loss and the weight.
 
-    picture: what the generator made, both losses' only way to it. last: the weight of its last layer. share, low: see
-    `adaptive_weight`. Each loss is differentiated down to the picture once, and the loss that comes back has the
-    weighted sum as its gradient.
+    picture: what the generator made, both losses' only way to it. last: the weight of its last layer. Each loss is
+    differentiated down to the picture once, and the loss that comes back has the weighted sum as its gradient.
     """
     with torch.autocast(picture.device.type, enabled=False):
         wanted, = torch.autograd.grad(reconstruction, picture, retain_graph=True)     # both may share a discriminator
         fooled, = torch.autograd.grad(adversarial, picture)
         at_last = [torch.autograd.grad(picture, last, gradient, retain_graph=True)[0] for gradient in (wanted, fooled)]
-    weight = adaptive_weight(*at_last, share, low)
+    weight = adaptive_weight(*at_last, share)
     carrier = (picture * (wanted + weight * fooled)).sum()
     value = (reconstruction + weight * adversarial).detach()
     return carrier + (value - carrier).detach(), weight
