@@ -57,7 +57,7 @@ SHOWN = 8  # columns of the sheet
 class EncoderRecipe(Recipe):
     """One network, "encoder", averaged. The generator is frozen and draws with its saved noise, as in use."""
 
-    averaged, saved = ("encoder",), ("encoder", "e4e")
+    averaged, saved, bits = ("encoder",), ("encoder", "e4e"), 8
 
     def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet,
                  device: str | None = None) -> None:

@@ -3,7 +3,8 @@
 Stage A: z is the whitened numbers of a drawn face (`face_numbers`), and the picture that z gives is compared with that
 face: L1, L1 of differences between neighbours, L1 at a half and a quarter of the size. Nothing can collapse, and the
 mapping network learns beside the rest. Stage B: a patch discriminator sees real and generated pictures of the same
-face beside the frozen generator's of stage A (`sharpening`); pixels and an encoder's features stay compared.
+face beside the frozen generator's of stage A (`sharpening`); pixels and an encoder's features stay compared. Only the
+layers of 32 pixels and more learn then.
 
 Time: on one AVX2 core, in float32, stage A makes 25 pictures of 128 pixels a second and stage B nine; on one with bf16
 units, with --precision bf16, 48 (78 of 64 pixels, 130 of 32) and 15. Memory: 2 GB. Seed: the preset's.
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core import data, hub
@@ -56,6 +57,7 @@ PRESETS = {
     "tiny-128": Preset("tiny-128", seed=21, sharp_rate=2e-3, soft_images=400_000),
     "onward":   Preset("tiny-128", seed=22, sharp_rate=2e-3, soft_images=0, start="stylegan2-tiny"),
 }
+SHARPENED = 32  # pixels of the layers from which stage B changes the generator
 SIZE = 128  # pixels of the drawn faces; a smaller generator learns from them made smaller
 CHECKED = (150, 8)  # validation people × looks
 SHOWN = 8  # columns of the sheet
@@ -77,9 +79,7 @@ class StyleGAN2Recipe(Recipe):
         self.size = generator.config.size
         critic = Critic(build("discriminator", "paired"), generator).to(memory_format=torch.channels_last)
         self.networks = {"generator": generator, "discriminator": critic}
-        mapping = list(generator.style.parameters())
-        others = [weight for name, weight in generator.named_parameters() if not name.startswith("style.")]
-        self.optimizers = {"loss": adam_without_momentum([mapping, others], preset.rate),
+        self.optimizers = {"loss": adam_without_momentum(groups_of(generator), preset.rate),
                            "discriminator": adam_without_momentum([critic.discriminator.parameters()],
                                                                   preset.discriminating)}
         self.set_stage(adversarial_stage=False)
@@ -94,13 +94,14 @@ class StyleGAN2Recipe(Recipe):
     def set_stage(self, adversarial_stage: bool) -> None:
         """Rates and momentum of the generator's optimiser.
 
-        The mapping layers hold weights of spread 100 and use a hundredth of them, so they learn a hundred times more
-        slowly than the rest. That suits stage B. In stage A their rate is `mapping` times the others'.
+        The mapping layers hold weights of spread 100 and use a hundredth of them, so in stage A their rate is `mapping`
+        times the others'. Stage B changes the layers of SHARPENED pixels and more alone, so that a face as a whole
+        stays.
         """
         chosen = self.preset
-        rate, factor, momentum = ((chosen.sharp_rate, 1.0, 0.0) if adversarial_stage else
-                                  (chosen.rate, chosen.mapping, 0.9))
-        for group, times in zip(self.optimizers["loss"].param_groups, (factor, 1.0), strict=True):
+        rate, factors, momentum = ((chosen.sharp_rate, (0.0, 0.0, 1.0), 0.0) if adversarial_stage else
+                                   (chosen.rate, (chosen.mapping, 1.0, 1.0), 0.9))
+        for group, times in zip(self.optimizers["loss"].param_groups, factors, strict=True):
             group["initial_lr"], group["betas"] = rate * times, (momentum, 0.99)
 
     def batches(self, start: int, shard: tuple[int, int], device) -> Iterator[dict]:
@@ -127,7 +128,7 @@ class StyleGAN2Recipe(Recipe):
             critic.soft.load_state_dict(self.networks["generator"].state_dict())
         with torch.no_grad():
             condition = critic.soft(z, noise="none")
-        made = networks["generator"](z, noise="random")
+        made = networks["generator"](z, noise="none")       # with noise it paints grain instead of hair and skin
         yield "discriminator", *discriminator_loss(networks["discriminator"], image, made.detach(), condition,
                                                    self.preset.gamma, int(critic.steps) % adversarial.LAZY == 0)
         last = self.networks["generator"].to_rgbs[-1].conv.weight
@@ -158,6 +159,21 @@ class StyleGAN2Recipe(Recipe):
         device = generator.input.input.device
         real, wanted = self.sized(data.rows_of(drawn, rows, device)["image"]), z[torch.from_numpy(rows)].to(device)
         return real, torch.cat([generator(part, noise="none") for part in wanted.split(32)])
+
+
+def groups_of(generator: nn.Module) -> list[list[Tensor]]:
+    """The weights of the mapping network, of the layers under SHARPENED pixels, and of the others.
+
+    Strengths of noise are in none of them: pictures are made without noise, so they stay 0.
+    """
+    mapping, coarse, fine = [], [], []
+    for name, weight in generator.named_parameters():
+        if name.endswith(".noise.weight"):
+            continue
+        kind, at = name.split(".")[:2]
+        size = 2 ** (3 + int(at) // 2) if kind == "convs" else 2 ** (3 + int(at)) if kind == "to_rgbs" else 4
+        (mapping if kind == "style" else fine if size >= SHARPENED else coarse).append(weight)
+    return [mapping, coarse, fine]
 
 
 def recipe(preset: str, **asked: float) -> StyleGAN2Recipe:
