@@ -132,9 +132,8 @@ def test_what_a_run_leaves_behind(tmp_path):
 
 def test_the_average_lags_behind(tmp_path):
     recipe = Line()
-    recipe.decay = 0.5
     start = weights({"first": recipe.networks["first"]}).clone()
-    averaged = weights({"first": loop.fit(recipe, settings(tmp_path))["first"]})
+    averaged = weights({"first": loop.fit(recipe, settings(tmp_path, average=0.5))["first"]})
     trained = weights({"first": recipe.networks["first"]})
     assert not torch.equal(averaged, trained)
     assert (averaged - trained).norm() < (start - trained).norm()

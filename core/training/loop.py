@@ -50,6 +50,7 @@ class Settings:
     clip: float = 5.0  # largest norm of the gradient
     workers: int = 0  # data loading processes; 0: in the main process
     precision: str = "auto"  # "bf16", "no", or "auto": bf16 on GPUs with it. CPUs with bf16 units gain 1.7 times
+    average: float = 0.999  # decay of the moving average of the weights
     log_every: int = 20  # steps
     save_every: float = 4.0  # minutes
     check_every: float = 4.0  # minutes
@@ -58,8 +59,8 @@ class Settings:
 class Recipe:
     """The interface of a recipe: networks, optimisers, batches and updates.
 
-    networks: by name; those in `averaged` also have a moving average, of decay `decay`. optimizers: by name, with their
-    peak learning rate as "initial_lr". shipped: checkpoints to start from with --onward, by network name.
+    networks: by name; those in `averaged` also have a moving average. optimizers: by name, with their peak learning
+    rate as "initial_lr". shipped: checkpoints to start from with --onward, by network name.
     presets, set_options, checked: for `of`: by name; arguments of `data.drawn_set`; validation people × looks.
     saved: the network that `finish` writes, and its name in core.models; `about` is what the manifest says of it, and
     `bits` how it is stored, see `core.hub.save`.
@@ -76,7 +77,6 @@ class Recipe:
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
     averaged: tuple[str, ...] = ()
-    decay: float = 0.999
     batch: int
     shipped: Mapping[str, str] = MappingProxyType({})
 
@@ -223,7 +223,7 @@ def _prepared(accelerator, recipe: Recipe, settings: Settings) -> "_Run":
         recipe.begin()
     networks = {name: accelerator.prepare(network) for name, network in recipe.networks.items()}
     optimizers = {name: accelerator.prepare(optimizer) for name, optimizer in recipe.optimizers.items()}
-    averages = {name: _averaged(accelerator.unwrap_model(networks[name]), recipe.decay) for name in recipe.averaged}
+    averages = {name: _averaged(accelerator.unwrap_model(networks[name]), settings) for name in recipe.averaged}
     clock = Clock(settings)
     accelerator.register_for_checkpointing(clock, *averages.values())
     if settings.resume:
@@ -429,11 +429,11 @@ def _accelerator(settings: Settings):
     return accelerator
 
 
-def _averaged(network: nn.Module, most: float) -> AveragedModel:
-    """A moving average of parameters and buffers. Its decay grows from 0.1 to `most`, so that early steps fade."""
+def _averaged(network: nn.Module, settings: Settings) -> AveragedModel:
+    """A moving average of parameters and buffers, with a decay that grows from 0.1, so that early steps fade."""
 
     def blend(average: list, current: list, count) -> None:
-        decay = min(most, (1 + int(count)) / (10 + int(count)))
+        decay = min(settings.average, (1 + int(count)) / (10 + int(count)))
         for kept, now in zip(average, current, strict=True):
             kept.lerp_(now, 1 - decay) if kept.is_floating_point() else kept.copy_(now)
 

@@ -66,7 +66,7 @@ SHOWN = 8  # columns of the sheet
 class StyleGAN2Recipe(Recipe):
     """Networks "generator" (kept as an average) and "discriminator", a `Critic`."""
 
-    averaged, saved, decay = ("generator",), ("generator", "stylegan2"), 0.995
+    averaged, saved = ("generator",), ("generator", "stylegan2")
 
     def __init__(self, preset: Preset, drawn: data.DrawnSet, held_out: data.DrawnSet, z: Tensor, held_out_z: Tensor,
                  device: str | None = None) -> None:
