@@ -66,7 +66,7 @@ def test_an_edit_is_shown_at_once_with_its_table(tab):
     assert sliders["asked"] == {"smile": 1.0} and sliders["start"].keys() == set(ATTRIBUTES)
     again, = tab.draw("run", request=None, **values(tab, sliders=asking(smile=0.5)))
     assert again[tab.sliders]["face"] == sliders["face"]        # so that what was moved meanwhile stays
-    other, = tab.draw("run", request=None, **values(tab, seed=8))
+    other, = tab.draw("run", request=None, **values(tab, seed=8, sliders=empty()))
     assert other[tab.sliders]["face"] != sliders["face"] and other[tab.table] == ""
 
 
@@ -148,6 +148,9 @@ def test_sliders_edit_freeze_and_undo_in_the_page(browser, tab):
     demo.queue().launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
     with visiting(browser, demo.local_url.rstrip("/")) as page:
         expect(page.locator("#attributes-status .done")).to_have_count(1)
+        expect(page.locator("#attributes-table")).to_contain_text("smile 1.00")      # what the page opens with
+        page.locator(".sliders .reset-all").press("Enter")
+        expect(page.locator("#attributes-table")).not_to_contain_text("smile")
         page.locator("#slider-mouth_open").press("End")
         expect(page.locator("#attributes-table")).to_contain_text("mouth open 1.00")
         page.locator("[data-name=mouth_open] .pin").press("Enter")

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +25,16 @@ from core.systems.attributes.drawing import Drawing, turned
 from core.systems.attributes.measured import Measured, measure
 from core.systems.attributes.methods import edited
 from core.systems.attributes.networks import Networks, Seen
-from core.systems.attributes.request import METHODS, Compare, Edit, EditRequest, FaceRequest, Invert, Sweep
+from core.systems.attributes.request import (
+    METHODS,
+    OPENING,
+    Compare,
+    Edit,
+    EditRequest,
+    FaceRequest,
+    Invert,
+    Sweep,
+)
 from core.systems.attributes.sources import Progress, Source, Sources
 from core.systems.attributes.stored import BULKY, file_name, packed, restored
 from core.systems.attributes.wanted import Wanted, given_way, value_of, wanted_of
@@ -35,8 +43,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PROGRESS = 5        # steps of refinement between two previews
-OPENING = 7         # seed of the face that a page opens with
-OPENING_EDIT = MappingProxyType({"smile": 1.0})
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class Attributes(Files):
 
     def opening(self) -> Edit:
         """The request of the pictures that a page opens with."""
-        return Edit(seed=OPENING, **OPENING_EDIT)
+        return Edit(**OPENING)
 
     # ------------------------------------------------------------------------------------------------ run
 
