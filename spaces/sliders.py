@@ -21,8 +21,8 @@ def sliders(settings: Mapping[str, Setting], groups: Mapping[str, Sequence[str]]
     """The component. Its value: {"face": text, "start": {name: number}, "asked": {name: number}, "frozen": [name]}.
 
     An answer about the same face only updates `start`: what a visitor moved meanwhile stays.
-    settings: of each attribute. groups: title to names; the first two are open. presets: title to what it asks for. asked:
-    what the page asks for when it opens.
+    settings: of each attribute. groups: title to names; the first two are open. presets: title to what it asks for.
+    asked: what the page asks for when it opens.
     """
     return gr.HTML({**empty(), "asked": dict(asked)}, html_template=_page(settings, groups, presets), js_on_load=SCRIPT,
                    **options)

@@ -148,9 +148,9 @@ def test_sliders_edit_freeze_and_undo_in_the_page(browser, tab):
     demo.queue().launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
     with visiting(browser, demo.local_url.rstrip("/")) as page:
         expect(page.locator("#attributes-status .done")).to_have_count(1)
-        expect(page.locator("#attributes-table")).to_contain_text("smile 1.00")      # what the page opens with
+        expect(page.locator("#attributes-table")).to_contain_text("mouth open 1.00")     # what the page opens with
         page.locator(".sliders .reset-all").press("Enter")
-        expect(page.locator("#attributes-table")).not_to_contain_text("smile")
+        expect(page.locator("#attributes-table")).not_to_contain_text("mouth open")
         page.locator("#slider-mouth_open").press("End")
         expect(page.locator("#attributes-table")).to_contain_text("mouth open 1.00")
         page.locator("[data-name=mouth_open] .pin").press("Enter")

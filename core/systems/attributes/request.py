@@ -46,7 +46,7 @@ PRESETS = MappingProxyType({
     "angry": {"anger": 1.0, "smile": 0.0},
     "turned": {"yaw": 30.0},
 })
-OPENING = MappingProxyType({"seed": 25, "smile": 1.0})      # the request of the pictures that a page opens with
+OPENING = MappingProxyType({"seed": 25, "mouth_open": 1.0})     # the request of the pictures that a page opens with
 Class = TypeVar("Class", bound=type)
 
 
