@@ -71,7 +71,7 @@ class Tab(SystemTab):
         self.latent = gr.State(None)        # of the face of a restored photo
         self.source = field(Edit, "source", elem_id="attributes-source", elem_classes="tiles three")
         with gr.Group(elem_classes="settings") as self.random_panel:
-            self.seed, self.mode = widgets.seed_row(OPENING["seed"], self.ids)
+            self.seed, self.mode = widgets.seed_row(OPENING.seed, self.ids)
             self.truncation = field(Edit, "truncation", elem_id="attributes-truncation")
         with gr.Column(visible=False, elem_classes="panel") as self.example_panel:
             self.people = widgets.small_gallery("Drawn test people", "attributes-people")
@@ -84,8 +84,7 @@ class Tab(SystemTab):
         self.generate, self.stop = widgets.run_row(self.ids, "New face")
         self.action = gr.Radio(list(ACTIONS.items()), value="edit", label="Action", elem_id="attributes-action",
                                elem_classes="tiles three")
-        asked = {name: value for name, value in OPENING.items() if name in ATTRIBUTES}
-        self.sliders = sliders(Edit.settings(), GROUPS, PRESETS, asked, elem_id="attributes-sliders")
+        self.sliders = sliders(Edit.settings(), GROUPS, PRESETS, OPENING.asked, elem_id="attributes-sliders")
         with gr.Group(elem_classes="settings"):
             self.method = field(Edit, "method", elem_id="attributes-method")
             self.strength = field(Edit, "strength", elem_id="attributes-strength")

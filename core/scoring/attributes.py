@@ -42,7 +42,7 @@ from core.training.face_latents import Frozen
 
 COMPARED = ("age", "bald", "beard", "smile", "gender", "glasses", "pitch", "yaw")      # those of the paper
 FULL = (500, 100, 40)                       # test people; at equal success; of refined inversions
-SHORT, FEW = (60, 30, 20), (6, 3, 2)         # the same with `short` and with `quick`
+SHORT, FEW = (60, 30, 20), (6, 3, 2)        # the same with `short` and with `quick`
 LEVELS = (1.0, 2.0, 3.0)                    # standard deviations of the target
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 MOVED = 0.1         # units: a measure that is asked to change by less counts as not asked

@@ -5,9 +5,10 @@ the stage began, and learns to tell them apart (`adversarial`). Pixels and an en
 the face stays the same.
 
 Why detail alone: a real picture differs from the one beside it in colour and outline, too, and a generator that is
-rewarded for such differences moves away from the face instead of adding detail. After 200 steps of eight pictures of
-`stylegan2`, Laplacian energy was 0.05 of the real one with whole pictures, an adversarial weight of 0.3 and 0.3 of the
-discriminator's features; with detail and the weights below it was 0.37.
+rewarded for such differences may move away from the face instead of adding detail. Two runs of `stylegan2` differed in
+more than that: after 200 steps of eight pictures, Laplacian energy was 0.05 of the real one with whole pictures, an
+adversarial weight of 0.3, 0.3 of the discriminator's features and all layers; with detail, the weights below and fine
+layers it was 0.37.
 """
 
 import copy

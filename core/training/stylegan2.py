@@ -7,7 +7,7 @@ face beside the frozen generator's of stage A (`sharpening`); pixels and an enco
 layers of 32 pixels and more learn then.
 
 Time: on one AVX2 core, in float32, stage A makes 25 pictures of 128 pixels a second and stage B nine; on one with bf16
-units, with --precision bf16, 48 (78 of 64 pixels, 130 of 32) and 15. Memory: 2 GB. Seed: the preset's.
+units, with --precision bf16, 48 (78 of 64 pixels, 130 of 32) and 11. Memory: 2 GB. Seed: the preset's.
 Data: `aligned` drawn faces of 128 pixels, never mirrored, because their numbers are not. z is whitened over these
 faces, so the preset `onward`, stage B from what ships, needs the --people and --looks of the first run.
 """

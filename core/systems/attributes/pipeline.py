@@ -87,7 +87,7 @@ class Attributes(Files):
 
     def opening(self) -> Edit:
         """The request of the pictures that a page opens with."""
-        return Edit(**OPENING)
+        return OPENING
 
     # ------------------------------------------------------------------------------------------------ run
 

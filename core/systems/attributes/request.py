@@ -46,7 +46,6 @@ PRESETS = MappingProxyType({
     "angry": {"anger": 1.0, "smile": 0.0},
     "turned": {"yaw": 30.0},
 })
-OPENING = MappingProxyType({"seed": 25, "mouth_open": 1.0})     # the request of the pictures that a page opens with
 Class = TypeVar("Class", bound=type)
 
 
@@ -161,6 +160,9 @@ class Edit(EditRequest):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
     method: str = choice("latent-to-latent", METHODS, "Method")
+
+
+OPENING = Edit(seed=25, mouth_open=1.0)     # what a page opens with
 
 
 @dataclass(frozen=True)
