@@ -28,10 +28,11 @@ EYES = ((0.275, 0.375), (0.725, 0.375))                # usual eye positions in 
 EYE_WINDOW = 0.15       # largest distance from these positions, in the same unit
 LANDMARK_SIZE = 96               # pixels: input of the landmark detector
 LOOSELY = 1.3           # width of its second input, in aligned crops
-SURE = 9.0              # smallest accepted logit: most drawn faces reach 10, photographs at most 8
+SURE = 9.0              # smallest logit of a face that only our network sees; photographs reach it in one of two passes
+LIKELY = 7.0            # smallest logit at which it places the points of a face that a cascade sees
 STRANGE = 16.0          # aligned pixels: largest distance of the five points from the template
 APART = 5.0             # aligned pixels: largest difference to the cascade's eyes
-IN_PLACE = (5.0, 9.0)   # smallest logit, and aligned pixels from the template, of an already aligned crop
+IN_PLACE = (5.0, 11.0)  # smallest logit, and aligned pixels from the template, of an already aligned crop
 EASILY = 56.0           # cascade confidence that suffices without detected eyes
 CASCADE_LOCK = Lock()         # OpenCV's cascades are not thread-safe
 
@@ -343,7 +344,7 @@ def _refined(image: Image.Image, faces: list[Face]) -> list[Face]:
     if not _has_landmarks():
         return faces
     points, surety = _detect_points(image, [_frame(face.points, LOOSELY) for face in faces])
-    return [replace(face, points=p) if s > SURE and _agree(face, p) else face
+    return [replace(face, points=p) if s > LIKELY and _agree(face, p) else face
             for face, p, s in zip(faces, points, surety, strict=True)]
 
 
