@@ -22,6 +22,7 @@ MARK = """<svg width="40" height="40" viewBox="0 0 32 32" aria-hidden="true" xml
 <path fill="#1c7480" d="M29 11 16 17l8 11z"/></svg>"""
 SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 HEAD = (f'<link rel="icon" href="data:image/svg+xml,{quote(MARK)}"><meta name="color-scheme" content="light dark">'
+        f"<style>.gradio-container {{ overflow: clip !important; }}</style>"       # hidden, nothing could stay in view
         f"<script>{SCRIPT}</script>")
 GPU_TURN = {"concurrency_id": "gpu", "concurrency_limit": 1}     # whatever computes pictures, one at a time in all tabs
 LESSON_TURN = {"concurrency_id": "lesson", "concurrency_limit": 1}      # the training of a person, which takes minutes
