@@ -69,20 +69,23 @@ class Latent:
         return next(self.unet.parameters()).dtype
 
     def encode_prompts(self, prompts: list[str], subject_embedding: Tensor | None = None,
-                       ages: Sequence[float] | None = None) -> Tensor:
+                       ages: Sequence[Sequence[float] | None] | None = None) -> Tensor:
         """Prompt embeddings, (N, T, C). subject_embedding: (C,) or (N, C), replaces the embedding of a rare token.
 
-        ages: calibrated ages of `words.GROUPS` for this subject, see `interpolate_age_embeddings`; None keeps the
-        embeddings of the age words. Only used together with `subject_embedding`.
+        ages: for each prompt where `words.GROUPS` lie in years, see `interpolate_age_embeddings`; None, for one prompt
+        or for all, keeps the embeddings of the age words.
         """
         tokens = self.tokens(prompts).to(self.device)
-        if subject_embedding is None:
-            return self.text(tokens)
-        own, at = subject_embedding.to(self.device), self.rare_at(tokens)
-        if ages is None:
-            return self.text(tokens, own, at)
+        if subject_embedding is not None:
+            own, at = subject_embedding.to(self.device), self.rare_at(tokens)
+        if ages is None or not any(ages):
+            return self.text(tokens) if subject_embedding is None else self.text(tokens, own, at)
         table, group = self.text.clip.embeddings.token_embedding.weight, words.ages_at(tokens)      # (…, C), (N, T)
-        embeddings = interpolate_age_embeddings(table[words.age_tokens()], ages)[group.clamp(min=0)]    # (N, T, C)
+        known = table[words.age_tokens()]
+        placed = torch.stack([known if row is None else interpolate_age_embeddings(known, row) for row in ages])
+        embeddings = placed.gather(1, group.clamp(min=0)[..., None].expand(-1, -1, known.shape[1]))     # (N, T, C)
+        if subject_embedding is None:
+            return self.text(tokens, embeddings, group >= 0)
         embeddings = torch.where(at[..., None], own.to(table.dtype).expand(len(tokens), -1)[:, None], embeddings)
         return self.text(tokens, embeddings, at | (group >= 0))
 

@@ -84,7 +84,7 @@ def test_whole_floats_are_whole_and_a_seed_is_settled():
     ("photo of wzx, smiling", "wzx", "photo of wzx, smiling", ""),
     ("photo of wzx, smiling", None, "photo of, smiling", "No subject is selected"),
     ("photo of a person as old, with xylophone, smiling", None, "photo of a person as old, smiling", "xylophone"),
-    ("photo of a person as 60 years old", None, "photo of a person as old", "60, years"),
+    ("photo of a person as 60 years old", None, "photo of a person as elderly", "60 years were read as “elderly”"),
     ("photo of a wzx person as old", None, "photo of a person as old", "No subject is selected"),
     ("photo of a person as middle-aged", None, "photo of a person as middleaged", "read as “middleaged”"),
     ("photo of a person as young adult", None, "photo of a person as youngadults", "“young adult” was read"),
@@ -210,6 +210,18 @@ def test_emphasis_is_for_prompts_that_name_an_age(system):
               for emphasis in (0.0, 0.8)]
     without, much, nothing, neither = (last(system.draw(wish)).images[0] for wish in wishes)
     assert apart(without, much) > 1 and apart(nothing, neither) == 0
+
+
+def test_years_are_drawn_at_their_place_among_the_words(system):
+    """Those of a word's middle are the word; others are not; each prompt has its own."""
+    spoken = ["photo of a person as middleaged", "photo of a person as 45 years old", "photo of a person as 41 years old"]
+    word, same, other = (last(system.draw(replace(OLD, prompt=prompt))) for prompt in spoken)
+    assert apart(word.images[0], same.images[0]) < 0.5 < apart(word.images[0], other.images[0])
+    assert other.notes == ("41 years were read as “middleaged”, at these years.",)
+    assert other.settings[0]["group"] == "middleaged"
+    ages = [None, prompts.positions(41, None)]
+    states = system._states([spoken[0]] * 2, "", None, ages, 0.0)[0]
+    assert torch.equal(states[:1], system.latent.encode_prompts(spoken[:1])) and not torch.equal(states[0], states[1])
 
 
 def test_guidance_leads_away_from_the_prompt_without_its_age(system):

@@ -34,9 +34,9 @@ def test_words_lie_between_the_words():
     embedding, prompt = torch.randn(16), "photo of a wzx person as {}, smiling"
     prompts = [prompt.format(age) for age in words.GROUPS]
     said = latent.encode_prompts(prompts, embedding)
-    assert torch.allclose(latent.encode_prompts(prompts, embedding, words.MIDDLES), said, atol=1e-6)
+    assert torch.allclose(latent.encode_prompts(prompts, embedding, [words.MIDDLES] * len(prompts)), said, atol=1e-6)
     for group, middle in enumerate(words.MIDDLES):      # whichever word it is that lies there
-        moved = latent.encode_prompts([prompt.format("child")], embedding, (middle,) * 6)[0]
+        moved = latent.encode_prompts([prompt.format("child")], embedding, [(middle,) * 6])[0]
         assert torch.allclose(moved, said[group], atol=1e-6)
     embeddings = torch.randn(6, 16)
     found = interpolate_age_embeddings(embeddings, (40.0, 22.5, 0.0, 97.5))
@@ -44,7 +44,7 @@ def test_words_lie_between_the_words():
                           2 * embeddings[5] - embeddings[4]])
     assert torch.allclose(found, wanted, atol=1e-5)
     plain = latent.encode_prompts(["photo of a wzx person, smiling"], embedding)
-    assert torch.equal(latent.encode_prompts(["photo of a wzx person, smiling"], embedding, (1.0,) * 6), plain)
+    assert torch.equal(latent.encode_prompts(["photo of a wzx person, smiling"], embedding, [(1.0,) * 6]), plain)
 
 
 def test_each_age_is_put_where_most_pictures_are_of_its_years():
@@ -75,7 +75,7 @@ def test_it_is_looked_at_each_place_with_the_same_noise(monkeypatch):
     for (states, seeds), place in zip(asked, dreambooth_ages.AGE_GRID, strict=True):
         assert seeds == [7, 8]
         prompts = ["photo of a sks person as child"] * 2
-        assert torch.equal(states, latent.encode_prompts(prompts, embedding, (place,) * 6))
+        assert torch.equal(states, latent.encode_prompts(prompts, embedding, [(place,) * 6] * len(prompts)))
 
 
 def test_after_the_last_step_it_is_looked_where_the_ages_lie(tmp_path, monkeypatch):

@@ -119,7 +119,7 @@ def generate_ages(subject: "Subject", seeds: Sequence[int], sampler: Sampler) ->
 
     base = latent.load(subject.base)
     unet, prompts = adapted(base.unet, subject), [subject.prompt(age) for age in words.GROUPS]
-    states = base.encode_prompts(prompts, subject.embedding, subject.ages)
+    states = base.encode_prompts(prompts, subject.embedding, [subject.ages] * len(prompts))
     negative = base.negative_states("", [subject.prompt()] * len(prompts), subject.embedding, sampler.emphasis)
     rows = (each.expand_as(states).repeat_interleave(len(seeds), 0) for each in (states, negative))
     steps = list(latent.denoise(unet, *rows, [*seeds] * len(prompts), sampler.solver, sampler.steps, sampler.guidance))

@@ -40,7 +40,7 @@ def sweep_ages(latent: Latent, unet: nn.Module, token: str, subject_embedding: T
     """
     prompts, negative, years = [words.OF_SUBJECT.format(token, "old")] * len(seeds), latent.encode_prompts([""]), []
     for age in AGE_GRID:
-        states = latent.encode_prompts(prompts, subject_embedding, (age,) * len(words.GROUPS))
+        states = latent.encode_prompts(prompts, subject_embedding, [(age,) * len(words.GROUPS)] * len(prompts))
         *_, step = denoise(unet, states, negative, seeds, steps=STEPS)
         picture = latent.autoencoder.decode(step.latents.to(latent.dtype)).float().clamp(-1, 1)
         years.append(judge(recognisable(picture))["age"].float().clamp(min=0).cpu().numpy())

@@ -220,7 +220,8 @@ class Aging(Files, Teaching):
         unet, folder, preview_dir = self._unet(wish, adapter), self._new_folder(), self._preview_dir()
         embedding, ages = (None, None) if wish.subject is None else (wish.subject.embedding, wish.subject.ages)
         for number, part in enumerate(parts):
-            states = self._states([drawn for _, drawn in rows[part]], negative, embedding, ages, wish.emphasis)
+            own = [prompts.positions(self._years(asked), ages) for asked, _ in rows[part]]
+            states = self._states([drawn for _, drawn in rows[part]], negative, embedding, own, wish.emphasis)
             yielded_at = time.monotonic()
             for step in latent.denoise(unet, *states, seeds[part], wish.solver, wish.steps, wish.guidance):
                 done, shows = number * wish.steps + step.index, step.index % max(1, step.total // PREVIEWS) == 0
@@ -233,9 +234,16 @@ class Aging(Files, Teaching):
             found = self._add_batch(replace(found, step=done, previews=()), wish, step.latents, about, folder)
             yield found
 
+    def _years(self, prompt: str) -> float | None:
+        """The years that a prompt asks for, where the network can't read numbers itself."""
+        return prompts.years_in(prompt) if self.choice.name == "tiny" else None
+
     def _states(self, prompts_drawn: list[str], negative: str, embedding: "Tensor | None",
-                ages: "Sequence[float] | None", emphasis: float) -> "tuple[Tensor, Tensor]":
-        """Prompt embeddings (N, T, C), and negative ones, (1, T, C) or (N, T, C). embedding, ages: of the subject."""
+                ages: "Sequence[Sequence[float] | None]", emphasis: float) -> "tuple[Tensor, Tensor]":
+        """Prompt embeddings (N, T, C), and negative ones, (1, T, C) or (N, T, C).
+
+        embedding: of the subject. ages: of each prompt, see `prompts.positions`.
+        """
         import torch
 
         ageless = [prompts.without_age(prompt) if prompts.age_in(prompt) else "" for prompt in prompts_drawn]

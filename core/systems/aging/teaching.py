@@ -135,7 +135,7 @@ class Teaching(Uploads):
 
         asked = [words.OF_SUBJECT.format(teacher.token, age) for age in PREVIEW_AGES]
         embedding = None if teacher.embedding is None else teacher.embedding.detach()
-        states = self._states(asked, "", embedding, teacher.ages, Wish.emphasis)
+        states = self._states(asked, "", embedding, [teacher.ages] * len(asked), Wish.emphasis)
         *_, step = latent.denoise(teacher.unet(), *states, [0] * len(asked), steps=PREVIEW_STEPS)
         pictures = self._pictures(step.latents)
         if any(self._flagged(pictures)):

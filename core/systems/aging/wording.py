@@ -32,7 +32,10 @@ def compose_prompt(prompt: str, token: str | None, is_limited: bool) -> tuple[st
 
 def supported_words(prompt: str) -> tuple[str, tuple[str, ...]]:
     """The words of a prompt that the small network knows, and notes that name the others."""
-    notes = ()
+    notes, worded = (), prompts.in_words(prompt)
+    if worded != prompt:
+        notes += (f"{prompts.years_in(prompt):.0f} years were read as “{prompts.age_in(prompt)}”, at these years.",)
+        prompt = worded
     for pattern, age in SYNONYMS.items():
         match = re.search(rf"\b({pattern})\b", prompt, re.IGNORECASE)
         if match and match[0].lower() != age:
