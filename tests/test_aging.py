@@ -74,7 +74,7 @@ def test_whole_floats_are_whole_and_a_seed_is_settled():
 @pytest.mark.parametrize(("prompt", "token", "wanted", "said"), [
     ("photo of a person as old, smiling", None, "photo of a person as old, smiling", ""),
     ("photo of a person as old", "wzx", "photo of a wzx person as old", ""),
-    ("photo of a sks person as old", "wzx", "photo of a wzx person as old", ""),
+    ("photo of a sks person as old", "wzx", "photo of a wzx person as old", "wzx, so it was drawn in place of sks."),
     ("elderly, smiling", "wzx", "photo of a wzx person as elderly, smiling", ""),
     ("as child", "sks", "photo of a sks person as child", ""),
     ("smiling", "sks", "photo of a sks person, smiling", ""),
@@ -214,7 +214,7 @@ def test_emphasis_is_for_prompts_that_name_an_age(system):
 
 def test_years_are_drawn_at_their_place_among_the_words(system):
     """Those of a word's middle are the word; others are not; each prompt has its own."""
-    spoken = ["photo of a person as middleaged", "photo of a person as 45 years old", "photo of a person as 41 years old"]
+    spoken = [f"photo of a person as {age}" for age in ("middleaged", "45 years old", "41 years old")]
     word, same, other = (last(system.draw(replace(OLD, prompt=prompt))) for prompt in spoken)
     assert apart(word.images[0], same.images[0]) < 0.5 < apart(word.images[0], other.images[0])
     assert other.notes == ("41 years were read as “middleaged”, at these years.",)

@@ -7,10 +7,10 @@ import aging_toys
 import numpy as np
 import pytest
 import torch
-from aging_toys import drawn, photo, pixels, saved
+from aging_toys import photo, pixels, saved
 from PIL import Image
 
-from core import words
+from core import faces, words
 from core.engine import waiting
 from core.engine.result import last
 from core.engine.waiting import Job, JobQueue, in_words
@@ -49,13 +49,15 @@ def test_uploads_are_copied_for_their_owner(system, uploads):
 @pytest.mark.parametrize(("number", "look"), [(4, 1), (7, 1), (9, 2), (11, 3)])
 def test_an_aligned_face_is_taken_as_it_is(system, number, look, tmp_path):
     """Its points would be found a little off, or not at all."""
-    shown = drawn(number, look)
+    identity = faces.person(number, "test")
+    face = faces.Face(identity, faces.look(identity, look, yaw=0.0, blur=0.0, exposure=0.0, sunglasses=0.0))
+    shown, large = (Image.fromarray(faces.draw(face, size, "aligned")) for size in (128, 256))
     one, = system.checked([saved(shown, tmp_path / "aligned.png")])
     assert one.good and np.array_equal(pixels(one.picture), np.asarray(shown))
     again, = system.checked([one.picture])
     assert again.picture == one.picture and np.allclose(again.vector, one.vector, atol=1e-4)
-    larger, = system.checked([saved(drawn(number, look, 256), tmp_path / "larger.png")])
-    assert abs(pixels(larger.picture) - np.asarray(shown)).mean() < 4
+    larger, = system.checked([saved(large, tmp_path / "larger.png")])
+    assert abs(pixels(larger.picture) - np.asarray(large.reduce(2))).mean() < 4
 
 
 def test_what_is_wrong_with_each_upload_is_said(system, uploads, tmp_path):
@@ -128,12 +130,19 @@ def test_a_token_that_can_not_be_had_is_refused(token, taken):
         free_token(token, taken)
 
 
+def test_ages_that_look_the_same_are_named():
+    assert teaching.alike((5, 20, 35, 45, 60, 80)) == ()
+    said, = teaching.alike((5, 5.5, 35, 45, 60, 60))
+    assert "same for this person: child and teenager, elderly and old." in said and "Train again" in said
+
+
 def test_somebody_is_taught_and_drawn(system, uploads):
     news = list(system.teach(uploads, name="  Ann\nLee ", steps=8, seed=1, taken=("wzx",)))
     assert [each.step for each in news] == [0, *range(1, 9), *[8] * 4] and {each.steps for each in news} == {8}
     assert [each.subject is None for each in news] == [True] * 5 + [False] * 8
     assert [each.calibration for each in news] == [*[None] * 9, 1 / 3, 2 / 3, 1.0, 1.0]
-    assert {each.notes for each in news[1:-1]} == {(teaching.UNCALIBRATED,)} and news[-1].notes == ()
+    assert {each.notes for each in news[1:-1]} == {(teaching.UNCALIBRATED,)}
+    assert news[-1].notes == teaching.alike(news[-1].subject.ages)
     assert all(each.subject.ages is None and each.adapter is None for each in news[5:-1])
     end = news[-1]
     assert len(end.subject.ages) == 6 and list(end.subject.ages) == sorted(end.subject.ages)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ CALIBRATION = 75        # training steps that take as long as the age calibratio
 PRIOR = 4               # pictures per age of the regularisation set that a large network draws for itself
 LONGEST_NAME = 40       # characters
 UNNAMED = "Unnamed"
+APART = 1.0             # years between the calibrated ages of two words, below which their pictures look the same
 UNCALIBRATED = "Age calibration was skipped; results may be biased towards the age in your photos."
 
 
@@ -96,7 +98,8 @@ class Teaching(Uploads):
                 yield now
         subject = teacher.subject(name)
         preview = now.preview if subject.ages is None else self._preview_sheet(teacher)
-        yield replace(now, subject=subject, preview=preview, adapter=self.adapter(subject), notes=())
+        notes = alike(subject.ages) if subject.ages else ()
+        yield replace(now, subject=subject, preview=preview, adapter=self.adapter(subject), notes=notes)
 
     def teacher(self, uploads: Sequence[Checked], token: str, preset: "Preset",
                 others: "tuple[Tensor, Sequence[str]] | None" = None) -> "Teacher":
@@ -160,6 +163,19 @@ def free_token(token: str | None = None, taken: Sequence[str] = ()) -> str:
         raise SettingsError(f"The token {token} is in use.",
                             f"Choose another: {', '.join(each for each in words.RARE if each not in taken) or 'none'}.")
     return token
+
+
+def alike(ages: Sequence[float]) -> tuple[str, ...]:
+    """A warning about the ages of a trained person that look the same; nothing where all six differ.
+
+    ages: the calibrated ones, six in rising order.
+    """
+    same = [pair for pair, years in zip(pairwise(prompts.AGES), pairwise(ages), strict=True)
+            if years[1] - years[0] < APART]
+    if not same:
+        return ()
+    return (f"These ages look the same for this person: {', '.join(' and '.join(pair) for pair in same)}. Train again "
+            "with more pictures, all taken at about one age and in different light.",)
 
 
 def _display_name(name: Any) -> str:

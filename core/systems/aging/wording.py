@@ -22,6 +22,9 @@ def compose_prompt(prompt: str, token: str | None, is_limited: bool) -> tuple[st
     """
     drawn, notes = supported_words(prompt) if is_limited else (prompt.strip(), ())
     if token is not None:
+        others = [other for other in prompts.tokens_in(drawn) if other != token]
+        if others:
+            notes += (f"The chosen person's token is {token}, so it was drawn in place of {' and '.join(others)}.",)
         return _with_token(drawn, token), notes
     tokens = prompts.tokens_in(drawn)
     if tokens:
