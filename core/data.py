@@ -94,7 +94,7 @@ def look_seed(split: str, number: int, index: int, seed: int) -> int:
 
 
 def renderer(version: int) -> ModuleType:
-    """The renderer module of a version: 3, which the shipped networks were trained on, or 4."""
+    """The renderer module of a version: 3, which the networks of `aging` were trained on, or 4."""
     from core import faces, faces_v3
 
     known = {3: faces_v3, 4: faces}

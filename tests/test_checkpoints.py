@@ -157,11 +157,11 @@ def test_another_choice_does_not_wait(published, monkeypatch):
 def test_what_is_said_of_the_one_that_ships():
     found = facts(TINY)
     assert found.ready and not found.missing
-    assert found.names == ("vectors-tiny", "embedder-tiny-v3", "vectors-people-tiny")
+    assert found.names == ("vectors-tiny", "embedder-tiny", "vectors-people-tiny")
     assert found.bytes == sum(ROWS[name].bytes for name in found.names)
     assert found.size == f"{found.bytes / 1e6:.1f} MB"
     assert (found.licences, found.agreements) == (("Apache-2.0",), ())
-    assert facts(TINY, extra=True).names == ("judge-tiny-v3",)
+    assert facts(TINY, extra=True).names == ("judge-tiny",)
 
 
 def test_what_is_said_of_the_published_one(tmp_path, monkeypatch):
@@ -371,7 +371,7 @@ def test_each_choice_reads_with_its_own_networks(published):
 
 def test_the_one_that_ships_reads_with_its_judge():
     pictures = torch.rand(2, 3, 112, 112) * 2 - 1
-    for ours, judges in zip(readers(TINY, "cpu"), judged(hub.load("judge-tiny-v3", "cpu")), strict=True):
+    for ours, judges in zip(readers(TINY, "cpu"), judged(hub.load("judge-tiny", "cpu")), strict=True):
         assert torch.equal(ours(pictures), judges(pictures))
 
 

@@ -1,4 +1,4 @@
-"""The previous renderer, as the shipped networks learned from it: the same numbers, the same picture and points."""
+"""The previous renderer, as the networks of aging learned from it: the same numbers, the same picture and points."""
 
 import warnings
 from pathlib import Path

@@ -161,7 +161,7 @@ def test_the_choice_that_draws_judges_its_pictures(system, tmp_path, monkeypatch
     table, about = rows(tmp_path / "images.csv"), json.loads((tmp_path / "dataset.json").read_text())
     assert all(19 < float(row["quality"]) < 21 for row in table) and end.done == 4
     assert [row["decision"] == "kept" for row in table] == [float(row["quality"]) >= 20 for row in table]
-    assert about["magface-r100"] == "hash of magface-r100" and "judge-tiny-v3" not in about
+    assert about["magface-r100"] == "hash of magface-r100" and "judge-tiny" not in about
 
 
 def test_more_quality_than_the_judge_counts_is_refused(system, tmp_path):

@@ -14,8 +14,7 @@ from test_scoring import truths
 from test_training import made_up, stepped
 from typer.testing import CliRunner
 
-from core import data, hub, scoring
-from core import faces_v3 as faces
+from core import data, faces, hub, scoring
 from core.commands import score as command
 from core.commands.train import train
 from core.errors import CheckpointError, FacetError, SettingsError
@@ -127,14 +126,14 @@ def drawn():
 @pytest.mark.parametrize("kind", scoring.KINDS)
 def test_pairs_of_every_kind_are_what_they_say(drawn, kind):
     first, second, same = (found.numpy() for found in scoring.pairs_of(drawn, kind))
-    assert len(same) == 6000 and same.sum() == 3000
+    assert 5600 < len(same) <= 6000 and same.sum() == len(same) / 2     # 5,662 where facial hair differs
     assert np.array_equal(drawn.person[first] == drawn.person[second], same)
     a, b = ({name: drawn.truth[rows, at] for at, name in enumerate(faces.NAMES)} for rows in (first, second))
     hair = [(each["beard"] > 0.5) | (each["moustache"] > 0.5) for each in (a, b)]
     near = nearest(drawn.people)
     people = zip(drawn.person[first].tolist(), drawn.person[second].tolist(), strict=True)
     holds = {
-        "random": np.ones(6000, bool),
+        "random": np.ones(len(same), bool),
         "years apart": abs(a["age"] - b["age"]) >= 25,
         "one turned": (abs(a["yaw"]) > 35) != (abs(b["yaw"]) > 35),
         "facial hair differs": hair[0] != hair[1],

@@ -8,8 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from core import data, scoring
-from core import faces_v3 as faces
+from core import data, faces, scoring
 from core.commands import score as command
 from core.errors import SettingsError
 from core.scoring.bars import bar_between
@@ -20,7 +19,8 @@ def truths(people: int, looks: int) -> data.DrawnSet:
     rows = []
     for number in range(people):
         identity = faces.person(number, "test")
-        rows += [faces.truth(faces.Face(identity, faces.look(identity, data.look_seed("test", number, index, 0))))
+        rows += [faces.truth(faces.Face(identity, faces.look(identity, data.look_seed("test", number, index, 0),
+                                                          mixture="balanced")))
                  for index in range(looks)]
     person = np.arange(people * looks) // looks
     return data.DrawnSet(np.zeros((len(rows), 1, 1, 3), np.uint8), np.stack(rows), person, np.zeros((len(rows), 5, 2)))
@@ -98,9 +98,9 @@ def test_a_perfect_embedder_scores_one(monkeypatch):
     asked = []
     monkeypatch.setattr(scoring.hub, "load", lambda name: (asked.append(name), Oracle())[1])
     bars = scoring.score("embedder", quick=True)["bars"]
-    assert asked == ["embedder-tiny", "embedder-tiny-v3", "embedder-check-tiny-v3"] and len(bars) == 12
-    spread = [bars.pop(row)["value"] for row in (11, 7, 3)]
-    assert spread == [pytest.approx(scoring.QUICK[0] - 1)] * 3
+    assert asked == [*scoring.EMBEDDERS, *scoring.OLD_EMBEDDERS] and len(bars) == 16
+    spread = [bars.pop(row)["value"] for row in (15, 11, 7, 3)]
+    assert spread == [pytest.approx(scoring.QUICK[0] - 1)] * 4
     assert all(bar["value"] == 1.0 and bar["met"] for bar in bars)
     assert [bar["goal"] for bar in bars[:3]] == [">= 0.97", ">= 0.92", ">= 0.92"]
 
@@ -147,22 +147,23 @@ def test_vectors_are_scored_by_networks_that_never_steered(monkeypatch):
 
     def outputs(network, pictures):
         asked.append(network)
-        if network == "judge-check-tiny-v3":
-            return {"binary": torch.ones(len(pictures), 27)}
+        if network == "judge-check-tiny":
+            return {"binary": answers[:len(pictures)] - 0.5}
         return torch.nn.functional.one_hot(torch.arange(len(pictures)) % 512, 512).float()
 
     monkeypatch.setattr(data, "drawn_set", lambda *a, **k: drawn)
     monkeypatch.setattr(data, "outputs", outputs)
     monkeypatch.setattr(scoring.hub, "load", lambda name: name)
     monkeypatch.setattr(scoring, "pictures_of", lambda v: v)
+    answers = torch.arange(drawn.people)[:, None].repeat(1, 27) % 2
     monkeypatch.setattr(scoring, "picture_bars", lambda made, real, judge: (asked.append(judge), [])[1])
     monkeypatch.setattr(scoring, "separable", lambda people, held_out: (asked.append(held_out), 1.0)[1])
     monkeypatch.setattr(scoring, "reached", lambda vectors, judge, limit: (asked.append(judge), 1.0)[1])
     bars = scoring.score("vectors", quick=True)["bars"]
-    assert asked.count("embedder-tiny-v3") == 1 and asked[0] == "embedder-tiny-v3" and "judge-tiny-v3" not in asked
-    assert asked[-1] == "judge-check-tiny-v3" and len(bars) == 7 and all(bar["met"] for bar in bars)
-    assert [bar["goal"] for bar in bars] == [">= 0.70", ">= 0.99", ">= 0.99", ">= 0.95", ">= 0.85", ">= 0.85",
-                                             ">= 0.90"]
+    assert asked.count("embedder-tiny") == 1 and asked[0] == "embedder-tiny" and "judge-tiny" not in asked
+    assert asked[-1] == "judge-check-tiny" and len(bars) == 8 and all(bar["met"] for bar in bars)
+    assert [bar["goal"] for bar in bars] == [
+        ">= 0.70", ">= 0.95", ">= 0.99", ">= 0.95", ">= 0.85", ">= 0.80", ">= 0.60", ">= 0.90"]
 
 
 def test_turning_counts_both_sides_by_what_the_other_judge_sees(monkeypatch):

@@ -1,5 +1,6 @@
 """The stylegan2 recipe and the adversarial term, at toy size."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -152,6 +153,13 @@ def test_both_networks_learn_in_stage_b():
     after = recipe.networks["discriminator"].soft.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert [group["betas"][0] for group in recipe.optimizers["loss"].param_groups] == [0.0] * 3
+
+
+def test_stage_b_has_a_schedule_of_its_own(tmp_path):
+    """It began at half of the run: after three quarters of the run, half of it is over."""
+    fit(toy(soft_images=8), Settings(tmp_path, steps=4, threads=1, seed=3, warmup=1, floor=0.0, log_every=1))
+    rates = [row["rate"] for row in map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines()) if "rate" in row]
+    assert rates[3] == pytest.approx(0.5)
 
 
 def test_stage_b_changes_fine_layers_alone(tmp_path):

@@ -1,6 +1,6 @@
 """The previous renderer of drawn faces, version 3: named numbers in, a picture of a person out.
 
-The shipped version-3 networks were trained on it and keep using it until their successors replace them.
+The networks of `aging` were trained on it and keep using it until their successors replace them.
 `person` and `look` choose the numbers, `draw` draws them. See `core.faces.attributes` for the 35 of them.
 """
 

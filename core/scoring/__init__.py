@@ -2,20 +2,20 @@
 
 A system is never scored by a network it was trained against. What `embedder-tiny` and `judge-tiny` steered is scored by
 `embedder-check-tiny` and `judge-check-tiny`. Names that end in -v3 belong to the third renderer, which drew the faces
-of Vectors and Aging.
+of Aging.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from core import data, hub, metrics
 from core.errors import SettingsError
-from core.faces import BINARY, NAMES
-from core.faces_v3 import traits_of
+from core.faces import BINARY, NAMES, traits_of
 from core.hub import weights
 from core.sampling import People, vary
 from core.scoring.bars import Bar, bar, reported
@@ -25,8 +25,9 @@ EMBEDDERS = ("embedder-tiny", "embedder-check-tiny")    # each pair: the one tha
 JUDGES = ("judge-tiny", "judge-check-tiny")
 OLD_EMBEDDERS = ("embedder-tiny-v3", "embedder-check-tiny-v3")
 OLD_JUDGES = ("judge-tiny-v3", "judge-check-tiny-v3")
-FULL = (350, 12)  # test people × looks: 3,000 genuine pairs of every kind
+FULL = (350, 12)  # test people × looks: 3,000 genuine pairs of each kind, 2,831 where facial hair differs
 QUICK = (24, 6)
+VECTORS = (350, 4)  # test people × looks; every person is drawn once, and all looks are the reference
 PICTURES = (300, 4)  # test people × looks of the reference pictures
 PICTURE_SIZE = 128  # pixels
 DRAWN = {"size": PICTURE_SIZE, "version": 4}    # the test faces of all but the third renderer
@@ -176,26 +177,28 @@ def judge_bars(name: str, sets: Sequence[data.DrawnSet]) -> list[Bar]:
 
 def score_vectors(quick: bool = False) -> list[Bar]:
     """Identity, separability, variations, attributes, steering and picture bars; by networks that did not steer."""
-    drawn = data.drawn_set("test", *(QUICK if quick else FULL))
-    drawn = drawn.take(spread(len(drawn), drawn.people))  # one look of every person
-    steering, held_out, judge = (hub.load(name) for name in (*OLD_EMBEDDERS, OLD_JUDGES[1]))
+    real = reduced(data.drawn_set("test", *(QUICK if quick else VECTORS), **DRAWN))
+    drawn = real.take(spread(len(real), real.people))  # one look of every person
+    steering, held_out, judge = (hub.load(name) for name in (*EMBEDDERS, JUDGES[1]))
     source = data.outputs(steering, drawn)  # (P, 512)
     pictures = pictures_of(source)
     seen = data.outputs(held_out, pictures)  # (P, 512)
     wanted, found = data.outputs(judge, drawn), data.outputs(judge, pictures)
-    agreed = metrics.agreement(found["binary"] > 0, wanted["binary"] > 0)
+    kept = metrics.balanced_accuracy(found["binary"] > 0, wanted["binary"] > 0)
+    worst = int(kept.argmin())     # a missing one, where there is any
     bars = [
         bar("identity kept: mean cosine", float(metrics.cosine(seen, data.outputs(held_out, drawn)).mean()), ">= 0.70"),
-        bar("people separable at 0.4", separable(40 if quick else 10_000, held_out), ">= 0.99"),
+        bar("1,000 people separable at 0.4", separable(40 if quick else 1000, held_out), ">= 0.95"),
     ]
     for sigma, goal in SIGMAS.items():
         probe = data.outputs(held_out, pictures_of(varied(source, sigma, 0)))
         value = metrics.rank1(probe, seen, torch.arange(len(source)))
         bars.append(bar(f"variations at σ {sigma} still the person", value, f">= {goal}"))
     turned = source[spread(len(source), 4 if quick else 100)]
-    return [*bars, bar("attributes kept", float(agreed.mean()), ">= 0.85"),
+    return [*bars, bar("attributes kept: balanced accuracy, mean", float(kept.mean()), ">= 0.80"),
+            bar(f"attributes kept: worst ({BINARY[worst]})", float(kept[worst]), ">= 0.60"),
             bar("steered to yaw ±45° within 5°", reached(turned, judge, 2 if quick else STEPS), ">= 0.90"),
-            *picture_bars(pictures, data.drawn_set("test", *(QUICK if quick else FULL)), judge)]
+            *picture_bars(pictures, real, judge)]
 
 
 def score_pictures(quick: bool = False, images: Path | None = None) -> list[Bar]:
@@ -248,6 +251,15 @@ def pictures_of(vectors: Tensor, batch: int = 32) -> Tensor:
         return torch.cat([from_uint8(to_uint8(generator(part.to(device)).cpu())) for part in vectors.split(batch)])
 
 
+def reduced(drawn: data.DrawnSet) -> data.DrawnSet:
+    """A set at the 112 pixels of embedders, judges and `vectors`, as training reduces it; its points are left out."""
+    from core.images import from_uint8, recognisable, to_uint8
+
+    images = [to_uint8(recognisable(from_uint8(np.ascontiguousarray(part))))
+              for part in np.array_split(drawn.images, max(1, len(drawn) // 64))]
+    return data.DrawnSet(np.concatenate(images), drawn.truth, drawn.person, np.full_like(drawn.points, np.nan))
+
+
 def spread(count: int, wanted: int):
     """`wanted` distinct, evenly spread rows of `count`."""
     return torch.linspace(0, count - 1, min(wanted, count)).long().numpy()
@@ -260,7 +272,7 @@ def score_recogniser(quick: bool = False, files: Sequence[Path] = ()) -> list[Ba
                             "Train one, then name its file:  --weights RUN/recogniser-drawn.safetensors")
     networks = [hub.network_of(file, "iresnet") for file in files]
     names = [Path(file).stem for file in files]
-    drawn = data.drawn_set("test", *(QUICK if quick else FULL))
+    drawn = data.drawn_set("test", *(QUICK if quick else FULL), **DRAWN)
     bars, means = [], []
     for name, network in zip(names if len(set(names)) == len(names) else files, networks, strict=True):
         vectors = data.outputs(network, drawn)

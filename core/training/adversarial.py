@@ -48,8 +48,8 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, share: float, h
 
 
 def balanced_loss(picture: Tensor, last: Tensor, reconstruction: Tensor, adversarial: Tensor,
-                  share: float) -> tuple[Tensor, Tensor]:
-    """Reconstruction plus the weighted adversarial loss; returns the loss and the weight.
+                  share: float, high: float = 3.0) -> tuple[Tensor, Tensor]:
+    """Reconstruction plus the weighted adversarial loss (`adaptive_weight`); returns the loss and the weight.
 
     picture: what the generator made, both losses' only way to it. last: the weight of its last layer. Each loss is
     differentiated down to the picture once, and the loss that comes back has the weighted sum as its gradient.
@@ -58,7 +58,7 @@ def balanced_loss(picture: Tensor, last: Tensor, reconstruction: Tensor, adversa
         wanted, = torch.autograd.grad(reconstruction, picture, retain_graph=True)     # both may share a discriminator
         fooled, = torch.autograd.grad(adversarial, picture)
         at_last = [torch.autograd.grad(picture, last, gradient, retain_graph=True)[0] for gradient in (wanted, fooled)]
-    weight = adaptive_weight(*at_last, share)
+    weight = adaptive_weight(*at_last, share, high)
     carrier = (picture * (wanted + weight * fooled)).sum()
     value = (reconstruction + weight * adversarial).detach()
     return carrier + (value - carrier).detach(), weight

@@ -112,6 +112,10 @@ class Recipe:
         """
         raise NotImplementedError
 
+    def stage(self, progress: float) -> float:
+        """How far the present stage is, 0 to 1, when the run is at `progress`: the learning rate follows it."""
+        return progress
+
     def loader(self) -> "Recipe":
         """A copy for data loading processes: without any attribute that holds a network, an optimiser or GPU memory."""
         light = copy.copy(self)
@@ -299,7 +303,7 @@ class _Run:
 
     def step(self, batch: dict) -> dict:
         """One step of every optimiser; returns the values to log."""
-        rate = rate_at(self.clock.step, self.clock.progress, self.settings)
+        rate = rate_at(self.clock.step, self.recipe.stage(self.clock.progress), self.settings)
         numbers = {"rate": rate}
         for network in self.networks.values():
             network.train()

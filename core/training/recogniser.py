@@ -88,13 +88,13 @@ def recipe(preset: str, data: str = DRAWN, **asked: float) -> RecogniserRecipe:
     """
     chosen = replace(PRESETS[preset], **asked)
     if data == DRAWN:
-        faces = sets.drawn_set("train", chosen.people, chosen.looks)
+        faces = sets.drawn_set("train", chosen.people, chosen.looks, version=4)
     elif asked.keys() & {"people", "looks"}:
         raise SettingsError("--people and --looks are not available for a folder.",
                             "Leave --people and --looks out; they are for drawn faces.")
     else:
         faces = people_of(data)
-    return RecogniserRecipe(chosen, faces, sets.drawn_set("validation", *CHECKED), Path(data).resolve().name)
+    return RecogniserRecipe(chosen, faces, sets.drawn_set("validation", *CHECKED, version=4), Path(data).resolve().name)
 
 
 def people_of(folder: str | Path) -> sets.DrawnSet:

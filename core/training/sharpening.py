@@ -31,9 +31,9 @@ class Sharpening:
 
     soft_images: pictures after which the stage begins. warmup: steps of the stage in which only the discriminator
     uses what it sees. sharp_rate, discriminating: peak rates of generator and discriminator. share: the adversarial
-    gradient, in parts of the reconstruction's. gamma: weight of the gradient penalties, halved in the loss.
-    perception, features: weights of the features of `encoder`, an autoencoder, and of the discriminator's own.
-    start: checkpoint that the generator begins as.
+    gradient, in parts of the reconstruction's. most: the highest weight of the adversarial loss. gamma: weight of the
+    gradient penalties, halved in the loss. perception, features: weights of the features of `encoder`, an autoencoder,
+    and of the discriminator's own. start: checkpoint that the generator begins as.
     """
 
     soft_images: int = 200_000
@@ -41,6 +41,7 @@ class Sharpening:
     sharp_rate: float = 5e-4
     discriminating: float = 1e-3
     share: float = 0.5
+    most: float = 3.0
     gamma: float = 0.5
     perception: float = 0.3
     features: float = 2.0
@@ -70,8 +71,8 @@ def detail(picture: Tensor) -> Tensor:
 class Critic(nn.Module):
     """The patch discriminator, the frozen network that draws its condition, and how far training is.
 
-    images: pictures seen in both stages, in all processes. steps: steps of the adversarial stage. Kept here so that a
-    resumed run knows them.
+    images: pictures seen in both stages, in all processes. steps: of the adversarial stage. began: when it began, as a
+    part of the run. Kept here so that a resumed run knows them.
     """
 
     def __init__(self, discriminator: nn.Module, drawing: nn.Module) -> None:
@@ -81,6 +82,18 @@ class Critic(nn.Module):
         self.soft = copy.deepcopy(drawing).requires_grad_(False)
         self.register_buffer("images", torch.zeros((), dtype=torch.int64))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("began", torch.zeros(()))
+
+    def begin(self, drawing: nn.Module, progress: float) -> None:
+        """Begin the adversarial stage: `drawing` as it is now draws the conditions."""
+        self.soft.load_state_dict(drawing.state_dict())
+        self.began.fill_(progress)
+
+    def stage(self, progress: float) -> float:
+        """How far the present stage is. The adversarial stage has a schedule of its own: the end of the first stage's
+        would leave it a tenth of its rate.
+        """
+        return (progress - float(self.began)) / (1 - float(self.began)) if int(self.steps) else progress
 
     def count(self, pictures: int) -> int:
         """Count the pictures of a step, in all processes; returns how many were seen before."""
@@ -135,5 +148,5 @@ def generator_loss(critic: Critic, encoder: nn.Module, made: Tensor, real: Tenso
     if int(critic.steps) < chosen.warmup:
         return wanted, numbers
     fooled = adversarial.generator_loss(real_scores, critic.discriminator.score(made_maps[-1]))
-    loss, weight = adversarial.balanced_loss(made, last, wanted, fooled, chosen.share)
+    loss, weight = adversarial.balanced_loss(made, last, wanted, fooled, chosen.share, chosen.most)
     return loss, numbers | {"fooled": fooled.detach(), "weight": weight}

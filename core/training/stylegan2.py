@@ -104,6 +104,9 @@ class StyleGAN2Recipe(Recipe):
         for group, times in zip(self.optimizers["loss"].param_groups, factors, strict=True):
             group["initial_lr"], group["betas"] = rate * times, (momentum, 0.99)
 
+    def stage(self, progress):
+        return self.networks["discriminator"].stage(progress)
+
     def batches(self, start: int, shard: tuple[int, int], device) -> Iterator[dict]:
         for batch in data.batches(self.drawn, self.batch, self.preset.seed, device, None, start, shard):
             image = self.sized(batch["image"])
@@ -125,7 +128,7 @@ class StyleGAN2Recipe(Recipe):
             yield "loss", sum(terms.values()), {name: term.detach() for name, term in terms.items()}
             return
         if not int(critic.steps):
-            critic.soft.load_state_dict(self.networks["generator"].state_dict())
+            critic.begin(self.networks["generator"], progress)
         with torch.no_grad():
             condition = critic.soft(z, noise="none")
         made = networks["generator"](z, noise="none")       # with noise it paints grain instead of hair and skin

@@ -59,8 +59,8 @@ class Choice:
 
 
 CHOICES = (     # the first ships with the project
-    Choice("tiny", "Facet's own, trained on drawn people", "vectors-tiny", "embedder-tiny-v3", "vectors-people-tiny",
-           "judge-tiny-v3", "judge-tiny-v3",
+    Choice("tiny", "Facet's own, trained on drawn people", "vectors-tiny", "embedder-tiny", "vectors-people-tiny",
+           "judge-tiny", "judge-tiny",
            Quality(most=1, usual=0.7, tolerance=0.02, weight=50),       # poor to sharp counts like half a turn
            turned=0.5,              # another network's reading is two or three degrees away
            similarity=0.6, beyond=0.05),    # different people are below 0.4

@@ -43,7 +43,7 @@ from core.systems.vectors.results import file_name
 from core.systems.vectors.steering import Steering
 
 BATCHES = (1, 3, 4, 8)  # the first picture is shown at once; the last size repeats
-OPENING = (1, 12, MAX_SIMILARITY)       # seed, count and threshold of the people that a page opens with
+OPENING = (344, 12, MAX_SIMILARITY)     # seed, count and threshold of the people that a page opens with; chosen
 
 
 class Vectors(Files, Steering, Moves):
@@ -83,13 +83,11 @@ class Vectors(Files, Steering, Moves):
 
     def person(self, number: int) -> Source:
         """A drawn person of the test split, frontal. number: 0 up to PEOPLE. Takes about a third of a second."""
-        from core import faces_v3 as faces
-        from core.faces import FRONTAL
+        from core import faces
 
         number = whole(number, "person", 0, PEOPLE - 1)
-        identity = faces.person(number, split="test")
-        look = faces.look(identity, 0, **FRONTAL)
-        drawn = Image.fromarray(faces.draw(faces.Face(identity, look), size=112, view="aligned"))
+        face = faces.frontal(number)
+        drawn = Image.fromarray(faces.draw(face, size=112, view="aligned"))
         return self._taken(drawn, Source("drawn", np.empty(0), person=number, label=f"drawn person {number}"))
 
     def faces_in(self, photo: Any) -> list[Source]:
