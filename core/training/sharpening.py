@@ -93,7 +93,7 @@ class Critic(nn.Module):
         """How far the present stage is. The adversarial stage has a schedule of its own: the end of the first stage's
         would leave it a tenth of its rate.
         """
-        return (progress - float(self.began)) / (1 - float(self.began)) if int(self.steps) else progress
+        return (progress - float(self.began)) / (1 - float(self.began))
 
     def count(self, pictures: int) -> int:
         """Count the pictures of a step, in all processes; returns how many were seen before."""
