@@ -1,4 +1,4 @@
-"""The tab `attributes`: 35 attributes of a face, edited by sliders with three methods."""
+"""The tab `attributes`: 35 attributes of a face, edited by sliders with four methods."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -11,24 +11,29 @@ from core.engine.result import Restored, Result
 from core.systems.attributes.request import (
     ATTRIBUTES,
     GROUPS,
+    L2M,
     METHODS,
+    OF_LATENTS,
     OPENING,
     PRESETS,
     REGIONS,
+    SWITCHED,
     Compare,
     Edit,
     FaceRequest,
     Invert,
+    Strengths,
     Sweep,
 )
 from spaces import GPU, widgets
 from spaces.fields import field
 from spaces.paint import paint, painted, unpainted
+from spaces.references import References
 from spaces.sliders import empty, sliders
 from spaces.tab import Shown, SystemTab
 from spaces.widgets import Change, new_run_id, safely
 
-ACTIONS = {"Edit": "edit", "Sweep": "sweep", "Compare": "compare"}
+ACTIONS = {"Edit": "edit", "Sweep": "sweep", "Strengths": "strengths", "Compare": "compare"}
 LABELS = Sweep.settings()["attribute"].choices     # of the attributes
 EXAMPLES = 8            # drawn people shown at once
 NAMED = {"source": "Before", "ideal": "Ideal edit", "original": "Picture", "inverted": "Inverted"}
@@ -68,7 +73,7 @@ class Tab(SystemTab):
     def build_controls(self) -> None:
         """The face to start from, the action, the sliders, and what must stay."""
         self.examples_state, self.example, self.crop = gr.State(0), gr.State(0), gr.State("")
-        self.latent = gr.State(None)        # of the face of a restored photo
+        self.latent = gr.State({})          # latent or pixels of the face of a restored photo, as the request has them
         self.source = field(Edit, "source", elem_id="attributes-source", elem_classes="tiles three")
         with gr.Group(elem_classes="settings") as self.random_panel:
             self.seed, self.mode = widgets.seed_row(OPENING.seed, self.ids)
@@ -83,14 +88,14 @@ class Tab(SystemTab):
         self.refine = field(Edit, "refine", visible=False, elem_id="attributes-refine")
         self.generate, self.stop = widgets.run_row(self.ids, "New face")
         self.action = gr.Radio(list(ACTIONS.items()), value="edit", label="Action", elem_id="attributes-action",
-                               elem_classes="tiles three")
+                               elem_classes="tiles two")
         self.sliders = sliders(Edit.settings(), GROUPS, PRESETS, OPENING.asked, elem_id="attributes-sliders")
         with gr.Group(elem_classes="settings"):
             self.method = field(Edit, "method", elem_id="attributes-method")
             self.strength = field(Edit, "strength", elem_id="attributes-strength")
-        with gr.Group(visible=False, elem_classes="settings") as self.sweep_panel:
-            self.swept = field(Sweep, "attribute", elem_id="attributes-swept")
-            self.count = field(Sweep, "count", elem_id="attributes-count")
+            self.swept = field(Sweep, "attribute", visible=False, elem_id="attributes-swept")
+            self.count = field(Sweep, "count", visible=False, elem_id="attributes-count")
+        self.references = References()
         with gr.Accordion("Freeze regions", open=False, elem_id="attributes-freeze"):
             self.regions = gr.CheckboxGroup(list(REGIONS), label="Regions of the drawn person", visible=False,
                                             elem_id="attributes-regions")
@@ -106,7 +111,8 @@ class Tab(SystemTab):
         """What `wanted` reads."""
         return {name: getattr(self, name) for name in
                 ("source", "seed", "truncation", "example", "photo", "face", "crop", "latent", "refine", "action",
-                 "sliders", "method", "strength", "swept", "count", "regions", "paint")}
+                 "sliders", "method", "strength", "swept", "count", "regions", "paint")} | {
+                     f"{name}_reference": file for name, file in self.references.files.items()}
 
     @property
     def outputs(self) -> list:
@@ -135,13 +141,15 @@ class Tab(SystemTab):
            [self.notice, self.people, self.examples_state], **widgets.GPU_TURN)
         on(self.people.select, self.pick_example, {"first": self.examples_state},
            [self.example, *self.new_face_outputs])
-        on(self.photo.upload, lambda: {self.latent: None, self.crop: "", self.face: 0, **self.new_face()}, {},
+        on(self.photo.upload, lambda: {self.latent: {}, self.crop: "", self.face: 0, **self.new_face()}, {},
            [self.latent, self.crop, self.face, *self.new_face_outputs])
         on([self.face.release, self.seed.submit], self.new_face, {}, self.new_face_outputs)
         on(self.generate.click, self.ask, {"mode": self.mode, "seed": self.seed},
            [self.source, self.seed, *self.new_face_outputs])
-        on(self.action.change, self.open_action, {"action": self.action},
-           [self.sweep_panel, self.method], queue=False)
+        on([self.action.change, self.method.change], self.open_action,
+           {"action": self.action, "method": self.method, "sliders": self.sliders},
+           [self.swept, self.count, self.method, self.strength, self.references.panel, self.sliders], queue=False)
+        self.references.listen(self.run, self.notice, active)
         released = [self.truncation.release, self.strength.release, self.refine.release, self.count.release,
                     self.method.input, self.swept.input, self.regions.input, self.action.input]
         on([self.sliders.input, self.paint.input, *released], lambda: {self.run: new_run_id()}, {}, [self.run],
@@ -190,29 +198,39 @@ class Tab(SystemTab):
         """Another random face."""
         return {self.source: "random", self.seed: widgets.next_seed(mode, seed), **self.new_face()}
 
-    def open_action(self, action: str) -> Change:
-        """What belongs to an action."""
-        return {self.sweep_panel: gr.update(visible=action == "sweep"),
-                self.method: gr.update(visible=action != "compare")}
+    def open_action(self, action: str, method: str, sliders: dict) -> Change:
+        """What belongs to an action and a method. L2M-GAN has no values between, so that nothing can be swept."""
+        known = OF_LATENTS if action == "sweep" else METHODS
+        method = method if method in known else OPENING.method
+        switched = method == L2M and action != "compare"
+        return {self.swept: gr.update(visible=action == "sweep"),
+                self.count: gr.update(visible=action in ("sweep", "strengths")),
+                self.method: gr.update(choices=[(label, name) for name, label in known.items()], value=method,
+                                       visible=action != "compare"),
+                self.strength: gr.update(visible=action != "strengths"),
+                self.references.panel: gr.update(visible=switched or action == "compare"),
+                self.sliders: {**sliders, "only": [*SWITCHED] if switched else []}}
 
     # ------------------------------------------------------------------------------------------------------ running
 
     def wanted(self, checkpoint: str, source: str, seed: int | None, truncation: float, example: int, photo: str | None,
                face: int, crop: str, latent: Any, refine: int, action: str, sliders: dict, method: str, strength: float,
-               swept: str, count: int, regions: Sequence[str], paint: dict) -> FaceRequest:
-        """The request of the chosen action."""
+               swept: str, count: int, regions: Sequence[str], paint: dict, **references: str | None) -> FaceRequest:
+        """The request of the chosen action. references: `<attribute>_reference` to a path."""
         start = {"random": {"truncation": truncation}, "example": {"person": example, "refine": refine},
-                 "photo": {"file": photo, "face": face, "crop": crop, "refine": refine} if latent is None else
-                          {"latent": latent}}[source]
-        asked = {name: value for name, value in sliders["asked"].items() if action != "sweep" or name != swept}
+                 "photo": latent or {"file": photo, "face": face, "crop": crop, "refine": refine}}[source]
+        switched = method == L2M and action != "compare"
+        asked = {name: value for name, value in sliders["asked"].items()
+                 if (action != "sweep" or name != swept) and (not switched or name in SWITCHED)}
         shared = {"source": source, "seed": seed, **start, **asked, "strength": strength,
                   "keep": ", ".join(sliders["frozen"]), "regions": ", ".join(regions) if source == "example" else "",
                   "frozen": painted(paint)}
         if action == "compare":
-            return Compare(**shared)
+            return Compare(**shared, **references)
         if action == "sweep":
             return Sweep(**shared, method=method, attribute=swept, count=count)
-        return Edit(**shared, method=method)
+        shared |= {"method": method, **(references if switched else {})}
+        return Strengths(**shared, count=count) if action == "strengths" else Edit(**shared)
 
     def is_quick(self, request: FaceRequest) -> bool:
         """An edit without refinement: shown at once, without Stop in between."""
@@ -256,13 +274,16 @@ class Tab(SystemTab):
                 self.example: request.person, self.face: request.face, self.crop: request.crop,
                 self.refine: request.refine, self.mode: widgets.FIXED_SEED,
                 self.sliders: {**empty(), "asked": dict(getattr(request, "asked", {})), "frozen": frozen},
-                self.latent: request.latent, self.paint: unpainted(None),
+                self.latent: {name: value for name in ("latent", "pixels")
+                              if (value := getattr(request, name)) is not None}, self.paint: unpainted(None),
                 **({self.notice: " Its painted mask is not restored."} if has_mask else {}),
                 self.action: request.action if request.action in ACTIONS.values() else "edit",
                 self.strength: getattr(request, "strength", 1.0),
                 self.regions: list(getattr(request, "frozen_regions", ())),
                 **({self.method: request.method} if hasattr(request, "method") else {}),
-                **({self.swept: request.attribute, self.count: request.count} if isinstance(request, Sweep) else {})}
+                **({self.count: request.count} if isinstance(request, Sweep | Strengths) else {}),
+                **({self.swept: request.attribute} if isinstance(request, Sweep) else {}),
+                **dict.fromkeys(self.references.files.values())}
 
     def uses(self, choice: Any) -> Change:
         """A random face of the other generator."""
@@ -291,6 +312,8 @@ def tiles(result: Result) -> list[tuple[str, str]]:
 def caption(kept: dict[str, Any]) -> str:
     """What a picture is, and its similarity to the face before."""
     name = NAMED.get(kept["shown"]) or METHODS.get(kept.get("method"), "Edited")
+    if kept["action"] == Strengths.action and "strength" in kept:
+        name = f"Strength {kept['strength']:g}"
     return f"{name}\nsimilarity {kept['similarity']:.2f}" if "similarity" in kept else name
 
 

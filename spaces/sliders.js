@@ -1,9 +1,10 @@
-// The attribute sliders: value = {face: text, start: {name: number}, asked: {name: number}, frozen: [name]}.
+// The attribute sliders: value = {face: text, start: {name: number}, asked: {name: number}, frozen: [name]}, and on
+// request only: [name], the attributes to show, none for all.
 // A slider that was moved is asked for; the others show what the face has now. Undo and redo also cover freezing.
 const rows = [...element.querySelectorAll('.attribute')];
 const find = (row, what) => row.querySelector(what);
 let past = [], future = [];
-let { face, asked, frozen } = props.value;
+let { face, asked, frozen, only = [] } = props.value;
 
 const shown = (row) => props.value.asked[row.dataset.name] ?? props.value.start[row.dataset.name] ?? 0;
 const text = (row, number) => Number(number).toFixed(row.dataset.step >= 1 ? 0 : 2);
@@ -71,16 +72,25 @@ for (const button of element.querySelectorAll('.preset')) {
     put({ asked: Object.fromEntries(free) }, 'input');
   });
 }
-element.querySelector('.search').addEventListener('input', (event) => {
-  const wanted = event.target.value.trim().toLowerCase();
-  for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+function filter() {
+  const wanted = element.querySelector('.search').value.trim().toLowerCase();
+  const allowed = (name) => !only.length || only.includes(name);
+  for (const row of rows) row.hidden = !allowed(row.dataset.name) || !row.textContent.toLowerCase().includes(wanted);
   for (const group of element.querySelectorAll('details')) {
     const any = [...group.querySelectorAll('.attribute')].some((row) => !row.hidden);
     group.hidden = !any;
-    if (wanted) group.open = any;
+    if (wanted || only.length) group.open = any;
   }
-});
+  for (const button of element.querySelectorAll('.preset')) {
+    button.hidden = !Object.keys(JSON.parse(button.dataset.asked)).every(allowed);
+  }
+}
+element.querySelector('.search').addEventListener('input', filter);
 watch('value', () => {
+  if (props.value.only && String(props.value.only) !== String(only)) {
+    only = props.value.only;
+    filter();
+  }
   if (props.value.face === face) {        // an answer about the same face: what was moved meanwhile stays
     props.value = { ...props.value, asked, frozen };
   } else {

@@ -18,7 +18,8 @@ PIN = ('<svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true"><path
 
 def sliders(settings: Mapping[str, Setting], groups: Mapping[str, Sequence[str]],
             presets: Mapping[str, Mapping[str, float]], asked: Mapping[str, float], **options: Any) -> gr.HTML:
-    """The component. Its value: {"face": text, "start": {name: number}, "asked": {name: number}, "frozen": [name]}.
+    """The component. Its value: {"face": text, "start": {name: number}, "asked": {name: number}, "frozen": [name]}, and
+    on request "only": [name], the attributes to show; without it, they stay.
 
     An answer about the same face only updates `start`: what a visitor moved meanwhile stays.
     settings: of each attribute. groups: title to names; the first two are open. presets: title to what it asks for.

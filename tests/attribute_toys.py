@@ -13,7 +13,7 @@ from core.cache import LRUCache
 from core.faces import jit  # noqa: F401  compiled code stays in the cache of the run, wherever a test puts its own
 from core.faces.head import load_head
 from core.hub import manifest
-from core.models import NETWORKS, autoencoder, build, e4e, iresnet, judge, stylegan2
+from core.models import NETWORKS, autoencoder, build, e4e, iresnet, judge, l2m_gan, stylegan2
 from core.systems import attributes
 
 REAL = manifest.CHECKPOINTS
@@ -26,12 +26,14 @@ TOYS = {
     "e4e": replace(e4e.PRESETS["tiny"], size=SIZE, widths=(8, 8, 16, 16), features=16, head=8),
     "judge": replace(judge.PRESETS["tiny"], widths=(8, 8, 16, 16, 16), pooled=32),
     "iresnet": replace(iresnet.PRESETS["tiny"], widths=(16, 16, 16, 16), depths=(1, 1, 1, 1)),
+    "l2m_gan": replace(l2m_gan.PRESETS["tiny"], width=8, max_width=16),
     "autoencoder": replace(autoencoder.PRESETS["tiny"], widths=(8, 8, 8, 8), groups=4),
 }
 SHIPPED = {     # checkpoint: network and preset
     TINY.generator: ("stylegan2", "toy"), TINY.mapper: ("latent-to-latent", "tiny"),
     TINY.directions: ("directions", "tiny"), TINY.encoder: ("e4e", "toy"), TINY.judge: ("judge", "toy"),
-    TINY.embedder: ("iresnet", "toy"), TINY.features: ("autoencoder", "toy"), CHECKS[0]: ("judge", "toy"),
+    TINY.embedder: ("iresnet", "toy"), TINY.features: ("autoencoder", "toy"), TINY.l2m: ("l2m_gan", "toy"),
+    CHECKS[0]: ("judge", "toy"),
     CHECKS[1]: ("iresnet", "toy"),
 }
 
@@ -66,7 +68,7 @@ def toy_checkout(folder: Path):
         patch.setattr(systems, "_pipelines", LRUCache(9))
         folder.mkdir(parents=True)
         shutil.copy(REAL / ROWS["landmarks-tiny"].file, folder)
-        for name in ("landmarks-tiny", "yunet", *FFHQ.files(), *FFHQ.files(extra=True)):
+        for name in ("landmarks-tiny", "yunet", *FFHQ.files(), *FFHQ.files(extra=True), FFHQ.l2m):
             manifest.put(ROWS[name], folder)
         assert not attributes.SYSTEM.is_shipped
         for seed, (name, (network, preset)) in enumerate(SHIPPED.items()):

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from core import hub
 from core.errors import CheckpointError, SettingsError
-from core.models import build, l2m_gan
-from core.models.l2m_gan import PRESETS, FaceMasks, StyleCodes, blend, high_pass, load_smaller, published_weights
+from core.models import build
+from core.models.l2m_gan import PRESETS, FaceMasks, StyleCodes, blend, high_pass, load_smaller
 
 SMALL = dict(width=16, max_width=32, domains=3)
 
@@ -163,13 +163,24 @@ def test_a_network_for_twice_the_size_takes_over_the_weights(network):
         load_smaller(small, large.state_dict())
 
 
-def test_the_published_file_becomes_one_table():
-    """A table per network, two of which are not ours."""
-    config = replace(PRESETS["tiny"], high_pass=1.0)
-    model = l2m_gan.L2MGAN(config)
-    file = {"generator": model.generator.state_dict(), "style_encoder": model.style_encoder.state_dict(),
+def test_the_published_file_is_imported(tmp_path, monkeypatch):
+    """It has a table for each network, two of which are not ours."""
+    row = hub.row("l2m-gan")
+    monkeypatch.setenv("FACET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(PRESETS, row.preset, replace(PRESETS["tiny"], **SMALL, high_pass=1.0))
+    torch.manual_seed(0)
+    model = build("l2m_gan", row.preset)
+    held = {"generator": model.generator.state_dict(), "style_encoder": model.style_encoder.state_dict(),
             "fan": {"conv1.weight": torch.zeros(1)}, "vgg": {"0.weight": torch.zeros(1)}}
-    assert published_weights(file).keys() == model.state_dict().keys()
+    path = tmp_path / row.file
+    torch.save(held, path)
+    hub.import_file(row.name, path)
+    loaded = hub.load(row.name, "cpu").state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in model.state_dict().items())
+    del held["style_encoder"]
+    torch.save(held, path)
+    with pytest.raises(CheckpointError, match="no table style_encoder"):
+        hub.import_file(row.name, path)
 
 
 def test_blend_takes_one_strength_or_one_each():

@@ -14,7 +14,7 @@ from core import data, hub
 from core.errors import SettingsError
 from core.faces import NAMES
 from core.models import NETWORKS, l2m_gan
-from core.models.l2m_gan import StyleCodes
+from core.models.l2m_gan import StyleCodes, face_masks
 from core.training import l2m
 from core.training.loop import Settings, fit
 
@@ -154,7 +154,7 @@ def test_the_critic_is_penalised_every_few_steps_and_learns_first():
 
 def test_masks_are_spots_at_the_landmarks():
     points = torch.tensor([[[20.0, 24.0], [44.0, 24.0], [32.0, 34.0], [24.0, 46.0], [40.0, 46.0]]])
-    masks = l2m.masks_of(points, 64)
+    masks = face_masks(points, 64)
     assert masks.whole.shape == masks.steady.shape == (1, 1, 64, 64)
     assert masks.whole[0, 0, 46, 24] == 1 and masks.steady[0, 0, 46, 24] < 0.01     # the mouth may move
     assert masks.whole[0, 0, 24, 20] == masks.steady[0, 0, 24, 20] == 1

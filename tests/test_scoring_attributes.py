@@ -1,6 +1,7 @@
 """The bars of attributes: what each figure means, and all of it at toy size."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from core import data, hub, systems
 from core.engine.system import System
 from core.faces import NAMES, TIED
-from core.scoring import attributes, edits, leakage
+from core.scoring import attributes, edits, l2m, leakage
 from core.scoring.edits import OURS, VARIANTS, Edits, Face, Table
 
 SOME = ("smile", "age", "yaw")
@@ -162,6 +163,38 @@ def test_everything_is_measured_at_toy_size(editor, tmp_path, monkeypatch):
     assert len(rows) == len(rows[0]) == 35 and rows[SMILE][SMILE] is None and rows[SMILE][AGE] is not None
     leakage.write(tmp_path / "leakage.png", made["leakage"]["names"], rows)
     assert Image.open(tmp_path / "leakage.png").size == (35 * leakage.CELL + leakage.MARGIN + 8,) * 2
+
+
+def test_l2m_gan_is_measured_at_toy_size(editor, tmp_path, monkeypatch):
+    monkeypatch.setenv("FACET_CACHE", str(tmp_path))
+    monkeypatch.setattr(l2m, "FEW", 3)
+    monkeypatch.setattr(l2m, "collect", partial(edits.collect, workers=1))
+    monkeypatch.setattr(l2m, "ideal_pairs", partial(l2m.ideal_pairs, workers=1))
+    monkeypatch.setattr(data, "drawn_set", lambda *_, **__: made_up(people=6, looks=3, size=SIZE))
+    monkeypatch.setattr(System, "choose", lambda self, name=None: self.choices[0])
+    bars = {bar.name: bar for bar in l2m.scored(quick=True)["bars"]}
+    goals = {name: bar.goal for name, bar in bars.items() if bar.goal != "reported"}
+    assert {"success, mean": ">= 0.95", "identity, of the ideal pair's": ">= 0.85",
+            "edits by reference with the reference's value": ">= 0.90"}.items() <= goals.items()
+    assert len(goals) == 13 and all(bar.value is not None for bar in bars.values())
+    methods = {name.split(":")[0] for name in bars if "identity, cosine" in name}
+    assert methods == {"L2M-GAN", "the ideal pair", *(variant.name for variant in VARIANTS)}
+
+
+def test_a_probe_reads_what_is_there_and_nothing_else():
+    rng = torch.Generator().manual_seed(0)
+    there = torch.rand(400, generator=rng) > 0.7
+    noise = torch.randn(400, 6, generator=rng).double()
+    told = torch.cat([noise, there[:, None] + 0.01 * noise[:, :1]], 1)
+    assert l2m.probed(told, there) == pytest.approx(1, abs=0.01)
+    assert abs(l2m.probed(noise, there) - 0.5) < 0.12
+
+
+def test_a_table_knows_which_pictures_its_edits_began_from():
+    made = found()
+    for number, face in enumerate(made.faces):
+        made.faces[number] = replace(face, drawn_scores=face.scores + 1)
+    assert torch.allclose(made.before(made.ideal, "scores"), made.before(made.tables[OURS], "scores") + 1)
 
 
 def test_frozen_attributes_make_interfacegan_conditional(editor):

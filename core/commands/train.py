@@ -13,7 +13,7 @@ from typer import Argument, Option
 from core.errors import SettingsError
 
 Recipe = Literal["embedder", "judge", "vectors", "landmarks", "recogniser", "aging", "stylegan2", "encoder", "mapper",
-                 "directions", "features", "clusters", "l2m"]
+                 "directions", "features", "clusters", "l2m", "l2m_pairs"]
 PEOPLE = ("aging", "people")    # the stage that trains the shipped people
 WITH_DATA = ("recogniser", "l2m")   # recipes that also take a folder
 NAMED = ("--data", "--generator", "--judge")    # options that may be paths

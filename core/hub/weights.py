@@ -73,11 +73,18 @@ def unpickle(path: Path, row: Row) -> "dict[str, Tensor]":
 def _unwrapped(content: Any, path: Path, row: Row) -> "dict[str, Tensor]":
     import torch
 
+    from core.models import NETWORKS
+
     if row.wrapper_key is not None:
         if not isinstance(content, dict) or row.wrapper_key not in content:
             there = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
             raise CheckpointError(f"{path.name} has no {row.wrapper_key!r} inside; it holds: {there[:200]}.", row.mend)
         content = content[row.wrapper_key]
+    if row.network and isinstance(content, dict) and (parts := NETWORKS[row.network].tables):
+        missing = [part for part in parts if not isinstance(content.get(part), dict)]
+        if missing:
+            raise CheckpointError(f"{path.name} has no table {' or '.join(missing)}.", row.mend)
+        content = {f"{part}.{key}": value for part in parts for key, value in content[part].items()}
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise CheckpointError(f"{path.name} does not hold a plain table of tensors.", row.mend)
     return without_prefix(content)

@@ -21,6 +21,7 @@ class Network:
     module: str     # below core.models
     name: str       # of the class
     published: tuple[str, ...] = ()     # presets with published weights
+    tables: tuple[str, ...] = ()        # its parts, where the published file has a table for each
 
     @property
     def file(self) -> ModuleType:
@@ -65,7 +66,7 @@ NETWORKS = {
     "inception-resnet": Network("inception_resnet", "InceptionResnet", published=("vggface2",)),
     "latent-to-latent": Network("latent_to_latent", "LatentToLatent"),
     "directions":    Network("directions", "Directions"),
-    "l2m_gan":       Network("l2m_gan", "L2MGAN", published=("published",)),
+    "l2m_gan":       Network("l2m_gan", "L2MGAN", published=("published",), tables=("generator", "style_encoder")),
     "l2m_discriminator": Network("l2m_gan", "DomainDiscriminator", published=("published",)),
     "xploregan":     Network("xploregan", "XploreGAN"),
     "xploregan_critic": Network("xploregan", "Critic"),

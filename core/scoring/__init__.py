@@ -43,7 +43,7 @@ SIGMAS = {0.3: 0.99, 0.5: 0.95, 0.7: 0.85}  # variation strength: required rank-
 
 
 def score(system: str, quick: bool = False, files: Sequence[Path] = (), short: bool = False,
-          images: Path | None = None) -> dict:
+          images: Path | None = None, method: str | None = None) -> dict:
     """Measure a system: {"system", "bars": [{"name", "value", "goal", "met"}]}, of aging also "confusion", and of
     attributes also "leakage".
 
@@ -52,9 +52,9 @@ def score(system: str, quick: bool = False, files: Sequence[Path] = (), short: b
     quick: few people, as a check that everything runs; figures are unreliable. files: weights, only for "recogniser".
     short: "aging" trains all people in the shipped way alone; "attributes" edits 60 people instead of 500; "clusters"
     takes 4,200 faces instead of 20,000. images: only for "pictures": the folder to measure; None measures real
-    pictures, which gives the floor. Takes minutes on two cores, longer the first time while test faces are drawn; aging
-    and attributes take up to two hours, aging with `short` half an hour. Raises SettingsError for an unknown system and
-    for arguments of another one.
+    pictures, which gives the floor. method: only for "attributes": "l2m" measures L2M-GAN beside the others. Takes
+    minutes on two cores, longer the first time while test faces are drawn; aging and attributes take up to two hours,
+    aging with `short` half an hour. Raises SettingsError for an unknown system and for arguments of another one.
     """
     if system not in SYSTEMS:
         raise SettingsError(f"There is no system {system!r} to score.", f"Choose from: {', '.join(SYSTEMS)}.")
@@ -67,7 +67,11 @@ def score(system: str, quick: bool = False, files: Sequence[Path] = (), short: b
     if images and system != "pictures":
         raise SettingsError(f"--images is not available for {system}.",
                             "Leave out --images; it belongs to `score pictures`.")
-    asked = {"files": files} if files else {"short": True} if short else {"images": images} if images else {}
+    if method and system != "attributes":
+        raise SettingsError(f"--method is not available for {system}.",
+                            "Leave out --method; it belongs to `score attributes`.")
+    asked = {name: value for name, value in (("files", files), ("short", short), ("images", images),
+                                             ("method", method)) if value}
     found = SYSTEMS[system](quick, **asked)
     found = found if isinstance(found, dict) else {"bars": found}
     return {"system": system, **found, "bars": [asdict(bar) for bar in found["bars"]]}
@@ -292,11 +296,11 @@ def score_aging(quick: bool = False, short: bool = False) -> dict:
     return aging.scored(quick, short)
 
 
-def score_attributes(quick: bool = False, short: bool = False) -> dict:
-    """Bars of attributes and the leakage matrix; see `core.scoring.attributes`."""
-    from core.scoring import attributes  # which builds on this module
+def score_attributes(quick: bool = False, short: bool = False, method: str | None = None) -> dict:
+    """Bars of attributes and the leakage matrix, see `core.scoring.attributes`; of the method "l2m" its own bars."""
+    from core.scoring import attributes, l2m  # which build on this module
 
-    return attributes.scored(quick, short)
+    return (l2m if method else attributes).scored(quick, short)
 
 
 def score_clusters(quick: bool = False, short: bool = False) -> list[Bar]:

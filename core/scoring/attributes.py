@@ -100,9 +100,8 @@ def success_bars(found: Edits) -> list[Bar]:
 
 def success(found: Edits, table: Table) -> dict[str, float]:
     """Balanced success of each attribute whose requests change something, in [0, 1]."""
-    ideal = table is found.ideal
     after, goals = table.stacked("scores"), torch.stack(found.goals)            # (P, A, 35), (P, A)
-    before = torch.stack([face.drawn_scores if ideal else face.scores for face in found.faces])
+    before = found.before(table, "scores")
     values = {name: _success(before[:, at], after[:, row, at], goals[:, row], YES_NO[at])
               for row, (name, at) in enumerate(zip(found.names, columns(found.names), strict=True))}
     return {name: value for name, value in values.items() if not math.isnan(value)}
@@ -156,7 +155,7 @@ def leakage(found: Edits, table: Table) -> Tensor:
 
 def _moved(found: Edits, table: Table) -> Tensor:
     """Changes of all scores without sign, in standard deviations: (P, A, 35)."""
-    before = torch.stack([face.drawn_scores if table is found.ideal else face.scores for face in found.faces])
+    before = found.before(table, "scores")
     return (table.stacked("scores") - before[:, None]).abs() / spread(found)
 
 
@@ -240,7 +239,7 @@ def identity_bars(found: Edits) -> list[Bar]:
     """Of whole edits: cosine, TAR at FMR 0.01, mean leakage and change elsewhere, by method; nothing to reach."""
     bars = []
     for name, table in (*found.tables.items(), ("the ideal pair", found.ideal)):
-        before = torch.stack([face.drawn_vector if table is found.ideal else face.vector for face in found.faces])
+        before = found.before(table, "vector")
         vectors = table.stacked("vectors")                                      # (P, A, 512)
         alike = torch.einsum("pad,qd->paq", vectors, before)
         own = torch.eye(len(before), dtype=torch.bool)[:, None].expand_as(alike)

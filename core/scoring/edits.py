@@ -1,7 +1,7 @@
 """Edits of test people by every method and by the renderer, as the two networks that did not steer see them."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,9 @@ from torch.nn import functional as F
 from core.faces import NAMES, TIED
 from core.systems.attributes.drawing import turned
 from core.systems.attributes.methods import edited
+from core.systems.attributes.methods.l2m_gan import Given
 from core.systems.attributes.networks import Networks
+from core.systems.attributes.request import THERE
 from core.systems.attributes.wanted import unit, value_of, wanted_of
 from core.training.face_latents import Frozen
 from core.training.pairs import Person, ideal_pairs
@@ -24,16 +26,20 @@ GROWN = 3           # pixels by which that is grown
 
 @dataclass(frozen=True)
 class Variant:
-    """A method as it is scored. conditional: all other attributes are frozen, but for tied ones."""
+    """A method as it is scored. conditional: all other attributes are frozen, but for tied ones. inverts: it edits the
+    latent of a face instead of its picture.
+    """
 
     name: str
     method: str
     conditional: bool = False
+    inverts: bool = True
 
 
 OURS = "Latent-to-Latent"
 VARIANTS = (Variant(OURS, "latent-to-latent"), Variant("InterFaceGAN", "interfacegan"),
             Variant("InterFaceGAN, conditional", "interfacegan", conditional=True), Variant("GANSpace", "ganspace"))
+L2M = Variant("L2M-GAN", "l2m", inverts=False)
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,10 @@ class Face:
 @dataclass
 class Table:
     """Pictures of P people with A edits each. scores: (P, A, 35). vectors: (P, A, 512). outside: (P, A) mean change
-    outside the ideal pair's difference, of 255.
+    outside the ideal pair's difference, of 255. of_drawn: whether the renderer's own pictures were edited.
     """
+
+    of_drawn: bool = False
 
     scores: list[Tensor] = field(default_factory=list)
     vectors: list[Tensor] = field(default_factory=list)
@@ -76,8 +84,12 @@ class Edits:
     faces: list[Face] = field(default_factory=list)
     goals: list[Tensor] = field(default_factory=list)
     tables: dict[str, Table] = field(default_factory=dict)
-    ideal: Table = field(default_factory=Table)
-    pictures: list[np.ndarray] = field(default_factory=list)    # one edit of each person by Latent-to-Latent
+    ideal: Table = field(default_factory=lambda: Table(of_drawn=True))
+    pictures: list[np.ndarray] = field(default_factory=list)    # one edit of each person by the method that is scored
+
+    def before(self, table: Table, name: str) -> Tensor:
+        """The "scores" (P, 35) or "vector" (P, 512) of the pictures that the edits of a table began from."""
+        return torch.stack([getattr(face, f"drawn_{name}" if table.of_drawn else name) for face in self.faces])
 
 
 class Editor:
@@ -102,6 +114,19 @@ class Editor:
         wanted = wanted_of(face.current, {name: value}, kept)
         return edited(variant.method, self.networks.editors, face.w, wanted, strength)
 
+    def given(self, picture: np.ndarray, truth: np.ndarray) -> Given:
+        """A drawn picture (S, S, 3) uint8 with its true attributes (35,), as L2M-GAN takes it."""
+        units = [unit(name, float(value)) for name, value in zip(NAMES, truth, strict=True)]
+        return Given(self.networks.tensor(picture), torch.tensor([units], device=self.networks.device))
+
+    def switched(self, picture: np.ndarray, truth: np.ndarray, asked: Mapping[str, bool], strength: float = 1.0,
+                 references: Mapping[str, Given] | None = None) -> np.ndarray:
+        """The edit of a drawn picture (S, S, 3) uint8 by L2M-GAN."""
+        from core.images import to_uint8
+
+        made = self.networks.l2m.repainted(self.given(picture, truth), asked, references or {}, strength)
+        return to_uint8(made.picture)[0]
+
     @torch.no_grad()
     def pictures(self, latents: Sequence[Tensor], turns: Sequence[float]) -> np.ndarray:
         """Pictures (N, S, S, 3) uint8 of latents (1, styles, style), each turned by so many degrees."""
@@ -122,27 +147,37 @@ class Editor:
         return scores, F.normalize(vectors, dim=1)
 
 
-def collect(editor: Editor, people: int, names: tuple[str, ...] = NAMES, workers: int | None = None) -> Edits:
-    """Edit the first test people: every named attribute to its opposite, by every variant."""
-    found = Edits(names, tables={variant.name: Table() for variant in VARIANTS})
+def collect(editor: Editor, people: int, names: tuple[str, ...] = NAMES, variants: Sequence[Variant] = VARIANTS,
+            workers: int | None = None) -> Edits:
+    """Edit the first test people: every named attribute to its opposite, by every variant.
+
+    The variant that does not invert, or else the first, is the one that is scored.
+    """
+    found = Edits(names, tables={variant.name: Table(of_drawn=not variant.inverts) for variant in variants})
     size = editor.networks.size
     for number, person in enumerate(ideal_pairs(people, "test", names, size, workers=workers)):
-        _add(found, editor, person, number)
+        _add(found, editor, person, number, variants)
         print(f"edited {number + 1} of {people} test people", file=sys.stderr, flush=True)
     return found
 
 
-def _add(found: Edits, editor: Editor, person: Person, number: int) -> None:
+def _add(found: Edits, editor: Editor, person: Person, number: int, variants: Sequence[Variant]) -> None:
     """One more person."""
     face = editor.face(person.pictures[0])
     values = [float(truth[NAMES.index(name)]) for name, truth in zip(found.names, person.truth[1:], strict=True)]
     turns = [value if name == "roll" else 0.0 for name, value in zip(found.names, values, strict=True)]
     apart = ~difference(person.pictures)                                        # (A, S, S)
-    for variant in VARIANTS:
-        latents = [editor.latent(face, variant, name, value) for name, value in zip(found.names, values, strict=True)]
-        pictures = editor.pictures(latents, turns)
-        _record(found.tables[variant.name], editor, pictures, face.picture, apart)
-        if variant.name == OURS:
+    scored = next((variant for variant in variants if not variant.inverts), variants[0])
+    for variant in variants:
+        asked = list(zip(found.names, values, strict=True))
+        if variant.inverts:
+            pictures = editor.pictures([editor.latent(face, variant, name, value) for name, value in asked], turns)
+        else:
+            pictures = np.stack([editor.switched(person.pictures[0], person.truth[0], {name: value > THERE})
+                                 for name, value in asked])
+        before = face.picture if variant.inverts else person.pictures[0]
+        _record(found.tables[variant.name], editor, pictures, before, apart)
+        if variant is scored:
             found.pictures.append(pictures[number % len(pictures)])
     _record(found.ideal, editor, person.pictures[1:], person.pictures[0], apart)
     found.faces.append(face)

@@ -35,7 +35,7 @@ from core.faces import BINARY, NAMES
 from core.features import resized
 from core.models import build, l2m_gan
 from core.models.judge import attribute_table
-from core.models.l2m_gan import L2MGAN, FaceMasks, StyleCodes, load_smaller
+from core.models.l2m_gan import L2MGAN, FaceMasks, StyleCodes, face_masks, load_smaller
 from core.training.adversarial import LAZY
 from core.training.loop import Recipe, beginning, drawn_sets
 from core.training.losses import encoder_maps, perceptual
@@ -86,7 +86,6 @@ DRAWN = "drawn"         # the data of drawn people
 CHECKED = (150, 8)      # validation people × looks
 HELD_OUT = 10           # of so many pictures of a folder, one is held out
 SHOWN = 8               # faces on a sheet
-SPREAD = 0.04           # standard deviation of a landmark's spot, in parts of the picture
 
 
 class EditCycle(nn.Module):
@@ -163,7 +162,7 @@ class L2MRecipe(Recipe):
 
     def masks(self, batch: dict) -> FaceMasks | None:
         """Where the high pass keeps details; None for a network without one."""
-        return masks_of(batch["points"], self.config.size) if self.config.high_pass else None
+        return face_masks(batch["points"], self.config.size) if self.config.high_pass else None
 
     def updates(self, networks, batch, progress):
         image, source, target = batch["image"], batch["source"], batch["target"]
@@ -264,17 +263,6 @@ def real_penalty(critic: nn.Module, real: Tensor, domain: Tensor) -> Tensor:
         real = real.detach().float().requires_grad_()
         slope, = torch.autograd.grad(critic(real, domain).sum(), real, create_graph=True)
         return slope.square().sum((1, 2, 3)).mean()
-
-
-def masks_of(points: Tensor, size: int) -> FaceMasks:
-    """Soft spots at the five landmarks (N, 5, 2), in pixels; the steady ones are those of the eyes and the nose.
-
-    They stand in for the heat-maps of the paper's landmark network.
-    """
-    at = torch.arange(size, device=points.device).float()
-    off = (points[..., None] - at).square()                                             # (N, 5, 2, size)
-    spots = torch.exp(-(off[:, :, 1, :, None] + off[:, :, 0, None, :]) / (2 * (SPREAD * size) ** 2))
-    return FaceMasks(spots.amax(1, keepdim=True), spots[:, :3].amax(1, keepdim=True))
 
 
 def labelled_folder(folder: str | Path, attributes: tuple[str, ...], size: int) -> data.DrawnSet:

@@ -1,7 +1,12 @@
-"""Ideal pairs: drawn faces before and after the renderer's own edit of one attribute, which changes nothing else."""
+"""Ideal pairs: drawn faces before and after the renderer's own edit, which changes nothing else.
 
-from collections.abc import Iterator
+    ideal_pairs(60, "test")                         each attribute alone, to its opposite
+    in_every_domain(2000, "train", ("smile",))      all combinations of yes/no attributes
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +38,30 @@ def opposite(name: str, value: float) -> float:
     return high if value < (low + high) / 2 else low
 
 
-def face_of(number: int, split: str, seed: int = 0) -> faces.Face:
-    """A look of a person from the ordinary mixture, the same for the same numbers."""
+@dataclass(frozen=True)
+class Domains:
+    """Drawn faces, each in every combination of some yes/no attributes: a domain, of which bit i is attribute i.
+
+    paths: of P files (D, S, S, 3) uint8, a picture for each domain. own: (P,), the domain that a face is drawn in
+    before any edit.
+    """
+
+    paths: tuple[Path, ...]
+    own: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def pictures(self, numbers: Sequence[int], domains: Sequence[int]) -> np.ndarray:
+        """The faces with these numbers, each in a domain: (N, S, S, 3) uint8."""
+        return np.stack([np.load(self.paths[number], mmap_mode="r")[domain]
+                         for number, domain in zip(numbers, domains, strict=True)])
+
+
+def face_of(number: int, split: str, seed: int = 0, mixture: str = "ordinary") -> faces.Face:
+    """A look of a person, the same for the same numbers."""
     identity = faces.person(number, split)
-    return faces.Face(identity, faces.look(identity, data.look_seed(split, number, 0, seed), "ordinary"))
+    return faces.Face(identity, faces.look(identity, data.look_seed(split, number, 0, seed), mixture))
 
 
 def ideal_pairs(people: int, split: str, names: tuple[str, ...] = NAMES, size: int = SIZE, seed: int = 0,
@@ -45,19 +70,55 @@ def ideal_pairs(people: int, split: str, names: tuple[str, ...] = NAMES, size: i
 
     Aligned pictures, drawn once and cached; an interrupted call is continued by the next one. workers: of `draw_many`.
     """
-    home = cache_dir("pairs", data.key_of(version=faces.VERSION, split=split, names=names, size=size, seed=seed,
-                                          opposites=OPPOSITES))
+    edits = partial(_edits, split=split, names=names, seed=seed)
+    facts = dict(split=split, names=names, size=size, seed=seed, opposites=OPPOSITES)
+    for number, path in enumerate(_drawn(range(people), edits, facts, size, workers)):
+        yield Person(np.load(path), np.stack([faces.truth(face) for face in edits(number)]))
+
+
+def in_every_domain(people: int, split: str, attributes: tuple[str, ...], size: int = SIZE, seed: int = 0,
+                    workers: int | None = None) -> Domains:
+    """The first `people` persons of a split, each with every combination of yes/no attributes; drawn once and cached.
+
+    Their looks are of the balanced mixture. workers: of `draw_many`.
+    """
+    combined = partial(_combined, split=split, attributes=attributes, seed=seed)
+    facts = dict(split=split, attributes=attributes, size=size, seed=seed)
+    own = [_domain(face_of(number, split, seed, "balanced"), attributes) for number in range(people)]
+    return Domains(tuple(_drawn(range(people), combined, facts, size, workers)), np.array(own))
+
+
+def _combined(number: int, split: str, attributes: tuple[str, ...], seed: int) -> list[faces.Face]:
+    """A face in every domain; attributes that it has already stay as they are."""
+    face = face_of(number, split, seed, "balanced")
+    own, found = _domain(face, attributes), []
+    for domain in range(2 ** len(attributes)):
+        edited = face
+        for bit, name in enumerate(attributes):
+            if (domain ^ own) >> bit & 1:
+                edited = faces.edit(edited, name, float(domain >> bit & 1))
+        found.append(edited)
+    return found
+
+
+def _domain(face: faces.Face, attributes: tuple[str, ...]) -> int:
+    truth = faces.truth(face)
+    return sum(int(truth[NAMES.index(name)] > 0.5) << bit for bit, name in enumerate(attributes))
+
+
+def _drawn(numbers: Iterable[int], edits: Callable[[int], list[faces.Face]], facts: dict, size: int,
+           workers: int | None) -> list[Path]:
+    """The files of people, drawn where they are missing. edits: the faces of a person. facts: what they depend on."""
+    home = cache_dir("pairs", data.key_of(version=faces.VERSION, **facts))
+    files = {number: _file(home, number) for number in numbers}
     with locked(home):
-        missing = [number for number in range(people) if not _file(home, number).exists()]
-        drawn = faces.draw_many((face for number in missing for face in _edits(number, split, names, seed)), size,
-                                "aligned", workers)
+        missing = [number for number, path in files.items() if not path.exists()]
+        drawn = faces.draw_many((face for number in missing for face in edits(number)), size, "aligned", workers)
         for number in missing:
-            pictures = np.stack([next(drawn) for _ in range(1 + len(names))])
-            with replacing(_file(home, number)) as part, part.open("wb") as file:
+            pictures = np.stack([next(drawn) for _ in edits(number)])
+            with replacing(files[number]) as part, part.open("wb") as file:
                 np.save(file, pictures)
-    for number in range(people):
-        truth = np.stack([faces.truth(face) for face in _edits(number, split, names, seed)])
-        yield Person(np.load(_file(home, number)), truth)
+    return [*files.values()]
 
 
 def _edits(number: int, split: str, names: tuple[str, ...], seed: int) -> list[faces.Face]:

@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from core import hub
+from core.alignment import SIZE
 from core.engine import choices
 from core.models.judge import units_of
+from core.photos import FRAMES
 from core.sampling import randn
 from core.systems.attributes.choices import AttributeChoice
+from core.systems.attributes.methods.l2m_gan import PictureEditor
 from core.training.face_latents import Frozen
 
 
@@ -24,7 +27,7 @@ class Seen(NamedTuple):
 
 
 class Networks:
-    """Loaded once; all on this machine already, but for the encoder, which is loaded on first use."""
+    """Loaded once; all on this machine already, but for the encoder and L2M-GAN, which are loaded on first use."""
 
     def __init__(self, choice: AttributeChoice) -> None:
         """Raises CheckpointError; nothing is fetched."""
@@ -47,6 +50,13 @@ class Networks:
         """The autoencoder that compares pictures while an inversion is refined."""
         choices.require(self.choice, extra=True)
         return hub.load(self.choice.features)
+
+    @cached_property
+    def l2m(self) -> PictureEditor:
+        """L2M-GAN. Raises CheckpointError when it is not on this machine."""
+        choices.require_all((self.choice.l2m,), "L2M-GAN can't edit")
+        return PictureEditor(hub.load(self.choice.l2m), self.choice.switched,
+                             (FRAMES[self.choice.frame] + 0.5) / SIZE)
 
     @property
     def deviation(self) -> Tensor:

@@ -21,43 +21,49 @@ from core.engine.result import Restored, Result, last
 from core.faces import ATTRIBUTES, NAMES
 from core.metrics import cosine
 from core.systems.attributes import SYSTEM, masks
-from core.systems.attributes.drawing import Drawing, turned
+from core.systems.attributes.drawing import Drawing, pasted, turned
 from core.systems.attributes.measured import Measured, measure
 from core.systems.attributes.methods import edited
+from core.systems.attributes.methods.l2m_gan import Given
 from core.systems.attributes.networks import Networks, Seen
 from core.systems.attributes.request import (
+    L2M,
     METHODS,
     OPENING,
-    Compare,
+    THERE,
     Edit,
     EditRequest,
     FaceRequest,
     Invert,
+    MethodRequest,
+    Strengths,
     Sweep,
 )
-from core.systems.attributes.sources import Progress, Source, Sources
+from core.systems.attributes.sources import Progress, Source, Sources, end_of
 from core.systems.attributes.stored import BULKY, file_name, packed, restored
+from core.systems.attributes.switching import Switch, switch_of, taking_part
 from core.systems.attributes.wanted import Wanted, given_way, value_of, wanted_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 PROGRESS = 5        # steps of refinement between two previews
+SEARCHED, OF_EACH = 60, 4       # drawn people searched for references, and shown with and without an attribute
 
 
 @dataclass(frozen=True)
 class Shown:
     """One picture of a result. kind: "edit", "source", "ideal", "original" or "inverted". picture: (S, S, 3) uint8.
 
-    seen: in that picture, upright. measured: against the source; None for the source itself. w: (1, rows, style), of
-    the face that the request starts from. facts: to be stored.
+    seen: in that picture, upright. measured: against the source; None for the source itself. source: the face that was
+    edited. facts: to be stored.
     """
 
     kind: str
     picture: np.ndarray
     seen: Seen
     measured: Measured | None
-    w: "Tensor"
+    source: Source
     facts: Mapping[str, Any]
 
 
@@ -98,7 +104,7 @@ class Attributes(Files):
         """
         request = request.checked()
         is_opening = (isinstance(request, Edit) and request.values() == self.opening().values()
-                      and request.frozen is None and request.latent is None)
+                      and request.frozen is None and not request.is_restored)
         if self._temporary and is_opening:
             return iter(self._opening)
         return self._run(request)
@@ -106,7 +112,8 @@ class Attributes(Files):
     def _run(self, request: FaceRequest) -> Iterator[Result]:
         """`run`, drawn now."""
         if request.source != "random" and request.latent is None:
-            choices.require(self.choice, extra=True)
+            if request.inverts:
+                choices.require(self.choice, extra=True)
             self.sources.picture_of(request)        # a photo without a face is refused at once
         if isinstance(request, Invert):
             return self._collected(request, 2 + bool(request.refine), self._invert(request))
@@ -114,19 +121,27 @@ class Attributes(Files):
         if isinstance(request, Sweep):
             asked = [request.asked | {request.attribute: value} for value in request.stops]
             return self._collected(request, len(asked) * (1 + drawn), self._sweep(request, asked, painted), painted)
-        methods = tuple(METHODS) if isinstance(request, Compare) else (request.method,)
-        return self._collected(request, len(methods) + 1 + drawn, self._edit(request, methods, painted), painted)
+        methods, left_out = taking_part(request, self.networks)
+        switch = switch_of(request, self.networks, self.sources) if L2M in methods else None
+        both = switch is not None and len(methods) > 1 and switch.source.w is None      # inverted, and as it is
+        total = len(methods) * len(request.stops) + 1 + both + drawn
+        return self._collected(request, total, self._edit(request, methods, switch, painted, left_out), painted)
 
-    def _edit(self, request: EditRequest, methods: Sequence[str], painted: np.ndarray | None) -> Iterator[Any]:
-        """The edit of each method, then the source, then of a drawn person the ideal edit."""
-        source = yield from self.sources.find(request)
+    def _edit(self, request: MethodRequest, methods: Sequence[str], switch: Switch | None,
+              painted: np.ndarray | None, left_out: str) -> Iterator[Any]:
+        """The edits of each method, then the source, then of a drawn person the ideal edit."""
+        source = (yield from self.sources.find(request)) if request.inverts else switch.source
         frozen = frozen_in(request, source, painted)
         for method in methods:
-            yield self._edited(request, source, method, request.asked, frozen)
+            for strength in request.stops:
+                yield (self._switched(switch, request.kept, strength, frozen) if method == L2M else
+                       self._edited(request, source, method, request.asked, strength, frozen))
         facts = {} if source.original_seen is None else {"inversion": round(float(cosine(
             source.original_seen.vector, source.seen.vector)), 4)}
-        yield Shown("source", source.picture, source.seen, None, source.w, facts)
-        yield from self._ideal(source, request.asked, request.kept)
+        yield Shown("source", source.picture, source.seen, None, source, facts | {"left_out": left_out})
+        if switch is not None and switch.source is not source and switch.source.w is None:
+            yield Shown("original", switch.source.picture, switch.source.seen, None, switch.source, {})
+        yield from self._ideal(source, request.asked if switch is None else switch.values, request.kept)
 
     def _sweep(self, request: Sweep, asked: Sequence[Mapping[str, float]],
                painted: np.ndarray | None) -> Iterator[Any]:
@@ -134,7 +149,7 @@ class Attributes(Files):
         source = yield from self.sources.find(request)
         frozen = frozen_in(request, source, painted)
         for each in asked:
-            yield self._edited(request, source, request.method, each, frozen)
+            yield self._edited(request, source, request.method, each, request.strength, frozen)
         for each in asked:
             yield from self._ideal(source, each, request.kept)
 
@@ -142,7 +157,7 @@ class Attributes(Files):
         """The picture, what the encoder makes of it, and the same refined."""
         coarse = yield from self.sources.find(replace(request, refine=0))
         original, seen = coarse.original, coarse.original_seen
-        yield Shown("original", original, seen, None, coarse.w, {})
+        yield Shown("original", original, seen, None, coarse, {})
         yield self._inverted(coarse, 0)
         if request.refine:
             yield self._inverted((yield from self.sources.find(request)), request.refine)
@@ -150,20 +165,36 @@ class Attributes(Files):
     def _inverted(self, source: Source, refined: int) -> Shown:
         nothing = wanted_of(source.original_seen.units, {}, ())
         return Shown("inverted", source.picture, source.seen,
-                     measure(nothing, source.original_seen, source.seen, self._spread), source.w, {"refined": refined})
+                     measure(nothing, source.original_seen, source.seen, self._spread), source, {"refined": refined})
 
     # ----------------------------------------------------------------------------------------------- edits
 
-    def _edited(self, request: EditRequest, source: Source, method: str, asked: Mapping[str, float],
+    def _edited(self, request: EditRequest, source: Source, method: str, asked: Mapping[str, float], strength: float,
                 frozen: np.ndarray | None) -> Shown:
         """One mapper pass, one generator pass."""
         wanted = wanted_of(source.seen.units, asked, request.kept)
-        w = self.latent_of(source, method, wanted, request.strength)
-        turn = wanted.turn * request.strength
+        w = self.latent_of(source, method, wanted, strength)
+        turn = wanted.turn * strength
         upright, picture = self.drawing.edited(w, source, frozen, turn)
         seen = self.networks.see(upright)
-        return Shown("edit", picture, seen, measure(wanted, source.seen, seen, self._spread, turn), source.w,
-                     {"method": method, "gave_way": given_way(wanted)})
+        return Shown("edit", picture, seen, measure(wanted, source.seen, seen, self._spread, turn), source,
+                     {"method": method, "strength": strength, "gave_way": given_way(wanted)})
+
+    def _switched(self, switch: Switch, kept: Sequence[str], strength: float, frozen: np.ndarray | None) -> Shown:
+        """One pass of L2M-GAN, and one more for each reference."""
+        from core.images import to_uint8
+
+        source, networks = switch.source, self.networks
+        made = networks.l2m.repainted(Given(networks.tensor(source.picture), source.seen.units), switch.asked,
+                                      switch.references, strength)
+        picture = to_uint8(made.picture)[0]
+        if frozen is not None:
+            picture = pasted(picture, source.picture, masks.weights_of(frozen))
+        wanted, seen = wanted_of(source.seen.units, switch.values, kept), networks.see(picture)
+        same = [name for name, there in switch.asked.items() if there == networks.l2m.has(source.seen.units, name)]
+        return Shown("edit", picture, seen, measure(wanted, source.seen, seen, self._spread), source,
+                     {"method": L2M, "strength": strength, "angle": round(made.angle, 1), "same": same,
+                      "references": [*switch.references]})
 
     @cached_property
     def _spread(self) -> "Tensor":
@@ -185,10 +216,10 @@ class Attributes(Files):
         for name, value in asked.items():
             face = faces.edit(face, name, value)
         upright = faces.draw(face, self.networks.size, "aligned")
-        wanted, seen = wanted_of(source.original_seen.units, asked, kept), self.networks.see(upright)
+        wanted, seen = wanted_of(source.as_drawn.units, asked, kept), self.networks.see(upright)
         picture = self._turned(upright, wanted.turn)
-        yield Shown("ideal", picture, seen, measure(wanted, source.original_seen, seen, self._spread, wanted.turn),
-                    source.w, {})
+        yield Shown("ideal", picture, seen, measure(wanted, source.as_drawn, seen, self._spread, wanted.turn), source,
+                    {})
 
     def _turned(self, picture: np.ndarray, degrees: float) -> np.ndarray:
         from core.images import to_uint8
@@ -206,12 +237,18 @@ class Attributes(Files):
 
     def source(self, request: FaceRequest) -> Source:
         """The face of a request, without progress. Raises FacetError."""
-        found = self.sources.find(request.checked())
-        try:
-            while True:
-                next(found)
-        except StopIteration as end:
-            return end.value
+        request = request.checked()
+        return end_of(self.sources.find(request)) if request.inverts else self.sources.given(request)
+
+    def drawn_references(self, name: str) -> list[str]:
+        """Drawn test people with an attribute, then as many without it: paths of PNGs. Empty for published networks."""
+        if not self.choice.drawn:
+            return []
+        there: dict[bool, list[int]] = {True: [], False: []}
+        for number in range(SEARCHED):
+            there[bool(faces.truth(faces.frontal(number))[NAMES.index(name)] > THERE)].append(number)
+        return [self._keep(Image.fromarray(self.sources.picture_of(Invert(person=number))[0]), f"person{number}")
+                for numbers in there.values() for number in numbers[:OF_EACH]]
 
     def _painted(self, request: EditRequest) -> np.ndarray | None:
         """The painted mask, (S, S) bool; None without one. Raises SettingsError, PictureError."""
@@ -257,8 +294,10 @@ class Attributes(Files):
         found = {"asked": {}} if measured is None else {
             "asked": _rounded(measured.asked), "achieved": _rounded(measured.achieved), "leaked": measured.leaked,
             "similarity": round(measured.similarity, 4)}
-        arrays = {"latent": packed(shown.w[0].cpu().numpy())} if request.source == "photo" else {}
-        arrays |= {} if painted is None else {"frozen": packed(painted)}
+        arrays = {} if painted is None else {"frozen": packed(painted)}
+        if request.source == "photo":
+            w, pixels = shown.source.w, shown.source.picture
+            arrays |= {"pixels": packed(pixels)} if w is None else {"latent": packed(w[0].cpu().numpy())}
         values = {name: value for name, value in request.values().items()
                   if value is not None and request.settings()[name].kind != "file"}
         return {"system": "attributes", **self._constants, "action": request.action, "shown": shown.kind, "at": at,
@@ -281,15 +320,18 @@ class Attributes(Files):
     def files(self, result: Result) -> dict[str, str]:
         """The files of a result by name: paths of "zip", of the first "picture", and of a sweep "strip" and "film"."""
         found = {"zip": files.zipped(result.images, result.settings, self._new_folder()), "picture": result.images[0]}
-        swept = result.settings[0]["action"] == Sweep.action
+        swept = result.settings[0]["action"] in (Sweep.action, Strengths.action)
         return found | ({"strip": self.strip(result), "film": self.film(result)} if swept else {})
 
     def strip(self, result: Result) -> str:
         """The edits of a result in a row, of a drawn person over the ideal ones: path of a PNG."""
         from core import images
 
-        edits = [path for path, kept in zip(result.images, result.settings, strict=True) if kept["shown"] == "edit"]
-        sheet = images.grid([Image.open(path) for path in result.images], columns=len(edits))
+        kinds = [kept["shown"] for kept in result.settings]
+        edits, ideals = ([path for path, each in zip(result.images, kinds, strict=True) if each == kind]
+                         for kind in ("edit", "ideal"))
+        pictures = edits + ideals if len(ideals) == len(edits) else edits
+        sheet = images.grid([Image.open(path) for path in pictures], columns=len(edits))
         kept = [{name: value for name, value in each.items() if name not in BULKY} for each in result.settings]
         return images.save(sheet, {"system": "attributes", "strip": kept}, self._new_folder(), "facet-strip.png")
 
@@ -335,6 +377,11 @@ def _notes(shown: Shown) -> Iterator[str]:
         yield f"No face has both, so {', '.join(gave_way)} gave way to what was asked."
     if "inversion" in shown.facts:
         yield f"Similarity of the face before and after inversion: {shown.facts['inversion']:.2f}."
+    if same := shown.facts.get("same"):
+        yield (f"{METHODS[L2M]} knows an attribute as there or not, and {', '.join(same)} "
+               f"{'is' if len(same) == 1 else 'are'} already as asked.")
+    if left_out := shown.facts.get("left_out"):
+        yield left_out
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """The actions of `attributes`, the settings of each, and what a request can't ask."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -19,7 +19,11 @@ MAX_COUNT = 15          # pictures of a sweep
 MAX_FACES = 64          # of one photo
 PEOPLE = 100_000        # drawn test people to choose from
 SOURCES = {"random": "Random face", "example": "Drawn example", "photo": "Your photo"}
-METHODS = {"latent-to-latent": "Latent-to-Latent", "interfacegan": "InterFaceGAN", "ganspace": "GANSpace"}
+OF_LATENTS = {"latent-to-latent": "Latent-to-Latent", "interfacegan": "InterFaceGAN", "ganspace": "GANSpace"}
+L2M = "l2m"             # the method that edits pictures, without a latent
+METHODS = OF_LATENTS | {L2M: "L2M-GAN"}
+SWITCHED = ("smile", "glasses", "gender")   # the attributes that it knows, each as there or not
+THERE = 0.5             # more than this is there
 GROUPS = {      # of the sliders, as a page shows them
     "Age and person": ("age", "gender"),
     "Expression": ("smile", "mouth_open", "anger", "sadness", "surprise", "eyes_closed"),
@@ -71,7 +75,8 @@ def check_conflicts(asked: Mapping[str, float]) -> None:
 class FaceRequest(Request):
     """What all actions share: the face to start from.
 
-    latent: (rows, style) of the face of a restored photo; a given file or another source replaces it.
+    latent: (rows, style) of the face of a restored photo, and pixels: (S, S, 3) uint8, its picture; a given file or
+    another source replaces them.
     """
 
     system: ClassVar[str] = "attributes"
@@ -86,15 +91,16 @@ class FaceRequest(Request):
     refine: int = whole(0, 0, MAX_REFINE, "Refine", "Gradient steps after the encoder, for an example or a photo")
     truncation: float = number(0.7, 0, 1, "Truncation", "Random faces: 0 is the average face, 1 the most varied")
     latent: "np.ndarray | None" = None
+    pixels: "np.ndarray | None" = None
 
     def checked(self) -> Self:
         """As `Request.checked`; also refuses a photo without a file, and settings that the source doesn't take."""
         request = super().checked()
-        if request.latent is not None and (request.file or request.source != "photo"):
-            request = replace(request, latent=None)
+        if request.is_restored and (request.file or request.source != "photo"):
+            request = replace(request, latent=None, pixels=None)
         if request.crop:
             crop_of(request.crop)
-        if request.source == "photo" and not request.file and request.latent is None:
+        if request.source == "photo" and not request.file and not request.is_restored:
             raise SettingsError("source photo needs a picture as file.", "Give it, or change the source.")
         for name in ("file", "crop", "face"):
             if request.source != "photo" and getattr(request, name):
@@ -105,6 +111,16 @@ class FaceRequest(Request):
                                 "Choose source example or photo, or leave refine out.")
         return request
 
+    @property
+    def inverts(self) -> bool:
+        """Whether a method needs the latent of the face."""
+        return True
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether the photo comes out of a picture made here."""
+        return self.latent is not None or self.pixels is not None
+
 
 @dataclass(frozen=True)
 @with_attributes
@@ -114,7 +130,7 @@ class EditRequest(FaceRequest):
     frozen: (S, S) bool, the painted mask where the caller holds it.
     """
 
-    strength: float = number(1.0, 0, 2, "Strength", "How much of the edit: 0 none, 1 as asked")
+    strength: float = number(1.0, -0.5, 2, "Strength", "How much of the edit: 0 none, 1 as asked, below 0 its opposite")
     keep: str = text("", "Frozen attributes", "Names with commas between", 600)
     regions: str = text("", "Frozen regions", f"Of a drawn example: {', '.join(REGIONS)}", 200)
     mask: str | None = file("Mask", "A picture of the same size, white where nothing may change")
@@ -151,13 +167,58 @@ class EditRequest(FaceRequest):
 
 
 @dataclass(frozen=True)
-class Edit(EditRequest):
+class MethodRequest(EditRequest):
+    """An edit by any method. References are for L2M-GAN: pictures that pass on how they have an attribute."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
+
+    smile_reference: str | None = file("Reference for smile", "A face whose smile is taken over, for L2M-GAN")
+    glasses_reference: str | None = file("Reference for glasses", "A face whose glasses are taken over, for L2M-GAN")
+    gender_reference: str | None = file("Reference for gender", "A face whose gender is taken over, for L2M-GAN")
+
+    def checked(self) -> Self:
+        """As `EditRequest.checked`; also refuses what the method can't do."""
+        request = super().checked()
+        if request.methods == (L2M,):
+            check_switched(request.asked, SWITCHED)
+        if L2M not in request.methods and request.references:
+            name = next(iter(request.references))
+            raise SettingsError(f"{name}_reference can't be used with the method {METHODS[request.methods[0]]}.",
+                                f"Choose the method {METHODS[L2M]}, or leave {name}_reference out.")
+        for name in request.references:
+            if name in request.kept:
+                raise SettingsError(f"{name} can't change while it is frozen.",
+                                    f"Leave {name} out of keep, or {name}_reference out.")
+        return request
+
+    @property
+    def inverts(self) -> bool:
+        """Whether a method needs the latent of the face."""
+        return self.methods != (L2M,)
+
+    @property
+    def references(self) -> dict[str, str]:
+        """Attribute to the path of its reference."""
+        return {name: path for name in SWITCHED if (path := getattr(self, f"{name}_reference")) is not None}
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that edit."""
+        return (self.method,)
+
+    @property
+    def stops(self) -> list[float]:
+        """The strengths of the edits."""
+        return [self.strength]
+
+
+@dataclass(frozen=True)
+class Edit(MethodRequest):
     """A face with chosen attributes changed, all at once; the others are asked to stay. The face as it was comes with
     it, and of a drawn example also the ideal edit.
     """
 
     action: ClassVar[str] = "edit"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
     method: str = choice("latent-to-latent", METHODS, "Method")
 
@@ -172,7 +233,7 @@ class Sweep(EditRequest):
     action: ClassVar[str] = "sweep"
     expected: ClassVar[float] = 3.0
 
-    method: str = choice("latent-to-latent", METHODS, "Method")
+    method: str = choice("latent-to-latent", OF_LATENTS, "Method")
     attribute: str = choice("age", {name: name.replace("_", " ") for name in ATTRIBUTES}, "Attribute")
     count: int = whole(7, 2, MAX_COUNT, "How many steps")
     start: float | None = number(None, -90, 90, "From", "In the attribute's unit; left out: its lowest value")
@@ -200,12 +261,35 @@ class Sweep(EditRequest):
 
 
 @dataclass(frozen=True)
-class Compare(EditRequest):
-    """One request by all methods, side by side: Latent-to-Latent, InterFaceGAN and GANSpace."""
+class Strengths(MethodRequest):
+    """One edit at growing strengths, from its opposite to beyond what is asked: a strip."""
+
+    action: ClassVar[str] = "strengths"
+    expected: ClassVar[float] = 3.0
+    hidden: ClassVar[frozenset[str]] = frozenset({"strength"})
+
+    method: str = choice("latent-to-latent", METHODS, "Method")
+    count: int = whole(5, 2, MAX_COUNT, "How many steps")
+    first: float = number(-0.5, -0.5, 2, "From strength")
+    last: float = number(1.5, -0.5, 2, "To strength")
+
+    @property
+    def stops(self) -> list[float]:
+        """The strengths."""
+        return [self.first + (self.last - self.first) * step / (self.count - 1) for step in range(self.count)]
+
+
+@dataclass(frozen=True)
+class Compare(MethodRequest):
+    """One request by all methods, side by side. L2M-GAN takes part where it knows all that is asked."""
 
     action: ClassVar[str] = "compare"
     expected: ClassVar[float] = 2.0
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that edit."""
+        return tuple(METHODS)
 
 
 @dataclass(frozen=True)
@@ -222,7 +306,15 @@ class Invert(FaceRequest):
     refine: int = whole(30, 0, MAX_REFINE, "Refine", "Gradient steps after the encoder")
 
 
-REQUESTS = (Edit, Sweep, Compare, Invert)
+REQUESTS = (Edit, Sweep, Strengths, Compare, Invert)
+
+
+def check_switched(asked: Iterable[str], known: tuple[str, ...]) -> None:
+    """Raise SettingsError for an attribute that an L2M-GAN over `known` does not edit."""
+    for name in asked:
+        if name not in known:
+            raise SettingsError(f"{name} can't be asked of {METHODS[L2M]}, which edits {', '.join(known)}.",
+                                f"Leave {name} out, or choose another method.")
 
 
 def names_in(listed: str, argument: str, known: tuple[str, ...]) -> tuple[str, ...]:

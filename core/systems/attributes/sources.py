@@ -34,16 +34,22 @@ class Progress(NamedTuple):
 class Source:
     """A face to edit.
 
-    w: (1, rows, style). picture: (S, S, 3) uint8, drawn from w. seen: in that picture. original: the picture that was
-    inverted, if any, and original_seen: what is seen there. drawn: the drawn person, if it is one.
+    w: (1, rows, style); None for a picture that was not inverted. picture: (S, S, 3) uint8, drawn from w if there is
+    one. seen: in that picture. original: the picture that was inverted, if any, and original_seen: what is seen there.
+    drawn: the drawn person, if it is one.
     """
 
-    w: Tensor
+    w: Tensor | None
     picture: np.ndarray
     seen: Seen
     original: np.ndarray | None = None
     original_seen: Seen | None = None
     drawn: faces.Face | None = None
+
+    @property
+    def as_drawn(self) -> Seen:
+        """What is seen in the picture that was inverted, or in this one."""
+        return self.original_seen or self.seen
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -71,9 +77,25 @@ class Sources:
             found = self._kept.get(key, lambda: made)
         return found
 
+    def given(self, request: FaceRequest) -> Source:
+        """The face of a request as it is, not inverted. Raises FacetError for a photo without a face."""
+        if request.source == "random" or (request.pixels is None and request.latent is not None):
+            return end_of(self.find(request))
+        return self._kept.get(("given", *self._key(replace(request, latent=None, refine=0))), lambda: self._as_it_is(
+            *self.picture_of(request)))
+
+    def reference(self, path: str) -> Source:
+        """The largest face of a picture. Raises FacetError for one without a face."""
+        return self.given(FaceRequest(source="photo", file=path))
+
+    def _as_it_is(self, picture: np.ndarray, drawn: faces.Face | None) -> Source:
+        return Source(None, picture, self.networks.see(picture), drawn=drawn)
+
     def _key(self, request: FaceRequest) -> tuple:
         if request.latent is not None:
             return "latent", request.latent.shape, request.latent.tobytes()
+        if request.pixels is not None:
+            return "pixels", request.pixels.shape, request.pixels.tobytes(), request.refine
         if request.source == "random":
             return "random", request.seed, request.truncation
         if request.source == "example":
@@ -104,9 +126,11 @@ class Sources:
 
         Raises PictureError, PhotoError, SettingsError.
         """
-        return self._originals.get(self._key(replace(request, refine=0)), lambda: self._found(request))
+        return self._originals.get(self._key(replace(request, latent=None, refine=0)), lambda: self._found(request))
 
     def _found(self, request: FaceRequest) -> tuple[np.ndarray, faces.Face | None]:
+        if request.pixels is not None:
+            return self._restored(request.pixels), None
         if request.source == "photo":
             return self._aligned(request), None
         if not self.networks.choice.drawn:
@@ -128,6 +152,14 @@ class Sources:
             face = photos.face_at(picture, request.face, "face")
         return np.asarray(photos.align(picture, face.points, size, self.networks.choice.frame))
 
+    def _restored(self, pixels: np.ndarray) -> np.ndarray:
+        """A restored picture. Raises SettingsError when it is none of this size."""
+        size = self.networks.size
+        if pixels.shape != (size, size, 3) or pixels.dtype != np.uint8:
+            raise SettingsError(f"The photo in this picture can't have the shape {pixels.shape}.",
+                                "Choose the checkpoint that the picture was made with.")
+        return pixels
+
     def _checked(self, latent: np.ndarray) -> Tensor:
         """A restored latent, (1, rows, style). Raises SettingsError when it is none of this generator's."""
         config = self.networks.frozen.generator.config
@@ -139,6 +171,15 @@ class Sources:
     def _drawn(self, w: Tensor) -> Source:
         picture = self.draw(w)
         return Source(w, picture, self.networks.see(picture))
+
+
+def end_of(found: Generator[Progress, None, Source]) -> Source:
+    """The face that a generator of `Sources` ends with, without its progress."""
+    try:
+        while True:
+            next(found)
+    except StopIteration as end:
+        return end.value
 
 
 def _digest(path: Any) -> str:

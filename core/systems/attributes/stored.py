@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MOST = 1 << 21          # numbers of a stored latent or mask
 KINDS = {"|u1": "u1", "<f4": "<f4"}
-BULKY = frozenset({"latent", "frozen", "request", "judged"})    # of the settings; left out of tables
+BULKY = frozenset({"latent", "pixels", "frozen", "request", "judged"})    # of the settings; left out of tables
 
 
 def restored(stored: Mapping[str, Any]) -> FaceRequest:
@@ -25,15 +25,15 @@ def restored(stored: Mapping[str, Any]) -> FaceRequest:
     cls = classes[action]
     if cls is Invert and "latent" in stored:        # of a photo, which is not kept: its latent can be edited
         cls = Edit
-    arrays = {name: unpacked(stored[name]) for name in ("latent", "frozen") if stored.get(name) is not None}
+    arrays = {name: unpacked(stored[name]) for name in ("latent", "frozen", "pixels") if stored.get(name) is not None}
     if "frozen" in arrays:
         arrays["frozen"] = arrays["frozen"] > 0
     return cls.from_png(asked, **{name: value for name, value in arrays.items() if hasattr(cls, name)})
 
 
 def packed(values: "np.ndarray") -> dict[str, Any]:
-    """An array of float32, or of booleans, as JSON can hold it; exact."""
-    kept = values.astype("u1" if values.dtype == bool else "<f4")
+    """An array of float32, of uint8 or of booleans, as JSON can hold it; exact."""
+    kept = values.astype("u1" if values.dtype in (bool, "u1") else "<f4")
     return {"shape": [*values.shape], "kind": kept.dtype.str,
             "data": base64.b64encode(zlib.compress(kept.tobytes())).decode()}
 
