@@ -27,6 +27,7 @@ from core.systems.attributes.request import (
 )
 from spaces import GPU, widgets
 from spaces.fields import field
+from spaces.marking import Marking
 from spaces.paint import paint, painted, unpainted
 from spaces.references import References
 from spaces.sliders import empty, sliders
@@ -72,7 +73,7 @@ class Tab(SystemTab):
 
     def build_controls(self) -> None:
         """The face to start from, the action, the sliders, and what must stay."""
-        self.examples_state, self.example, self.crop = gr.State(0), gr.State(0), gr.State("")
+        self.examples_state, self.example = gr.State(0), gr.State(0)
         self.latent = gr.State({})          # latent or pixels of the face of a restored photo, as the request has them
         self.source = field(Edit, "source", elem_id="attributes-source", elem_classes="tiles three")
         with gr.Group(elem_classes="settings") as self.random_panel:
@@ -85,6 +86,7 @@ class Tab(SystemTab):
             self.photo = gr.File(label="A photo with a face", elem_id="attributes-photo", height=120)
             gr.Markdown(widgets.PRIVACY, elem_classes="hint")
             self.face = field(Edit, "face", elem_id="attributes-face")
+            self.marking = Marking(self.ids)
         self.refine = field(Edit, "refine", visible=False, elem_id="attributes-refine")
         self.generate, self.stop = widgets.run_row(self.ids, "New face")
         self.action = gr.Radio(list(ACTIONS.items()), value="edit", label="Action", elem_id="attributes-action",
@@ -95,7 +97,7 @@ class Tab(SystemTab):
             self.strength = field(Edit, "strength", elem_id="attributes-strength")
             self.swept = field(Sweep, "attribute", visible=False, elem_id="attributes-swept")
             self.count = field(Sweep, "count", visible=False, elem_id="attributes-count")
-        self.references = References()
+        self.references = References(self.notice)
         with gr.Accordion("Freeze regions", open=False, elem_id="attributes-freeze"):
             self.regions = gr.CheckboxGroup(list(REGIONS), label="Regions of the drawn person", visible=False,
                                             elem_id="attributes-regions")
@@ -109,10 +111,10 @@ class Tab(SystemTab):
     @property
     def inputs(self) -> dict[str, Any]:
         """What `wanted` reads."""
-        return {name: getattr(self, name) for name in
-                ("source", "seed", "truncation", "example", "photo", "face", "crop", "latent", "refine", "action",
-                 "sliders", "method", "strength", "swept", "count", "regions", "paint")} | {
-                     f"{name}_reference": file for name, file in self.references.files.items()}
+        names = ("source", "seed", "truncation", "example", "photo", "face", "latent", "refine", "action", "sliders",
+                 "method", "strength", "swept", "count", "regions", "paint")
+        return {**{name: getattr(self, name) for name in names}, "crop": self.marking.crop,
+                **{f"{name}_reference": file for name, file in self.references.files.items()}}
 
     @property
     def outputs(self) -> list:
@@ -141,15 +143,16 @@ class Tab(SystemTab):
            [self.notice, self.people, self.examples_state], **widgets.GPU_TURN)
         on(self.people.select, self.pick_example, {"first": self.examples_state},
            [self.example, *self.new_face_outputs])
-        on(self.photo.upload, lambda: {self.latent: {}, self.crop: "", self.face: 0, **self.new_face()}, {},
-           [self.latent, self.crop, self.face, *self.new_face_outputs])
+        on(self.photo.upload, self.receive_photo, {"path": self.photo},
+           [self.notice, self.latent, self.face, *self.marking.outputs, *self.new_face_outputs])
+        self.marking.listen(self.new_face, self.new_face_outputs)
         on([self.face.release, self.seed.submit], self.new_face, {}, self.new_face_outputs)
         on(self.generate.click, self.ask, {"mode": self.mode, "seed": self.seed},
            [self.source, self.seed, *self.new_face_outputs])
         on([self.action.change, self.method.change], self.open_action,
            {"action": self.action, "method": self.method, "sliders": self.sliders},
            [self.swept, self.count, self.method, self.strength, self.references.panel, self.sliders], queue=False)
-        self.references.listen(self.run, self.notice, active)
+        self.references.listen(self.run, active)
         released = [self.truncation.release, self.strength.release, self.refine.release, self.count.release,
                     self.method.input, self.swept.input, self.regions.input, self.action.input]
         on([self.sliders.input, self.paint.input, *released], lambda: {self.run: new_run_id()}, {}, [self.run],
@@ -194,6 +197,11 @@ class Tab(SystemTab):
         """Edit the drawn person that was clicked."""
         return {self.example: first + event.index, **self.new_face()}
 
+    @safely
+    def receive_photo(self, path: str) -> Change:
+        """Edit the largest face of another photo."""
+        return {self.latent: {}, self.face: 0, **self.marking.taken(path), **self.new_face()}
+
     def ask(self, mode: str, seed: float | None) -> Change:
         """Another random face."""
         return {self.source: "random", self.seed: widgets.next_seed(mode, seed), **self.new_face()}
@@ -234,7 +242,7 @@ class Tab(SystemTab):
 
     def is_quick(self, request: FaceRequest) -> bool:
         """An edit without refinement: shown at once, without Stop in between."""
-        return isinstance(request, Edit | Compare) and not request.refine
+        return isinstance(request, Edit | Compare) and not (request.refine and request.inverts)
 
     def showing(self, shown: Shown, first: bool) -> Change:
         """The face before, its edits, the ideal edit."""
@@ -271,7 +279,7 @@ class Tab(SystemTab):
         request = kept.request
         frozen, has_mask = list(getattr(request, "kept", ())), getattr(request, "frozen", None) is not None
         return {self.source: request.source, self.seed: request.seed, self.truncation: request.truncation,
-                self.example: request.person, self.face: request.face, self.crop: request.crop,
+                self.example: request.person, self.face: request.face, self.marking.crop: request.crop,
                 self.refine: request.refine, self.mode: widgets.FIXED_SEED,
                 self.sliders: {**empty(), "asked": dict(getattr(request, "asked", {})), "frozen": frozen},
                 self.latent: {name: value for name in ("latent", "pixels")

@@ -24,7 +24,8 @@ def drawn_references(checkpoint: str) -> dict[str, list[str]]:
 class References:
     """The panel: a file and a row of drawn people for each attribute. `files` are read by a tab."""
 
-    def __init__(self) -> None:
+    def __init__(self, notice: gr.HTML) -> None:
+        self.notice = notice
         self.files: dict[str, gr.File] = {}
         self.people: dict[str, gr.Gallery] = {}
         labels, options = MethodRequest.settings(), {"elem_id": "attributes-references"}
@@ -36,11 +37,11 @@ class References:
                 self.people[name] = widgets.small_gallery(f"Drawn people: with {name} 1, then 0",
                                                           f"attributes-people-{name}")
 
-    def listen(self, run: gr.State, notice: gr.HTML, checkpoint: gr.State) -> None:
+    def listen(self, run: gr.State, checkpoint: gr.State) -> None:
         """A new run whenever a reference changes. run: of the tab."""
         on = widgets.private
         on(self.panel.expand, self.open, {"checkpoint": checkpoint, "shown": self.people[SWITCHED[0]]},
-           [notice, *self.people.values()], **widgets.GPU_TURN)
+           [self.notice, *self.people.values()], **widgets.GPU_TURN)
         for name, file in self.files.items():
             on([file.upload, file.clear], lambda: {run: new_run_id()}, {}, [run])
             on(self.people[name].select, self._picker(name, run), {}, [file, run])

@@ -2,6 +2,8 @@
 
 import base64
 import io
+from pathlib import Path
+from types import SimpleNamespace
 
 import browsing
 import gradio as gr
@@ -12,11 +14,11 @@ from browsing import visiting
 from PIL import Image
 from playwright.sync_api import expect
 
-from core import systems
+from core import faces, systems
 from core.engine.result import last
 from core.errors import PictureError
-from core.faces import ATTRIBUTES
-from core.systems.attributes.request import GROUPS, Compare, Edit, Invert, Sweep
+from core.faces import ATTRIBUTES, NAMES
+from core.systems.attributes.request import GROUPS, SWITCHED, Compare, Edit, Invert, Strengths, Sweep
 from spaces import attributes, paint
 from spaces.sliders import empty
 
@@ -57,6 +59,49 @@ def test_a_swept_attribute_is_not_asked_for_by_value(tab):
     assert isinstance(tab.wanted(**values(tab, action="compare")), Compare)
 
 
+def test_l2m_gan_gets_its_attributes_and_references(tab):
+    asked = values(tab, method="l2m", sliders=asking(smile=1.0, age=70.0), glasses_reference="g.png")
+    request = tab.wanted(**asked)
+    assert request.asked == {"smile": 1.0} and request.references == {"glasses": "g.png"}
+    assert tab.wanted(**asked | {"method": "ganspace"}).references == {}        # a hidden panel asks for nothing
+    assert tab.wanted(**asked | {"action": "compare"}).asked == {"smile": 1.0, "age": 70.0}
+    strip = tab.wanted(**asked | {"action": "strengths", "count": 4}).checked()
+    assert isinstance(strip, Strengths) and len(strip.stops) == 4
+    assert tab.is_quick(tab.wanted(**asked | {"source": "example", "refine": 4}))      # nothing is inverted
+
+
+def test_an_action_shows_what_belongs_to_it(tab):
+    seen = tab.open_action("edit", "l2m", asking(smile=1.0))
+    assert seen[tab.sliders]["only"] == [*SWITCHED] and seen[tab.references.panel]["visible"]
+    assert seen[tab.sliders]["asked"] == {"smile": 1.0}
+    seen = tab.open_action("sweep", "l2m", asking())
+    assert seen[tab.method]["value"] == "latent-to-latent" and "l2m" not in dict(seen[tab.method]["choices"]).values()
+    assert seen[tab.sliders]["only"] == [] and seen[tab.swept]["visible"] and not seen[tab.references.panel]["visible"]
+    seen = tab.open_action("strengths", "ganspace", asking())
+    assert not seen[tab.strength]["visible"] and seen[tab.count]["visible"] and not seen[tab.swept]["visible"]
+    assert tab.open_action("compare", "ganspace", asking())[tab.references.panel]["visible"]
+
+
+def test_strengths_are_captions(tab):
+    changes = {}
+    for each in tab.draw("run", request=None, **values(tab, action="strengths", method="l2m", count=3,
+                                                       sliders=asking(smile=1.0))):
+        changes |= each
+    titles = [title.splitlines()[0] for _, title in changes[tab.gallery]["value"]]
+    assert titles == ["Before", "Strength -0.5", "Strength 0.5", "Strength 1.5"]
+    assert changes[tab.table].count("Strength") == 3
+
+
+def test_drawn_references_are_offered_with_and_without_an_attribute(tab):
+    changed = tab.references.open("tiny", None)
+    for name in SWITCHED:
+        paths = changed[tab.references.people[name]]
+        there = [faces.truth(faces.frontal(int(Path(path).stem.removeprefix("person"))))[NAMES.index(name)] > 0.5
+                 for path in paths]
+        assert there == [True] * 4 + [False] * 4
+    assert not {*tab.references.people.values()} & tab.references.open("tiny", ["shown"]).keys()
+
+
 def test_an_edit_is_shown_at_once_with_its_table(tab):
     changed, = tab.draw("run", request=None, **values(tab, sliders=asking(smile=1.0)))
     pictures = [title.splitlines()[0] for _, title in changed[tab.gallery]["value"]]
@@ -79,6 +124,22 @@ def test_a_drawn_person_comes_with_the_ideal_edit(tab):
 def test_a_photo_that_is_missing_is_one_sentence(tab):
     changed, = tab.draw("run", request=None, **values(tab, source="photo"))
     assert "needs a picture" in changed[tab.notice] and tab.gallery not in changed
+
+
+def test_a_face_is_marked_by_hand(tab, tmp_path):
+    Image.new("RGB", (2000, 1000), "grey").save(tmp_path / "drawing.png")
+    changed = tab.receive_photo(str(tmp_path / "drawing.png"))
+    assert changed[tab.marking.preview].size == (512, 256) and changed[tab.marking.crop] == ""
+    changed[tab.marking.preview].save(tmp_path / "shown.png")
+    click = SimpleNamespace(index=(128, 64))
+    crop = tab.marking.point(0.5, str(tmp_path / "shown.png"), click)
+    assert crop == "0.250,0.250,0.5" and tab.marking.resized(0.3, crop) == "0.250,0.250,0.3"
+    assert tab.marking.resized(0.3, "") == ""
+    asked = values(tab, source="photo", photo=str(tmp_path / "drawing.png"), crop=crop, method="l2m",
+                   sliders=asking(smile=1.0))
+    changed, = tab.draw("run", request=None, **asked)
+    assert len(changed[tab.gallery]["value"]) == 2      # no face is found in it, and it is edited all the same
+    assert "could not be opened" in tab.receive_photo("nothing.png")[tab.notice]
 
 
 def test_a_painted_mask_is_what_was_painted(tab):
@@ -157,6 +218,13 @@ def test_sliders_edit_freeze_and_undo_in_the_page(browser, tab):
         expect(page.locator("#attributes-table")).not_to_contain_text("mouth open")
         page.locator(".sliders .undo").press("Enter")
         expect(page.locator("#attributes-table")).to_contain_text("mouth open 1.00")
+        page.locator("#attributes-method input").click()
+        page.get_by_role("option", name="L2M-GAN").click()
+        expect(page.locator("#slider-mouth_open")).to_be_hidden()
+        expect(page.locator("#attributes-references")).to_be_visible()
+        page.locator("#slider-smile").press("End")
+        expect(page.locator("#attributes-table")).to_contain_text("L2M-GAN")
+        expect(page.locator("#attributes-table")).not_to_contain_text("mouth open 1.00")
         expect(page.locator("#attributes-notice .bad")).to_have_count(0)
     demo.close()
 

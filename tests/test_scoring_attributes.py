@@ -13,6 +13,7 @@ from test_training import made_up
 from torch.nn import functional as F
 
 from core import data, hub, systems
+from core.commands import score as score_command
 from core.engine.system import System
 from core.faces import NAMES, TIED
 from core.scoring import attributes, edits, l2m, leakage
@@ -172,13 +173,17 @@ def test_l2m_gan_is_measured_at_toy_size(editor, tmp_path, monkeypatch):
     monkeypatch.setattr(l2m, "ideal_pairs", partial(l2m.ideal_pairs, workers=1))
     monkeypatch.setattr(data, "drawn_set", lambda *_, **__: made_up(people=6, looks=3, size=SIZE))
     monkeypatch.setattr(System, "choose", lambda self, name=None: self.choices[0])
-    bars = {bar.name: bar for bar in l2m.scored(quick=True)["bars"]}
+    made = l2m.scored(quick=True)
+    bars = {bar.name: bar for bar in made["bars"]}
     goals = {name: bar.goal for name, bar in bars.items() if bar.goal != "reported"}
     assert {"success, mean": ">= 0.95", "identity, of the ideal pair's": ">= 0.85",
             "edits by reference with the reference's value": ">= 0.90"}.items() <= goals.items()
     assert len(goals) == 13 and all(bar.value is not None for bar in bars.values())
-    methods = {name.split(":")[0] for name in bars if "identity, cosine" in name}
-    assert methods == {"L2M-GAN", "the ideal pair", *(variant.name for variant in VARIANTS)}
+    rows = made["methods"]["rows"]
+    assert [*rows] == [*(variant.name for variant in VARIANTS), "L2M-GAN", "Ideal pair"]
+    assert all(math.isfinite(value) for row in rows.values() for value in row)
+    assert rows["Ideal pair"][1] == 0
+    assert "change elsewhere" in score_command.table({"bars": [], "methods": made["methods"]})
 
 
 def test_a_probe_reads_what_is_there_and_nothing_else():

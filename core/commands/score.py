@@ -63,8 +63,8 @@ def score(
 
 
 def table(found: dict) -> str:
-    """The bars as text: name, value, goal, verdict; then the confusion matrix, if any."""
-    width = max(len(bar["name"]) for bar in found["bars"])
+    """The bars as text: name, value, goal, verdict; then the confusion matrix or the table of methods, if any."""
+    width = max((len(bar["name"]) for bar in found["bars"]), default=0)
     values = [" missing" if bar["value"] is None else f"{bar['value']:8.4f}" for bar in found["bars"]]
     lines = [f"{bar['name']:<{width}}  {value}  {bar['goal']:<8}  {verdict(bar)}".rstrip()
              for bar, value in zip(found["bars"], values, strict=True)]
@@ -72,6 +72,12 @@ def table(found: dict) -> str:
         from core.scoring import confusion
 
         lines += ["", confusion.text(found["confusion"]["ages"], found["confusion"]["counts"])]
+    if "methods" in found:
+        columns, rows = found["methods"]["columns"], found["methods"]["rows"]
+        wide = max(map(len, rows))
+        lines += ["", " " * wide + "".join(f"  {column:>8}" for column in columns)]
+        lines += [f"{name:<{wide}}" + "".join(f"  {value:>{max(8, len(column))}.3f}" for value, column in
+                                              zip(values, columns, strict=True)) for name, values in rows.items()]
     return "\n".join(lines)
 
 
