@@ -1,5 +1,6 @@
 """The tab `vectors`: 512 numbers, random or taken from a face, become a person."""
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gradio as gr
@@ -54,6 +55,8 @@ class Tab(SystemTab):
     def build_outputs(self) -> None:
         """One face: its vector as a strip, what made it, its files."""
         with gr.Row(visible=False, elem_classes="detail") as self.detail:
+            self.beside = gr.Gallery(show_label=False, columns=2, height="auto", allow_preview=False, buttons=[],
+                                     interactive=False, visible=False, elem_id="beside", elem_classes="faces small")
             self.strip = gr.Image(label="The 512 numbers of this face", show_label=False, interactive=False, buttons=[],
                                   elem_id="strip", min_width=240)
             with gr.Column(min_width=240):
@@ -82,7 +85,7 @@ class Tab(SystemTab):
     @property
     def detailed(self) -> list:
         """What `look_at` changes."""
-        return [self.index, self.detail, self.strip, self.facts, self.png, self.one]
+        return [self.index, self.detail, self.beside, self.strip, self.facts, self.png, self.one]
 
     @property
     def restored_outputs(self) -> list:
@@ -161,10 +164,11 @@ class Tab(SystemTab):
         return self.look_at(shown, event.index) if there else {self.index: 0}
 
     def look_at(self, shown: Shown, index: int) -> Change:
-        """One face: its vector as a strip, its settings, its files."""
+        """One face beside the picture that it came from, if any; its vector as a strip, its settings, its files."""
         result, pipeline = shown.result, shown.pipeline
         vector = result.vectors[index]
         return {self.index: index, self.detail: gr.update(visible=True), self.strip: pipeline.strip(vector),
+                self.beside: pair_of(shown.request, result.images[index]),
                 self.facts: facts_of(result.settings[index], index), self.png: result.images[index],
                 self.one: pipeline.npy(vector[None])}
 
@@ -198,6 +202,17 @@ class Tab(SystemTab):
         return {**self.sources.emptied(choice.name), self.moves.similarity: choice.similarity, self.moves.other: None,
                 self.moves.goal: self.moves.towards(None),
                 self.moves.quality: gr.update(maximum=quality.most, value=quality.usual, step=quality.most / 20)}
+
+
+def pair_of(request: FaceRequest, path: str) -> dict[str, Any]:
+    """A gallery of the photo or drawn person that a request starts from and of one picture; hidden without the first.
+    """
+    source = next(iter(request.faces), None)
+    before = None if source is None else source.picture
+    if before is None or not Path(before).exists():      # pictures of earlier visits are deleted after some hours
+        return gr.update(value=None, visible=False)
+    return gr.update(value=[(before, "Photo" if source.kind == "photo" else "Drawn person"), (path, "From its vector")],
+                     visible=True)
 
 
 def tiles(result: Result) -> list[tuple[str, str]]:

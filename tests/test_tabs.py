@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import gradio as gr
 import numpy as np
 import pytest
+from PIL import Image
 
 from core import systems
 from core.engine.result import Dropped, Restored, Result
@@ -14,6 +15,8 @@ from core.systems.aging import prompts
 from core.systems.aging.request import Draw
 from core.systems.aging.results import Checked, Taught
 from core.systems.aging.teaching import UNCALIBRATED
+from core.systems.vectors import request as vectors_request
+from core.systems.vectors.request import Source
 from spaces import aging, aging_people, aging_restore, aging_teach, charts, queue, vectors, widgets
 from spaces.aging_people import Own
 from spaces.aging_wish import ALL, NAMES, Asking
@@ -311,6 +314,15 @@ def test_a_photo_without_a_face_leaves_no_other_persons_pictures():
     assert changed[tab.gallery]["value"] is None and changed[tab.shown] is None
     assert changed[tab.detail]["visible"] is False and changed[tab.files["zip"]]["interactive"] is False
     assert "No face was found." in changed[tab.notice]
+
+
+def test_a_face_is_shown_beside_the_photo_that_it_came_from(tmp_path):
+    Image.new("RGB", (112, 112)).save(tmp_path / "photo.png")
+    photo = Source("photo", np.zeros(512, np.float32), str(tmp_path / "photo.png"))
+    pair = vectors.pair_of(vectors_request.Draw(faces=(photo,)), "made.png")
+    assert pair["value"] == [(photo.picture, "Photo"), ("made.png", "From its vector")] and pair["visible"]
+    for faces in ((), (Source("vector", photo.vector),), (replace(photo, picture=str(tmp_path / "deleted.png")),)):
+        assert vectors.pair_of(vectors_request.Draw(faces=faces), "made.png")["visible"] is False
 
 
 @pytest.mark.parametrize("module", [vectors, aging])
