@@ -4,6 +4,9 @@ Yang et al., *L2M-GAN: Learning to Manipulate Latent Space Semantics for Facial 
 3: a style code is split into a part without the attribute and a part with it, and only the second is transformed. The
 networks are of the family of Choi et al., *StarGAN v2*, CVPR 2020. A domain is one combination of attribute values.
 Keys and arithmetic are those of the published file.
+
+Not in the paper: with `over`, the generator also says how much of each pixel it replaces, as in Pumarola et al.,
+*GANimation*, ECCV 2018. What an edit does not change stays as sharp as it was.
 """
 
 import math
@@ -34,6 +37,7 @@ class L2MGANConfig:
     domains: int            # combinations of attribute values, numbered from 0
     style: int = 64         # numbers in a style code
     high_pass: float = 0.0  # divisor of the high-pass filter of the masks; 0: no masks, and skips in the decoder
+    over: bool = False      # whether the generator paints over the picture instead of drawing all of it
 
     @property
     def bottleneck(self) -> int:
@@ -49,8 +53,8 @@ class L2MGANConfig:
 # The domains of the small ones are smile, glasses and gender, each with or without. "tiny-128" is "tiny" inside one
 # more level: `load_smaller` carries the weights over.
 PRESETS = {
-    "tiny":      L2MGANConfig(size=64, width=32, max_width=128, domains=8),
-    "tiny-128":  L2MGANConfig(size=128, width=16, max_width=128, domains=8),
+    "tiny":      L2MGANConfig(size=64, width=32, max_width=128, domains=8, over=True),
+    "tiny-128":  L2MGANConfig(size=128, width=16, max_width=128, domains=8, over=True),
     "published": L2MGANConfig(size=256, width=64, max_width=512, domains=2, high_pass=1.0),
 }
 
@@ -208,7 +212,8 @@ class Generator(nn.Module):
         self.encode.extend(EncoderBlock(last, last, normalise=True, halve=False) for _ in range(2))
         self.decode = nn.ModuleList(DecoderBlock(last, last, config.style, False, skip) for _ in range(2))
         self.decode.extend(DecoderBlock(b, a, config.style, True, skip) for a, b in reversed(levels))
-        self.to_rgb = nn.Sequential(InstanceNorm(config.width), nn.LeakyReLU(SLOPE), nn.Conv2d(config.width, 3, 1))
+        self.to_rgb = nn.Sequential(InstanceNorm(config.width), nn.LeakyReLU(SLOPE),
+                                    nn.Conv2d(config.width, 3 + config.over, 1))
         self.apply(_he)
 
     def forward(self, x: Tensor, style: Tensor, masks: FaceMasks | None = None) -> Tensor:
@@ -227,7 +232,8 @@ class Generator(nn.Module):
             if h.shape[3] in details:
                 mask = masks.whole if h.shape[3] == size // 8 else masks.steady
                 h = h + high_pass(_resized(mask, h) * details[h.shape[3]], self.config.high_pass)
-        return self.to_rgb(h)
+        drawn = self.to_rgb(h)
+        return torch.lerp(x, drawn[:, :3].to(x.dtype), drawn[:, 3:].sigmoid().to(x.dtype)) if self.config.over else drawn
 
 
 class DomainDiscriminator(nn.Module):
