@@ -183,6 +183,17 @@ def test_the_published_file_is_imported(tmp_path, monkeypatch):
         hub.import_file(row.name, path)
 
 
+def test_what_is_not_painted_over_stays_as_it_is():
+    model = build("l2m_gan", "tiny", **SMALL).eval().requires_grad_(False)
+    x, domain = batch(2)[0], torch.zeros(2, dtype=torch.int64)
+    last = model.generator.to_rgb[-1]
+    last.weight[3:] = 0
+    last.bias[3:] = -30                                 # nothing is replaced
+    assert torch.allclose(model(x, domain, domain), x, atol=1e-5)
+    last.bias[3:] = 30                                  # everything
+    assert not torch.allclose(model(x, domain, domain), x, atol=0.1)
+
+
 def test_blend_takes_one_strength_or_one_each():
     parts = torch.randn(3, 4, 6)
     assert torch.allclose(blend(*parts, torch.full((4,), 0.3)), blend(*parts, 0.3))

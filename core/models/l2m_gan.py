@@ -233,7 +233,9 @@ class Generator(nn.Module):
                 mask = masks.whole if h.shape[3] == size // 8 else masks.steady
                 h = h + high_pass(_resized(mask, h) * details[h.shape[3]], self.config.high_pass)
         drawn = self.to_rgb(h)
-        return torch.lerp(x, drawn[:, :3].to(x.dtype), drawn[:, 3:].sigmoid().to(x.dtype)) if self.config.over else drawn
+        if not self.config.over:
+            return drawn
+        return torch.lerp(x, drawn[:, :3].to(x.dtype), drawn[:, 3:].sigmoid().to(x.dtype))
 
 
 class DomainDiscriminator(nn.Module):
