@@ -40,8 +40,8 @@ class Tab(SystemTab):
             "from the embedding of the pictures, and after training the six ages are calibrated by judge-tiny-v3.")
     theirs = ("Stable Diffusion was trained by its authors on pictures from the web, under a licence with restrictions "
               "on use that bind you too. What it draws can look like a person who exists; train only people who agree. "
-              "Years and similarity are estimated by our networks, which know drawn faces only, so they say little "
-              "here.")
+              "Similarity is read by a network for photos; years by one that knows drawn faces only, so they say "
+              "little here.")
     more = "to draw in four steps"
     gallery_options: ClassVar = {"columns": 6, "elem_classes": "faces main six"}
 

@@ -1,6 +1,7 @@
 """Small random networks in the place of those of `aging`: a checkout whose two choices draw noise in no time."""
 
 import copy
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -19,7 +20,7 @@ from core.cache import LRUCache
 from core.engine.waiting import JobQueue
 from core.faces_v3 import jit  # noqa: F401  compiled code stays in the cache of the run, wherever a test puts its own
 from core.hub import manifest
-from core.models import NETWORKS, autoencoder, safety, subject, text, unet
+from core.models import NETWORKS, autoencoder, iresnet, safety, subject, text, unet
 from core.systems.aging import pipeline, teaching
 from core.training import dreambooth, dreambooth_ages
 
@@ -38,6 +39,7 @@ TOY = {     # Stable Diffusion 1.4 but for its widths
     "unet": replace(unet.PRESETS["sd14"], size=8, widths=(32, 64, 64, 64), text=48),
     "text": replace(text.PRESETS["sd14"], vocabulary=253, width=48, depth=2, heads=3),
     "safety": replace(safety.PRESETS["sd14"], size=32, patch=8, width=32, depth=2, heads=2, concept=16),
+    "iresnet": replace(iresnet.PRESETS["tiny"], widths=(16, 16, 16, 16), depths=(1, 1, 1, 1)),
 }
 
 
@@ -113,6 +115,14 @@ def published(network: str, seed: int = 0) -> bytes:
 
 
 @cache
+def pickled(network: str) -> bytes:
+    """A toy as a file of torch."""
+    memory = io.BytesIO()
+    torch.save(toy(network, TOY).state_dict(), memory)
+    return memory.getvalue()
+
+
+@cache
 def kohya(seed: int = 5, rank: int = 4) -> dict[str, torch.Tensor]:
     """A LoRA for the toy denoiser's attention under kohya's names, which the published LCM-LoRA has too."""
     draw, state = torch.Generator().manual_seed(seed), {}
@@ -133,7 +143,7 @@ def on_hub(server, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(NETWORKS[network].presets, "toy", config)
     words = REAL / "aging-words"
     contents = {SD.autoencoder: published("autoencoder"), SD.unet: published("unet"), SD.text: published("text"),
-                SD.safety: published("safety"), SD.quick: save(kohya()),
+                SD.safety: published("safety"), SD.quick: save(kohya()), SD.embedder: pickled("iresnet"),
                 "sd14-vocabulary": json.dumps(json.loads((words / "vocab.json").read_text("utf-8"))).encode(),
                 "sd14-merges": (words / "merges.txt").read_bytes()}
     for name, content in contents.items():

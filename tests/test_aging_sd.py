@@ -68,7 +68,7 @@ def test_both_choices_name_the_same_networks_as_latent_does():
 def test_size_licence_and_restrictions_are_said_before_anything_is_fetched(published):
     found = choices.facts(SD)
     assert set(found.missing) == {name for name in SD.files() if ROWS[name].repo}
-    assert found.size == "about 5.5 GB" and "CreativeML OpenRAIL-M" in found.licences
+    assert found.size == "about 5.7 GB" and "CreativeML OpenRAIL-M" in found.licences
     terms, = found.agreements
     for said in ("break the law", "minors", "discriminate", "medical advice", "pass on these restrictions"):
         assert said in terms

@@ -42,5 +42,5 @@ CHOICES = (     # the first ships with the project
                 embedder="embedder-tiny-v3", judge="judge-tiny-v3", drawn=True),
     AgingChoice("sd14", "Stable Diffusion 1.4, trained on pictures from the web", "sd14-autoencoder", "sd14-unet",
                 "sd14-text", "", vocabulary=("sd14-vocabulary", "sd14-merges"), safety="sd14-safety",
-                quick="lcm-lora-sd15", people=(), embedder="embedder-tiny-v3", judge="judge-tiny-v3", drawn=False),
+                quick="lcm-lora-sd15", people=(), embedder="hsface-300k", judge="judge-tiny-v3", drawn=False),
 )
