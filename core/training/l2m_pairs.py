@@ -54,8 +54,8 @@ class Preset(Sharpening):
     name: str
     seed: int
     attributes: tuple[str, ...] = ("smile", "glasses", "gender")
-    style: float = 0.1
-    orthogonal: float = 1.0
+    style: float = 0.005
+    orthogonal: float = 0.05
     people: int = 1000
     plain: int = 2500
     looks: int = 6
