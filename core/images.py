@@ -37,7 +37,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "AVIF", "BMP", "DIB", "JPEG2000
 IMAGENET_MEAN, IMAGENET_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)     # of red, green, blue in [0, 1]
 PNG_MARK = b"\x89PNG\r\n\x1a\n"
 PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"}
-MAX_SETTINGS = 1 << 18     # characters of JSON; 512 numbers take about 12,000
+MAX_SETTINGS = 1 << 19     # characters of JSON; 512 numbers take about 12,000, a picture of 128 pixels 65,000
 
 AI_MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>

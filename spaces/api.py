@@ -143,4 +143,4 @@ def understood(preprocess: Callable[..., Awaitable[list]]) -> Callable[..., Awai
 
 
 LONG = frozenset({"vector", "walk_from", "walk_to", "edit_from", "origin_vector",      # 512 numbers each; in the PNG
-                  "latent", "pixels", "frozen"})     # a latent, a photo and a mask, packed
+                  "latent", "pixels", "references", "frozen"})      # a latent, pictures and a mask, packed

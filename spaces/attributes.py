@@ -91,13 +91,14 @@ class Tab(SystemTab):
         self.generate, self.stop = widgets.run_row(self.ids, "New face")
         self.action = gr.Radio(list(ACTIONS.items()), value="edit", label="Action", elem_id="attributes-action",
                                elem_classes="tiles two")
-        self.sliders = sliders(Edit.settings(), GROUPS, PRESETS, OPENING.asked, elem_id="attributes-sliders")
         with gr.Group(elem_classes="settings"):
             self.method = field(Edit, "method", elem_id="attributes-method")
             self.strength = field(Edit, "strength", elem_id="attributes-strength")
             self.swept = field(Sweep, "attribute", visible=False, elem_id="attributes-swept")
             self.count = field(Sweep, "count", visible=False, elem_id="attributes-count")
+        self.sliders = sliders(Edit.settings(), GROUPS, PRESETS, OPENING.asked, elem_id="attributes-sliders")
         self.references = References(self.notice)
+        self.held = gr.State({})            # attribute to a restored reference
         with gr.Accordion("Freeze regions", open=False, elem_id="attributes-freeze"):
             self.regions = gr.CheckboxGroup(list(REGIONS), label="Regions of the drawn person", visible=False,
                                             elem_id="attributes-regions")
@@ -113,7 +114,7 @@ class Tab(SystemTab):
         """What `wanted` reads."""
         names = ("source", "seed", "truncation", "example", "photo", "face", "latent", "refine", "action", "sliders",
                  "method", "strength", "swept", "count", "regions", "paint")
-        return {**{name: getattr(self, name) for name in names}, "crop": self.marking.crop,
+        return {**{name: getattr(self, name) for name in names}, "crop": self.marking.crop, "held": self.held,
                 **{f"{name}_reference": file for name, file in self.references.files.items()}}
 
     @property
@@ -161,13 +162,13 @@ class Tab(SystemTab):
     # ------------------------------------------------------------------------------------------------------ sources
 
     def new_face(self) -> Change:
-        """A face that is not known yet: nothing asked, nothing painted, and a new run."""
-        return {self.sliders: empty(), self.paint: unpainted(None), self.run: new_run_id()}
+        """A face that is not known yet: nothing asked, nothing painted, no restored reference, and a new run."""
+        return {self.sliders: empty(), self.paint: unpainted(None), self.held: {}, self.run: new_run_id()}
 
     @property
     def new_face_outputs(self) -> list:
         """What `new_face` changes."""
-        return [self.sliders, self.paint, self.run]
+        return [self.sliders, self.paint, self.held, self.run]
 
     def open_source(self, source: str) -> Change:
         """The panel of a source; regions are known of drawn people only."""
@@ -223,8 +224,8 @@ class Tab(SystemTab):
 
     def wanted(self, checkpoint: str, source: str, seed: int | None, truncation: float, example: int, photo: str | None,
                face: int, crop: str, latent: Any, refine: int, action: str, sliders: dict, method: str, strength: float,
-               swept: str, count: int, regions: Sequence[str], paint: dict, **references: str | None) -> FaceRequest:
-        """The request of the chosen action. references: `<attribute>_reference` to a path."""
+               swept: str, count: int, regions: Sequence[str], paint: dict, **references: Any) -> FaceRequest:
+        """The request of the chosen action. references: `<attribute>_reference` to a path, and those that are held."""
         start = {"random": {"truncation": truncation}, "example": {"person": example, "refine": refine},
                  "photo": latent or {"file": photo, "face": face, "crop": crop, "refine": refine}}[source]
         switched = method == L2M and action != "compare"
@@ -285,6 +286,7 @@ class Tab(SystemTab):
                 self.latent: {name: value for name in ("latent", "pixels")
                               if (value := getattr(request, name)) is not None}, self.paint: unpainted(None),
                 **({self.notice: " Its painted mask is not restored."} if has_mask else {}),
+                self.held: dict(getattr(request, "held", None) or {}),
                 self.action: request.action if request.action in ACTIONS.values() else "edit",
                 self.strength: getattr(request, "strength", 1.0),
                 self.regions: list(getattr(request, "frozen_regions", ())),
@@ -320,6 +322,8 @@ def tiles(result: Result) -> list[tuple[str, str]]:
 def caption(kept: dict[str, Any]) -> str:
     """What a picture is, and its similarity to the face before."""
     name = NAMED.get(kept["shown"]) or METHODS.get(kept.get("method"), "Edited")
+    if "inversion" in kept:
+        name = "Inverted"       # of a drawn person or a photo: what the other methods edit
     if kept["action"] == Strengths.action and "strength" in kept:
         name = f"Strength {kept['strength']:g}"
     return f"{name}\nsimilarity {kept['similarity']:.2f}" if "similarity" in kept else name

@@ -32,7 +32,7 @@ class References:
         with gr.Accordion("References for L2M-GAN", open=False, visible=False, **options) as self.panel:
             gr.Markdown(ABOUT, elem_classes="hint")
             for name in SWITCHED:
-                self.files[name] = gr.File(label=labels[f"{name}_reference"].label, height=90,
+                self.files[name] = gr.File(label=labels[f"{name}_reference"].label, height=120,
                                            elem_id=f"attributes-reference-{name}")
                 self.people[name] = widgets.small_gallery(f"Drawn people: with {name} 1, then 0",
                                                           f"attributes-people-{name}")

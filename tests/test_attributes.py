@@ -387,9 +387,12 @@ def test_a_reference_passes_its_attribute_on(system, references):
     asked = Edit(seed=7, method="l2m", glasses_reference=references[not now], smile=1.0)
     result = last(system.run(asked))
     assert result.settings[0]["asked"]["glasses"] == float(not now)
-    assert result.settings[0]["references"] == ["glasses"]
+    assert [*result.settings[0]["references"]] == ["glasses"]
     plain = last(system.run(Edit(seed=7, method="l2m", glasses=float(not now), smile=1.0)))
     assert np.any(pixels(result.images[0]) != pixels(plain.images[0]))
+    Path(references[True]).unlink()
+    again = last(system.run(system.restored(result.images[0]).request))         # the reference is in the picture
+    assert np.array_equal(pixels(again.images[0]), pixels(result.images[0]))
     assert str(references[not now]) not in str(result.settings)
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from core import faces, systems
-from core.engine.result import last
+from core.engine.result import Restored, last
 from core.errors import PictureError
 from core.faces import ATTRIBUTES, NAMES
 from core.systems.attributes.request import GROUPS, SWITCHED, Compare, Edit, Invert, Strengths, Sweep
@@ -172,6 +172,16 @@ def test_a_restored_photo_is_edited_from_its_latent(tab):
     made = again[tab.shown].result
     assert all(np.array_equal(*(np.asarray(Image.open(path)) for path in pair))
                for pair in zip(made.images, result.images, strict=True))
+
+
+def test_a_restored_reference_is_used_until_the_face_changes(tab):
+    held = {"glasses": np.zeros((SIZE, SIZE, 3), np.uint8)}
+    changed = tab.restored(Restored(Edit(method="l2m", seed=7, held=held), "tiny"))
+    assert changed[tab.held] == held
+    asked = values(tab, method="l2m", held=changed[tab.held])
+    assert [*tab.wanted(**asked).references] == ["glasses"]
+    assert tab.wanted(**asked | {"glasses_reference": "g.png"}).references == {"glasses": "g.png"}
+    assert tab.new_face()[tab.held] == {}
 
 
 def test_a_painted_mask_is_not_kept_for_another_face(tab):

@@ -40,7 +40,7 @@ from core.systems.attributes.request import (
     Sweep,
 )
 from core.systems.attributes.sources import Progress, Source, Sources, end_of
-from core.systems.attributes.stored import BULKY, file_name, packed, restored
+from core.systems.attributes.stored import BULKY, LARGEST, file_name, packed, restored
 from core.systems.attributes.switching import Switch, switch_of, taking_part
 from core.systems.attributes.wanted import Wanted, given_way, value_of, wanted_of
 
@@ -185,8 +185,9 @@ class Attributes(Files):
         from core.images import to_uint8
 
         source, networks = switch.source, self.networks
-        made = networks.l2m.repainted(Given(networks.tensor(source.picture), source.seen.units), switch.asked,
-                                      switch.references, strength)
+        given, *others = (Given(networks.tensor(each.picture), each.seen.units)
+                          for each in (source, *switch.references.values()))
+        made = networks.l2m.repainted(given, switch.asked, dict(zip(switch.references, others, strict=True)), strength)
         picture = to_uint8(made.picture)[0]
         if frozen is not None:
             picture = pasted(picture, source.picture, masks.weights_of(frozen))
@@ -194,7 +195,8 @@ class Attributes(Files):
         same = [name for name, there in switch.asked.items() if there == networks.l2m.has(source.seen.units, name)]
         return Shown("edit", picture, seen, measure(wanted, source.seen, seen, self._spread), source,
                      {"method": L2M, "strength": strength, "angle": round(made.angle, 1), "same": same,
-                      "references": [*switch.references]})
+                      "references": {name: packed(each.picture) for name, each in switch.references.items()
+                                     if len(each.picture) <= LARGEST}})
 
     @cached_property
     def _spread(self) -> "Tensor":
@@ -297,7 +299,8 @@ class Attributes(Files):
         arrays = {} if painted is None else {"frozen": packed(painted)}
         if request.source == "photo":
             w, pixels = shown.source.w, shown.source.picture
-            arrays |= {"pixels": packed(pixels)} if w is None else {"latent": packed(w[0].cpu().numpy())}
+            arrays |= ({"latent": packed(w[0].cpu().numpy())} if w is not None else
+                       {"pixels": packed(pixels)} if len(pixels) <= LARGEST else {})
         values = {name: value for name, value in request.values().items()
                   if value is not None and request.settings()[name].kind != "file"}
         return {"system": "attributes", **self._constants, "action": request.action, "shown": shown.kind, "at": at,

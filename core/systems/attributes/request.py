@@ -168,13 +168,17 @@ class EditRequest(FaceRequest):
 
 @dataclass(frozen=True)
 class MethodRequest(EditRequest):
-    """An edit by any method. References are for L2M-GAN: pictures that pass on how they have an attribute."""
+    """An edit by any method. References are for L2M-GAN: pictures that pass on how they have an attribute.
+
+    held: attribute to the picture (S, S, 3) uint8 of a restored reference; a given file replaces it.
+    """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
     smile_reference: str | None = file("Reference for smile", "A face whose smile is taken over, for L2M-GAN")
     glasses_reference: str | None = file("Reference for glasses", "A face whose glasses are taken over, for L2M-GAN")
     gender_reference: str | None = file("Reference for gender", "A face whose gender is taken over, for L2M-GAN")
+    held: "Mapping[str, np.ndarray] | None" = None
 
     def checked(self) -> Self:
         """As `EditRequest.checked`; also refuses what the method can't do."""
@@ -197,9 +201,11 @@ class MethodRequest(EditRequest):
         return self.methods != (L2M,)
 
     @property
-    def references(self) -> dict[str, str]:
-        """Attribute to the path of its reference."""
-        return {name: path for name in SWITCHED if (path := getattr(self, f"{name}_reference")) is not None}
+    def references(self) -> "dict[str, str | np.ndarray]":
+        """Attribute to its reference: a path, or the picture of a restored one."""
+        found = dict(self.held or {}) | {name: path for name in SWITCHED
+                                         if (path := getattr(self, f"{name}_reference")) is not None}
+        return {name: found[name] for name in SWITCHED if name in found}
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -84,9 +84,10 @@ class Sources:
         return self._kept.get(("given", *self._key(replace(request, latent=None, refine=0))), lambda: self._as_it_is(
             *self.picture_of(request)))
 
-    def reference(self, path: str) -> Source:
-        """The largest face of a picture. Raises FacetError for one without a face."""
-        return self.given(FaceRequest(source="photo", file=path))
+    def reference(self, picture: str | np.ndarray) -> Source:
+        """The largest face of a file, or a restored picture. Raises FacetError for a file without a face."""
+        held = {"file": picture} if isinstance(picture, str) else {"pixels": picture}
+        return self.given(FaceRequest(source="photo", **held))
 
     def _as_it_is(self, picture: np.ndarray, drawn: faces.Face | None) -> Source:
         return Source(None, picture, self.networks.see(picture), drawn=drawn)

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from core.errors import SettingsError
-from core.systems.attributes.request import REQUESTS, Edit, FaceRequest, Invert
+from core.systems.attributes.request import REQUESTS, SWITCHED, Edit, FaceRequest, Invert
 
 if TYPE_CHECKING:
     import numpy as np
 
 MOST = 1 << 21          # numbers of a stored latent or mask
 KINDS = {"|u1": "u1", "<f4": "<f4"}
-BULKY = frozenset({"latent", "pixels", "frozen", "request", "judged"})    # of the settings; left out of tables
+BULKY = frozenset({"latent", "pixels", "references", "frozen", "request", "judged"})    # left out of tables
+LARGEST = 256           # pixels: a larger photo is not stored, so its L2M-GAN edit asks for it again
 
 
 def restored(stored: Mapping[str, Any]) -> FaceRequest:
@@ -28,6 +29,9 @@ def restored(stored: Mapping[str, Any]) -> FaceRequest:
     arrays = {name: unpacked(stored[name]) for name in ("latent", "frozen", "pixels") if stored.get(name) is not None}
     if "frozen" in arrays:
         arrays["frozen"] = arrays["frozen"] > 0
+    if isinstance(stored.get("references"), dict):
+        arrays["held"] = {name: unpacked(stored["references"][name]) for name in SWITCHED
+                          if name in stored["references"]}
     return cls.from_png(asked, **{name: value for name, value in arrays.items() if hasattr(cls, name)})
 
 

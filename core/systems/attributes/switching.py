@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.errors import FacetError, SettingsError
-from core.systems.attributes.methods.l2m_gan import Given
 from core.systems.attributes.networks import Networks
 from core.systems.attributes.request import L2M, METHODS, OF_LATENTS, THERE, Compare, MethodRequest, check_switched
 from core.systems.attributes.sources import Source, Sources
@@ -16,7 +15,7 @@ class Switch:
 
     source: Source
     asked: Mapping[str, bool]
-    references: Mapping[str, Given]
+    references: Mapping[str, Source]
 
     @property
     def values(self) -> dict[str, float]:
@@ -44,8 +43,8 @@ def switch_of(request: MethodRequest, networks: Networks, sources: Sources) -> S
     """What a request asks of L2M-GAN. Raises FacetError for a reference that has nothing to pass on."""
     source, editor = sources.given(request), networks.l2m
     asked, references = {name: value > THERE for name, value in request.asked.items()}, {}
-    for name, path in request.references.items():
-        reference = sources.reference(path)
+    for name, picture in request.references.items():
+        reference = sources.reference(picture)
         there, now = (editor.has(each.seen.units, name) for each in (reference, source))
         if asked.get(name, there) != there:
             raise SettingsError(f"The reference for {name} has {name} {there:d}, and {asked[name]:d} is asked.",
@@ -53,5 +52,5 @@ def switch_of(request: MethodRequest, networks: Networks, sources: Sources) -> S
         if there == now:
             raise SettingsError(f"The reference for {name} has {name} {there:d}, and so has the face.",
                                 f"Choose a reference with {name} {not now:d}.")
-        asked[name], references[name] = there, Given(networks.tensor(reference.picture), reference.seen.units)
+        asked[name], references[name] = there, reference
     return Switch(source, asked, references)
