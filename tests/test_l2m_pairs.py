@@ -119,6 +119,15 @@ def test_the_second_stage_has_a_schedule_of_its_own(domains):
     assert recipe.stage(0.75) == pytest.approx(0.5)
 
 
+def test_changed_pixels_count_by_themselves():
+    image = torch.zeros(2, 3, 8, 8)
+    ideal = image.clone()
+    ideal[0, :, :2, :2] = 1         # a sixteenth of the first picture, nothing of the second
+    assert l2m_pairs.changed_error(image, ideal, image).item() == pytest.approx(0.5)
+    assert l2m_pairs.changed_error(ideal, ideal, image).item() == 0
+    assert l2m_pairs.changed_error(image + 9, image, image).item() == 0
+
+
 def test_without_orthogonality_its_loss_is_left_out(domains):
     for preset, there in (("tiny", True), ("tiny-loose", False)):
         recipe = recipe_of(domains, preset)

@@ -39,6 +39,7 @@ from core.training.sharpening import Critic, Sharpening, discriminator_loss, gen
 
 CHECKED = 100           # validation people
 SHOWN = 8               # faces on a sheet
+DIFFERENT = 0.06        # of the range of 2: a pixel that differs so much is changed
 REFERRED, KEPT = 3, 4   # of so many edits, one follows a reference; of so many, one asks for nothing
 
 
@@ -46,8 +47,8 @@ REFERRED, KEPT = 3, 4   # of so many edits, one follows a reference; of so many,
 class Preset(Sharpening):
     """network: preset of `l2m_gan`. attributes: yes/no attributes of `core.faces`; 2 ** their number domains.
 
-    style, orthogonal: weights of the paper's losses that stay; 0 leaves one out. people: each in every domain. plain,
-    looks: people and pictures of each that are kept as they are. rate: of stage A.
+    style, orthogonal: weights of the paper's losses that stay; 0 leaves one out. changed: weight of `changed_error`.
+    people: each in every domain. plain, looks: people and pictures of each that are kept as they are. rate: of stage A.
     """
 
     network: str
@@ -56,6 +57,7 @@ class Preset(Sharpening):
     attributes: tuple[str, ...] = ("smile", "glasses", "gender")
     style: float = 0.005
     orthogonal: float = 0.05
+    changed: float = 1.0
     people: int = 1000
     plain: int = 2500
     looks: int = 6
@@ -165,6 +167,7 @@ class PairedRecipe(Recipe):
         sharp = critic.count(len(image)) >= chosen.soft_images
         self.set_stage(sharp)
         made, codes = networks["editor"](image, batch["source"], ideal, batch["target"], batch["kind"])
+        codes["changed"] = changed_error(made, ideal, image)
         others = {name: getattr(chosen, name) * term for name, term in codes.items() if getattr(chosen, name)}
         if not sharp:
             terms = paired_terms(made, ideal) | others
@@ -216,6 +219,16 @@ class PairedRecipe(Recipe):
             part, made = self.edits(networks, numbers, 1 << bit)
             rows += [made, part["ideal"]]
         return grid(to_pil(torch.cat([part["image"], *rows])), columns=SHOWN)
+
+
+def changed_error(made: Tensor, ideal: Tensor, image: Tensor) -> Tensor:
+    """The L1 distance to the renderer's edits in the pixels that they change; the mean over pictures (N, 3, S, S).
+
+    A pair of glasses changes a fortieth of a picture, so in the mean over all pixels it hardly counts.
+    """
+    where = ((ideal - image).abs().amax(1, keepdim=True) > DIFFERENT).to(made.dtype)
+    off = ((made - ideal).abs().mean(1, keepdim=True) * where).sum((1, 2, 3))
+    return (off / where.sum((1, 2, 3)).clamp(min=1)).mean()
 
 
 def recipe(preset: str, **asked: float) -> PairedRecipe:
