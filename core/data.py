@@ -136,7 +136,7 @@ def folder(path: str | Path, size: int = 112) -> DrawnSet:
     Pictures are cropped to the central square and resized; truth and points are nan. All are kept in memory, 38 kB each
     at 112 pixels. Hidden files and folders are ignored, because `generate` writes temporary files there.
     """
-    from core.images import pictures_below
+    from core.reading import pictures_below
 
     files = pictures_below(Path(path))
     if not files:
@@ -402,10 +402,10 @@ def _save_table(home: Path, images: np.memmap, truth: np.ndarray, points: np.nda
 
 
 def _square(path: Path, size: int) -> np.ndarray:
-    from core import images
+    from core import reading
 
     try:
-        picture = images.read(path)
+        picture = reading.read(path)
     except PictureError as error:
         raise PictureError(f"{path}: {error.message}", "Remove it from the folder, or replace it.") from error
     side = min(picture.size)

@@ -60,7 +60,7 @@ class Face:
 # ---------------------------------------------------------------------------------------------------------- finding
 
 def find(image: Image.Image) -> list[Face]:
-    """The faces in an upright RGB picture (core.images.read), largest first. Raises PhotoError when there is none."""
+    """The faces in an upright RGB picture (core.reading.read), largest first. Raises PhotoError when there is none."""
     for finder in (_yunet, _haar, _drawn):
         faces = finder(image)
         if faces:

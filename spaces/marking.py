@@ -5,7 +5,7 @@ from collections.abc import Callable
 import gradio as gr
 from PIL import Image
 
-from core import images
+from core import reading
 from spaces import widgets
 from spaces.widgets import Change
 
@@ -32,7 +32,7 @@ class Marking:
 
     def taken(self, path: str) -> Change:
         """Another photo, not marked yet. Raises PictureError."""
-        picture = images.read(path)
+        picture = reading.read(path)
         picture.thumbnail((SIDE, SIDE))
         return {self.crop: NO_MARK, self.panel: gr.update(visible=True), self.preview: picture}
 

@@ -16,7 +16,7 @@ import torch
 from hub_place import ROOT, wait_for
 from huggingface_hub import constants
 
-from core import hub, images, models, systems
+from core import hub, images, models, reading, systems
 from core.cache import LRUCache
 from core.engine import choices as engine_choices
 from core.engine.choices import facts, fetch
@@ -329,7 +329,7 @@ def test_the_published_networks_draw(system):
     result = last(system.variations(*system.vector(vector), sigma=0.5, count=2, seed=5))
     for path, alike in zip(result.images, result.scores["similarity"], strict=True):
         with torch.inference_mode():
-            seen = hub.load("arcface-r100")(images.to_tensor([images.read(path)]))[0].numpy()
+            seen = hub.load("arcface-r100")(images.to_tensor([reading.read(path)]))[0].numpy()
         assert float(cosine(seen, vector)) == pytest.approx(alike, abs=1e-3)
 
 

@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from core import images
+from core import images, reading
 from core.errors import OutputError, PictureError, SettingsError
-from core.images import from_uint8, grid, read, save, settings_of, to_pil, to_tensor, to_uint8, zip_files
+from core.images import from_uint8, grid, save, settings_of, to_pil, to_tensor, to_uint8, zip_files
+from core.reading import read
 
 QUARTERS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))    # top left, top right, bottom left, bottom right
 
@@ -309,8 +310,8 @@ def test_bad_paths(tmp_path):
 
 
 def test_a_large_jpeg_is_never_whole_in_memory(monkeypatch):
-    sizes, resizable = [], images._resizable
-    monkeypatch.setattr(images, "_resizable", lambda image: sizes.append(image.size) or resizable(image))
+    sizes, resizable = [], reading._resizable
+    monkeypatch.setattr(reading, "_resizable", lambda image: sizes.append(image.size) or resizable(image))
     read(encoded(Image.new("L", (9000, 6000), 128), "JPEG"))
     assert sizes == [(4500, 3000)]
 
@@ -464,7 +465,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         save(quartered(), SETTINGS, tmp_path / "file")
 
 
-@pytest.mark.parametrize("bad", [{"a": float("nan")}, {"a": object()}, {"a": "x" * 300_000}])
+@pytest.mark.parametrize("bad", [{"a": float("nan")}, {"a": object()}, {"a": "x" * images.MAX_SETTINGS}])
 def test_settings_that_do_not_fit(bad, tmp_path):
     with pytest.raises(SettingsError):
         save(quartered(), bad, tmp_path)
@@ -478,7 +479,7 @@ def noted(text: str) -> bytes:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "3", '{"a": NaN}', '{"a": Infinity}', "[" * 100_000,
-                                  '{"a": "' + "x" * 300_000 + '"}', '{"a": ' + "9" * 5000 + "}"])
+                                  '{"a": "' + "x" * images.MAX_SETTINGS + '"}', '{"a": ' + "9" * 5000 + "}"])
 def test_strangers_settings(text):
     assert settings_of(noted(text)) is None
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from core import hub, images, photos
+from core import hub, photos, reading
 from core.errors import CheckpointError, PhotoError
 from core.photos import TEMPLATE, align, crop, face_in, find, similarity
 
@@ -67,7 +67,7 @@ def test_a_photo_lying_on_its_side(astronaut):
     exif, stream = Image.Exif(), BytesIO()
     exif[0x0112] = 6
     astronaut.transpose(Image.Transpose.ROTATE_90).save(stream, "JPEG", exif=exif, quality=95)
-    (face,) = find(images.read(stream.getvalue()))
+    (face,) = find(reading.read(stream.getvalue()))
     assert np.abs(face.points[:2] - EYES).max() < 2.5
 
 
@@ -133,7 +133,7 @@ def test_no_face(kind):
 def test_things_are_not_faces(name):
     data = pytest.importorskip("skimage.data")
     with pytest.raises(PhotoError):
-        find(images.read(Image.fromarray(getattr(data, name)())))
+        find(reading.read(Image.fromarray(getattr(data, name)())))
 
 
 # ---------------------------------------------------------------------------------------------------------- geometry
@@ -386,4 +386,4 @@ class TestShippedPointFinder:
     def test_things_are_not_drawn_faces(self):
         data = pytest.importorskip("skimage.data")
         for name in ("chelsea", "rocket", "brick", "coffee", "coins"):
-            assert not photos._drawn(images.read(Image.fromarray(getattr(data, name)())))
+            assert not photos._drawn(reading.read(Image.fromarray(getattr(data, name)())))

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from core import images, systems
+from core import images, reading, systems
 from core.checks import number, whole
 from core.commands.run import run
 from core.engine.checks import square
@@ -209,7 +209,7 @@ def test_sigma_nought_is_one_picture(system, source):
 def test_the_similarity_is_that_of_the_picture_shown(system, source):
     result = last(system.variations(source, 0.5, 2, seed=1))
     for path, alike in zip(result.images, result.scores["similarity"], strict=True):
-        assert float(cosine(system._embedded([images.read(path)])[0], source.vector)) == pytest.approx(alike, abs=1e-3)
+        assert float(cosine(system._embedded([reading.read(path)])[0], source.vector)) == pytest.approx(alike, abs=1e-3)
 
 
 def test_work_comes_in_parts_and_stops_when_nobody_asks(system, monkeypatch):

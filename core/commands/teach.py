@@ -94,7 +94,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
     Raises SettingsError if it is not a folder, or if only its sub-folders have pictures.
     """
-    from core.images import pictures_below, suffixes
+    from core.reading import pictures_below, suffixes
 
     if not folder.is_dir():
         raise SettingsError(f"{folder} is not a folder.", "Name one with 5 to 20 pictures of one person:  --images DIR")

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from core import data, words
 from core.errors import SettingsError
-from core.images import pictures_below
 from core.latent import Latent
+from core.reading import pictures_below
 
 BATCH = 2       # pictures per call of the autoencoder
 

@@ -267,7 +267,7 @@ def real_penalty(critic: nn.Module, real: Tensor, domain: Tensor) -> Tensor:
 
 def labelled_folder(folder: str | Path, attributes: tuple[str, ...], size: int) -> data.DrawnSet:
     """A folder of pictures with labels.csv, as the top of this file says. Raises FacetError."""
-    from core.images import pictures_below
+    from core.reading import pictures_below
 
     folder = Path(folder)
     try:

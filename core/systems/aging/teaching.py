@@ -104,10 +104,10 @@ class Teaching(Uploads):
     def teacher(self, uploads: Sequence[Checked], token: str, preset: "Preset",
                 others: "tuple[Tensor, Sequence[str]] | None" = None) -> "Teacher":
         """The training of usable uploads. others: a captioned regularisation set; None takes `prior`."""
-        from core import images
+        from core import images, reading
         from core.training.dreambooth import Teacher
 
-        crops = images.to_tensor([images.read(each.picture) for each in uploads]).to(self.device)
+        crops = images.to_tensor([reading.read(each.picture) for each in uploads]).to(self.device)
         embedder, judge = self.reading.networks
         return Teacher(self.latent, crops, token, preset, embedder,
                        prior=others or (self.prior if preset.prior else None),

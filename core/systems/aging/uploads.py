@@ -52,10 +52,10 @@ class Uploads:
 
     def _check_one(self, path: str | Path) -> Checked:
         """One upload by itself."""
-        from core import images
+        from core import reading
 
         try:
-            picture = images.read(path)
+            picture = reading.read(path)
             if _is_crop(path) and picture.size == (self.latent.size,) * 2:
                 return Checked(str(path), str(path), vector=self.reading.read([picture], aligned=True)[0].vector)
             return self._cut_out(str(path), picture)
@@ -98,7 +98,7 @@ def _is_crop(path: str | Path) -> bool:
     try:
         with Image.open(path, formats=("PNG",)) as picture:
             return CROP in getattr(picture, "text", {})
-    except Exception:       # `images.read` has read it; whatever is odd about its texts, it is no crop
+    except Exception:       # `reading.read` has read it; whatever is odd about its texts, it is no crop
         return False
 
 

@@ -22,9 +22,9 @@ WHITE = 127             # brighter pixels of a painted mask are frozen
 
 def read(path: str | Path, size: int) -> np.ndarray:
     """A painted mask, (size, size) bool. Raises PictureError for no picture, SettingsError for one of another size."""
-    from core import images
+    from core import reading
 
-    picture = np.asarray(images.read(path).convert("L"))
+    picture = np.asarray(reading.read(path).convert("L"))
     check_shape(picture, size)
     return picture > WHITE
 

@@ -142,9 +142,9 @@ class Sources:
 
     def _aligned(self, request: FaceRequest) -> np.ndarray:
         """The face of a photo, in the generator's frame. An aligned drawn face stays whole."""
-        from core import images, photos
+        from core import photos, reading
 
-        picture, size = images.read(request.file), self.networks.size
+        picture, size = reading.read(request.file), self.networks.size
         if self.networks.choice.drawn and not request.crop and photos.is_aligned(picture):
             return np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS))
         if request.crop:

@@ -95,14 +95,14 @@ def _small(face: np.ndarray) -> np.ndarray:
 
 def _check_picture(entry: Entry, aligned: bool, hashes: dict[bytes, str]) -> CheckedPicture:
     """One file by itself, and by the bytes of those before."""
-    from core import images
+    from core import reading
 
     try:
         content = entry.read()
         twin = hashes.setdefault(hashlib.sha256(content).digest(), entry.name)
         if twin != entry.name:
             return CheckedPicture(entry.name, problem=f"This is the same file as {twin}.")
-        picture = images.read(content)
+        picture = reading.read(content)
         return CheckedPicture(entry.name, np.asarray(_middle(picture) if aligned else _aligned(picture)))
     except PhotoError as error:
         return CheckedPicture(entry.name, problem=error.message)
@@ -205,8 +205,8 @@ def _bounded(stream, name: str) -> bytes:
 
 def _is_picture(name: str) -> bool:
     """Whether a name ends like a picture's, outside hidden folders."""
-    from core import images
+    from core import reading
 
     path = PurePosixPath(name.replace("\\", "/"))
     hidden = any(part in HIDDEN or part.startswith(".") for part in path.parts)
-    return not hidden and path.suffix.lower() in images.suffixes()
+    return not hidden and path.suffix.lower() in reading.suffixes()

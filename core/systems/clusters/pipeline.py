@@ -285,9 +285,9 @@ class ClustersPipeline(Files):
 
     def face_in(self, photo: Any, which: int = 0) -> Image.Image:
         """A face in a photo, aligned; 0 is the largest. Raises PictureError, PhotoError, SettingsError."""
-        from core import images, photos
+        from core import photos, reading
 
-        picture = images.read(photo)
+        picture = reading.read(photo)
         return photos.align(picture, photos.face_at(picture, which, "which").points, SIZE)
 
     def similarity(self, face: Image.Image, made: Image.Image) -> float:

@@ -91,29 +91,29 @@ class Vectors(Files, Steering, Moves):
         return self._taken(drawn, Source("drawn", np.empty(0), person=number, label=f"drawn person {number}"))
 
     def faces_in(self, photo: Any) -> list[Source]:
-        """The faces in a photo, largest first, each aligned to 112 × 112. photo: anything `core.images.read` takes.
+        """The faces in a photo, largest first, each aligned to 112 × 112. photo: anything `core.reading.read` takes.
 
         Raises PictureError for what is not a picture, PhotoError when no face is found.
         """
-        from core import images, photos
+        from core import photos, reading
 
-        picture = images.read(photo)
+        picture = reading.read(photo)
         return [self._taken(photos.align(picture, face.points), Source("photo", np.empty(0), label=f"face {number}"))
                 for number, face in enumerate(photos.find(picture)[:MAX_COUNT], 1)]
 
     def cropped(self, photo: Any, x: float = 0.5, y: float = 0.5, size: float = 0.5) -> Source:
         """A face marked by hand: the square around (x, y), `size` of the shorter side; all are parts in [0, 1]."""
-        from core import images, photos
+        from core import photos, reading
 
-        picture = images.read(photo)
+        picture = reading.read(photo)
         face = photos.face_in(picture, square(picture.size, x, y, size))
         return self._taken(photos.align(picture, face.points), Source("photo", np.empty(0), label="marked by hand"))
 
     def preview(self, photo: Any, longest: int = 640) -> str:
         """The photo upright and small, without its metadata: path of a PNG."""
-        from core import images
+        from core import reading
 
-        picture = images.read(photo)
+        picture = reading.read(photo)
         picture.thumbnail((longest, longest))
         return self._keep(picture, "photo")
 
