@@ -47,16 +47,18 @@ REFERRED, KEPT = 3, 4   # of so many edits, one follows a reference; of so many,
 class Preset(Sharpening):
     """network: preset of `l2m_gan`. attributes: yes/no attributes of `core.faces`; 2 ** their number domains.
 
-    style, orthogonal: weights of the paper's losses that stay; 0 leaves one out. changed: weight of `changed_error`.
-    people: each in every domain. plain, looks: people and pictures of each that are kept as they are. rate: of stage A.
+    style, orthogonal: weights of the paper's losses that stay; 0 leaves one out. coded: pictures after which they
+    count; before an edit depends on the code, they would only shrink it. changed: weight of `changed_error`. people:
+    each in every domain. plain, looks: people and pictures of each that are kept as they are. rate: of stage A.
     """
 
     network: str
     name: str
     seed: int
     attributes: tuple[str, ...] = ("smile", "glasses", "gender")
-    style: float = 0.005
-    orthogonal: float = 0.05
+    style: float = 0.02
+    orthogonal: float = 0.02
+    coded: int = 12_000
     changed: float = 1.0
     people: int = 1000
     plain: int = 2500
@@ -65,7 +67,7 @@ class Preset(Sharpening):
     rate: float = 1e-3
 
 
-_TINY = Preset("tiny-128", "attributes-l2m-tiny", seed=53, soft_images=50_000, sharp_rate=3e-4, most=1.0, gamma=0.1)
+_TINY = Preset("tiny-128", "attributes-l2m-tiny", seed=53, soft_images=32_000, sharp_rate=3e-4, most=1.0, gamma=0.1)
 PRESETS = {
     "tiny": _TINY,
     "tiny-loose": replace(_TINY, name="l2m-loose", orthogonal=0.0),
@@ -89,11 +91,12 @@ class PairedEdit(nn.Module):
         encoder = self.network.style_encoder
         codes = encoder(x, source, target)
         unrelated, referred = encoder.split(encoder.code(ideal, target))
+        size = codes.code.float().abs().mean() + 1e-6       # so that no term is smaller for a smaller code
         kind = kind[:, None]
         related = torch.where(kind == 0, codes.edited, torch.where(kind == 1, referred, codes.related))
         made = self.network.generator(x, codes.unrelated + related)
-        style = ((codes.unrelated - unrelated).float().abs().mean() + (codes.edited - referred).float().abs().mean())
-        return made, {"style": style, "orthogonal": orthogonality(codes, "element")}
+        style = (codes.unrelated - unrelated).float().abs().mean() + (codes.edited - referred).float().abs().mean()
+        return made, {"style": style / size, "orthogonal": orthogonality(codes, "element") / size ** 2}
 
 
 class PairedRecipe(Recipe):
@@ -164,11 +167,12 @@ class PairedRecipe(Recipe):
 
     def updates(self, networks, batch, progress):
         chosen, critic, image, ideal = self.preset, self.networks["discriminator"], batch["image"], batch["ideal"]
-        sharp = critic.count(len(image)) >= chosen.soft_images
+        seen = critic.count(len(image))
+        sharp, coded = seen >= chosen.soft_images, seen >= chosen.coded
         self.set_stage(sharp)
         made, codes = networks["editor"](image, batch["source"], ideal, batch["target"], batch["kind"])
-        codes["changed"] = changed_error(made, ideal, image)
-        others = {name: getattr(chosen, name) * term for name, term in codes.items() if getattr(chosen, name)}
+        others = {name: getattr(chosen, name) * term for name, term in codes.items() if getattr(chosen, name) and coded}
+        others["changed"] = chosen.changed * changed_error(made, ideal, image)
         if not sharp:
             terms = paired_terms(made, ideal) | others
             yield "editor", sum(terms.values()), {name: term.detach() for name, term in terms.items()}
