@@ -439,7 +439,7 @@ def test_what_was_asked_achieved_and_leaked():
 
 def test_a_drawn_example_comes_with_its_ideal_pair(system):
     result = last(system.run(Edit(source="example", person=2, glasses=1.0)))
-    ideal = faces.draw(faces.edit(faces.frontal(2), "glasses", 1.0), SIZE, "aligned")
+    ideal = faces.draw(faces.edit(faces.frontal(2), "glasses", 1.0), SIZE, "aligned", like=faces.frontal(2))
     assert [kept["shown"] for kept in result.settings] == ["edit", "source", "ideal"]
     assert np.array_equal(*shown(result, "ideal"), ideal)
     assert -1 <= result.settings[1]["inversion"] <= 1 and any("inversion" in note for note in result.notes)

@@ -51,7 +51,7 @@ def test_a_face_is_drawn_in_every_domain(monkeypatch, tmp_path):
     pictures = found.pictures([1] * 8, range(8))
     assert np.array_equal(pictures[own], faces.draw(face, SIZE, "aligned"))
     other = faces.edit(face, "glasses", float(not own >> 1 & 1))
-    assert np.array_equal(pictures[own ^ 2], faces.draw(other, SIZE, "aligned"))
+    assert np.array_equal(pictures[own ^ 2], faces.draw(other, SIZE, "aligned", like=face))
     assert len({picture.tobytes() for picture in pictures}) == 8
     monkeypatch.setattr(faces, "draw_many", lambda *_: iter(()))        # drawn once
     assert np.array_equal(pairs.in_every_domain(2, "train", SWITCHED, SIZE).pictures([1], [own])[0], pictures[own])

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from itertools import islice
+from itertools import islice, repeat
 from multiprocessing import get_context
 
 import numpy as np
@@ -27,13 +27,13 @@ _THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _BLOCKS = 16             # faces that a worker of draw_many draws at a time
 
 
-def draw(face: Face, size: int = 128, view: str = "portrait") -> np.ndarray:
+def draw(face: Face, size: int = 128, view: str = "portrait", like: Face | None = None) -> np.ndarray:
     """Draw a face.
 
-    size: side in pixels, 32 to 512. view: see `Camera`. Returns (size, size, 3) uint8, sRGB.
-    Raises ValueError for another size or view.
+    size: side in pixels, 32 to 512. view: see `Camera`. like: the face whose camera is used, so that what an edit of it
+    leaves alone stays in its place. Returns (size, size, 3) uint8, sRGB. Raises ValueError for another size or view.
     """
-    image, *_ = _render(face, size, view)
+    image, *_ = _render(face, size, view, like)
     return image
 
 
@@ -60,20 +60,21 @@ def points(face: Face, size: int = 128, view: str = "portrait") -> np.ndarray:
     return _five(Camera(face, shape, size, view), shape) - 0.5
 
 
-def draw_many(faces: Iterable[Face], size: int = 128, view: str = "portrait",
-              workers: int | None = None) -> Iterator[np.ndarray]:
+def draw_many(faces: Iterable[Face], size: int = 128, view: str = "portrait", workers: int | None = None,
+              likes: Iterable[Face | None] | None = None) -> Iterator[np.ndarray]:
     """Draw faces in order on every core, one thread each; yields (size, size, 3) uint8.
 
-    workers: processes; 1 draws in this process. Raises as `draw` does.
+    workers: processes; 1 draws in this process. likes: `like` of each face. Raises as `draw` does.
     """
     _check(size, view)
     workers = workers or os.cpu_count() or 1
+    jobs = ((face, size, view, like) for face, like in zip(faces, repeat(None) if likes is None else likes))  # noqa: B905
     if workers == 1:
-        yield from (draw(face, size, view) for face in faces)
+        yield from map(_draw_one, jobs)
         return
-    faces, ahead = iter(faces), 2 * workers * _BLOCKS
+    ahead = 2 * workers * _BLOCKS
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        while some := [(face, size, view) for face in islice(faces, ahead)]:
+        while some := [*islice(jobs, ahead)]:
             with _single_threaded_children():       # the pool starts a process when it is given work
                 pictures = pool.map(_draw_one, some, chunksize=_BLOCKS)
             yield from pictures
@@ -112,12 +113,12 @@ def _five(camera: Camera, shape: Shape) -> np.ndarray:
     return camera.project(shape.five)[:, :2].astype(float)
 
 
-def _render(face: Face, size: int, view: str) -> tuple[np.ndarray, Camera, Shape, Picture]:
+def _render(face: Face, size: int, view: str, like: Face | None = None) -> tuple[np.ndarray, Camera, Shape, Picture]:
     _check(size, view)
     head = load_head()
     fine = size * (3 if size <= 64 else 2)
     shape = build(head, face)
-    camera = Camera(face, shape, fine, view)
+    camera = Camera(face, shape, fine, view) if like is None else Camera(like, build(head, like), fine, view)
     strands = all_strands(head, face, shape, fine * camera.zoom)
     parts, lenses = accessories(head, face, shape)
     scene = assemble(head, shape, parts)

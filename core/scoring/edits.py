@@ -148,14 +148,15 @@ class Editor:
 
 
 def collect(editor: Editor, people: int, names: tuple[str, ...] = NAMES, variants: Sequence[Variant] = VARIANTS,
-            workers: int | None = None) -> Edits:
+            workers: int | None = None, one_camera: bool = False) -> Edits:
     """Edit the first test people: every named attribute to its opposite, by every variant.
 
-    The variant that does not invert, or else the first, is the one that is scored.
+    The variant that does not invert, or else the first, is the one that is scored. workers, one_camera: of
+    `ideal_pairs`.
     """
     found = Edits(names, tables={variant.name: Table(of_drawn=not variant.inverts) for variant in variants})
     size = editor.networks.size
-    for number, person in enumerate(ideal_pairs(people, "test", names, size, workers=workers)):
+    for number, person in enumerate(ideal_pairs(people, "test", names, size, workers=workers, one_camera=one_camera)):
         _add(found, editor, person, number, variants)
         print(f"edited {number + 1} of {people} test people", file=sys.stderr, flush=True)
     return found

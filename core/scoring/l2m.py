@@ -4,7 +4,7 @@ Every test person gets each attribute of the network switched, by every method; 
 `embedder-check-tiny` read all pictures. L2M-GAN edits the drawn picture, the others its inversion, and each is compared
 with what it began from. References are the pictures of other test people that have the other value. A probe is a linear
 classifier of an attribute from one part of the style code, fitted on half of the people and scored on the others, by
-balanced accuracy.
+balanced accuracy. The renderer's edits have the camera of the face before, so that only what was edited differs.
 """
 
 from dataclasses import dataclass
@@ -51,8 +51,8 @@ def scored(quick: bool = False, short: bool = False) -> dict:
     check = Frozen(networks.frozen.generator, hub.load(JUDGES[1]), hub.load(EMBEDDERS[1]), networks.encoder,
                    networks.choice.frame)
     editor, names = Editor(networks, check), networks.l2m.attributes
-    found = collect(editor, people, names, (*VARIANTS, L2M))
-    persons = list(ideal_pairs(people, "test", names, networks.size))
+    found = collect(editor, people, names, (*VARIANTS, L2M), one_camera=True)
+    persons = list(ideal_pairs(people, "test", names, networks.size, one_camera=True))
     real = data.drawn_set("test", *((QUICK[0], 2) if quick else PICTURES), size=networks.size, version=4,
                           mixture="ordinary")
     return {"bars": [*success_bars(found), *likeness_bars(found), *strength_bars(editor, persons),

@@ -65,14 +65,18 @@ def face_of(number: int, split: str, seed: int = 0, mixture: str = "ordinary") -
 
 
 def ideal_pairs(people: int, split: str, names: tuple[str, ...] = NAMES, size: int = SIZE, seed: int = 0,
-                workers: int | None = None) -> Iterator[Person]:
+                workers: int | None = None, one_camera: bool = False) -> Iterator[Person]:
     """The first `people` persons of a split, each with one edit of every named attribute, to its `opposite`.
 
     Aligned pictures, drawn once and cached; an interrupted call is continued by the next one. workers: of `draw_many`.
+    one_camera: all pictures of a person have the first one's camera; otherwise each is aligned anew, which moves the
+    whole face a little.
     """
     edits = partial(_edits, split=split, names=names, seed=seed)
     facts = dict(split=split, names=names, size=size, seed=seed, opposites=OPPOSITES)
-    for number, path in enumerate(_drawn(range(people), edits, facts, size, workers)):
+    facts |= {"camera": "one"} if one_camera else {}
+    like = partial(face_of, split=split, seed=seed) if one_camera else None
+    for number, path in enumerate(_drawn(range(people), edits, facts, size, workers, like)):
         yield Person(np.load(path), np.stack([faces.truth(face) for face in edits(number)]))
 
 
@@ -80,12 +84,14 @@ def in_every_domain(people: int, split: str, attributes: tuple[str, ...], size: 
                     workers: int | None = None) -> Domains:
     """The first `people` persons of a split, each with every combination of yes/no attributes; drawn once and cached.
 
-    Their looks are of the balanced mixture. workers: of `draw_many`.
+    Their looks are of the balanced mixture. All pictures of a person have one camera, so that a smile moves the corners
+    of the mouth and not the whole face. workers: of `draw_many`.
     """
     combined = partial(_combined, split=split, attributes=attributes, seed=seed)
-    facts = dict(split=split, attributes=attributes, size=size, seed=seed)
+    facts = dict(split=split, attributes=attributes, size=size, seed=seed, camera="one")
     own = [_domain(face_of(number, split, seed, "balanced"), attributes) for number in range(people)]
-    return Domains(tuple(_drawn(range(people), combined, facts, size, workers)), np.array(own))
+    first = partial(face_of, split=split, seed=seed, mixture="balanced")
+    return Domains(tuple(_drawn(range(people), combined, facts, size, workers, first)), np.array(own))
 
 
 def _combined(number: int, split: str, attributes: tuple[str, ...], seed: int) -> list[faces.Face]:
@@ -107,13 +113,17 @@ def _domain(face: faces.Face, attributes: tuple[str, ...]) -> int:
 
 
 def _drawn(numbers: Iterable[int], edits: Callable[[int], list[faces.Face]], facts: dict, size: int,
-           workers: int | None) -> list[Path]:
-    """The files of people, drawn where they are missing. edits: the faces of a person. facts: what they depend on."""
+           workers: int | None, like: Callable[[int], faces.Face] | None = None) -> list[Path]:
+    """The files of people, drawn where they are missing.
+
+    edits: the faces of a person. facts: what they depend on. like: the face whose camera all of a person's have.
+    """
     home = cache_dir("pairs", data.key_of(version=faces.VERSION, **facts))
     files = {number: _file(home, number) for number in numbers}
     with locked(home):
         missing = [number for number, path in files.items() if not path.exists()]
-        drawn = faces.draw_many((face for number in missing for face in edits(number)), size, "aligned", workers)
+        jobs = [(face, like and like(number)) for number in missing for face in edits(number)]
+        drawn = faces.draw_many((face for face, _ in jobs), size, "aligned", workers, (each for _, each in jobs))
         for number in missing:
             pictures = np.stack([next(drawn) for _ in edits(number)])
             with replacing(files[number]) as part, part.open("wb") as file:

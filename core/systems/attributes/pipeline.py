@@ -47,6 +47,7 @@ from core.systems.attributes.wanted import Wanted, given_way, value_of, wanted_o
 if TYPE_CHECKING:
     from torch import Tensor
 
+POSE = {"yaw", "pitch"}
 PROGRESS = 5        # steps of refinement between two previews
 SEARCHED, OF_EACH = 60, 4       # drawn people searched for references, and shown with and without an attribute
 
@@ -217,7 +218,8 @@ class Attributes(Files):
         face = source.drawn
         for name, value in asked.items():
             face = faces.edit(face, name, value)
-        upright = faces.draw(face, self.networks.size, "aligned")
+        like = None if POSE & asked.keys() else source.drawn        # a turned face is aligned anew
+        upright = faces.draw(face, self.networks.size, "aligned", like=like)
         wanted, seen = wanted_of(source.as_drawn.units, asked, kept), self.networks.see(upright)
         picture = self._turned(upright, wanted.turn)
         yield Shown("ideal", picture, seen, measure(wanted, source.as_drawn, seen, self._spread, wanted.turn), source,
