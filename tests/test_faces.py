@@ -262,6 +262,17 @@ def test_yaw_pitch_and_roll_move_the_points_as_documented():
     assert right[1] > left[1] + 5
 
 
+def test_an_edit_with_the_same_camera_leaves_the_rest_in_its_place():
+    face = plain()
+    before = draw(face, 96, "aligned").astype(int)
+    smiling = edit(face, "smile", 1.0)
+    moved = [(abs(draw(smiling, 96, "aligned", like) - before).max(-1) > 12).mean() for like in (face, None)]
+    assert 0 < moved[0] < 0.6 * moved[1]
+    assert np.array_equal(draw(face, 96, "aligned", like=face), before)
+    many = next(draw_many([smiling], 96, "aligned", workers=1, likes=[face]))
+    assert np.array_equal(many, draw(smiling, 96, "aligned", face))
+
+
 def test_the_aligned_view_puts_the_points_on_the_template():
     for face in (plain(), plain(7, roll=25), plain(9, yaw=15, pitch=8)):
         assert np.linalg.norm(points(face, 112, "aligned") - TEMPLATE, axis=1).mean() < 5

@@ -58,7 +58,7 @@ class Preset(Sharpening):
     attributes: tuple[str, ...] = ("smile", "glasses", "gender")
     style: float = 0.02
     orthogonal: float = 0.02
-    coded: int = 12_000
+    coded: int = 8_000
     changed: float = 1.0
     people: int = 1000
     plain: int = 2500
@@ -67,7 +67,7 @@ class Preset(Sharpening):
     rate: float = 1e-3
 
 
-_TINY = Preset("tiny-128", "attributes-l2m-tiny", seed=53, soft_images=32_000, sharp_rate=3e-4, most=1.0, gamma=0.1)
+_TINY = Preset("tiny-128", "attributes-l2m-tiny", seed=53, soft_images=22_000, sharp_rate=3e-4, most=1.0, gamma=0.1)
 PRESETS = {
     "tiny": _TINY,
     "tiny-loose": replace(_TINY, name="l2m-loose", orthogonal=0.0),
