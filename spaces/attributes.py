@@ -37,6 +37,8 @@ from spaces.widgets import Change, new_run_id, safely
 ACTIONS = {"Edit": "edit", "Sweep": "sweep", "Strengths": "strengths", "Compare": "compare"}
 LABELS = Sweep.settings()["attribute"].choices     # of the attributes
 EXAMPLES = 8            # drawn people shown at once
+FIRST = OPENING.person // EXAMPLES * EXAMPLES       # of those that the page opens with
+LATENT, *_ = OF_LATENTS     # the method for attributes that L2M-GAN does not know
 NAMED = {"source": "Before", "ideal": "Ideal edit", "original": "Picture", "inverted": "Inverted"}
 
 
@@ -73,13 +75,14 @@ class Tab(SystemTab):
 
     def build_controls(self) -> None:
         """The face to start from, the action, the sliders, and what must stay."""
-        self.examples_state, self.example = gr.State(0), gr.State(0)
+        self.examples_state, self.example = gr.State(FIRST), gr.State(OPENING.person)
         self.latent = gr.State({})          # latent or pixels of the face of a restored photo, as the request has them
-        self.source = field(Edit, "source", elem_id="attributes-source", elem_classes="tiles three")
-        with gr.Group(elem_classes="settings") as self.random_panel:
+        self.source = field(Edit, "source", value=OPENING.source, elem_id="attributes-source",
+                            elem_classes="tiles three")
+        with gr.Group(visible=False, elem_classes="settings") as self.random_panel:
             self.seed, self.mode = widgets.seed_row(OPENING.seed, self.ids)
             self.truncation = field(Edit, "truncation", elem_id="attributes-truncation")
-        with gr.Column(visible=False, elem_classes="panel") as self.example_panel:
+        with gr.Column(elem_classes="panel") as self.example_panel:
             self.people = widgets.small_gallery("Drawn test people", "attributes-people")
             self.others = gr.Button("More drawn people", size="sm")
         with gr.Column(visible=False, elem_classes="panel") as self.photo_panel:
@@ -87,20 +90,20 @@ class Tab(SystemTab):
             gr.Markdown(widgets.PRIVACY, elem_classes="hint")
             self.face = field(Edit, "face", elem_id="attributes-face")
             self.marking = Marking(self.ids)
-        self.refine = field(Edit, "refine", visible=False, elem_id="attributes-refine")
+        self.refine = field(Edit, "refine", elem_id="attributes-refine")
         self.generate, self.stop = widgets.run_row(self.ids, "New face")
         self.action = gr.Radio(list(ACTIONS.items()), value="edit", label="Action", elem_id="attributes-action",
                                elem_classes="tiles two")
         with gr.Group(elem_classes="settings"):
-            self.method = field(Edit, "method", elem_id="attributes-method")
+            self.method = field(Edit, "method", value=OPENING.method, elem_id="attributes-method")
             self.strength = field(Edit, "strength", elem_id="attributes-strength")
             self.swept = field(Sweep, "attribute", visible=False, elem_id="attributes-swept")
             self.count = field(Sweep, "count", visible=False, elem_id="attributes-count")
-        self.sliders = sliders(Edit.settings(), GROUPS, PRESETS, OPENING.asked, elem_id="attributes-sliders")
+        self.sliders = sliders(Edit.settings(), GROUPS, PRESETS, OPENING.asked, SWITCHED, elem_id="attributes-sliders")
         self.references = References(self.notice)
         self.held = gr.State({})            # attribute to a restored reference
         with gr.Accordion("Freeze regions", open=False, elem_id="attributes-freeze"):
-            self.regions = gr.CheckboxGroup(list(REGIONS), label="Regions of the drawn person", visible=False,
+            self.regions = gr.CheckboxGroup(list(REGIONS), label="Regions of the drawn person",
                                             elem_id="attributes-regions")
             gr.Markdown("Paint what must stay as it is.", elem_classes="hint")
             self.paint = paint(elem_id="attributes-paint")
@@ -120,7 +123,7 @@ class Tab(SystemTab):
     @property
     def outputs(self) -> list:
         """What a run changes."""
-        return [self.table, self.seed, self.sliders, self.paint]
+        return [self.table, self.seed, self.sliders, self.paint, self.people]
 
     @property
     def restored_outputs(self) -> list:
@@ -130,7 +133,7 @@ class Tab(SystemTab):
     @property
     def uses_outputs(self) -> list:
         """What another checkpoint changes."""
-        return [self.source, *self.new_face_outputs]
+        return [self.source, self.method, *self.new_face_outputs]
 
     def listen(self, opens: Any) -> None:
         """Also: sources, sliders that edit while they move, and settings that edit when released."""
@@ -160,6 +163,12 @@ class Tab(SystemTab):
            trigger_mode="always_last")      # in the queue: outside it, a changed state triggers nothing
 
     # ------------------------------------------------------------------------------------------------------ sources
+
+    def prepared(self, checkpoint: str, source: str, **values: Any) -> Change:
+        """The drawn people among whom the first one is."""
+        if source != "example":
+            return {}
+        return {self.people: gr.update(value=examples(checkpoint, FIRST), selected_index=OPENING.person - FIRST)}
 
     def new_face(self) -> Change:
         """A face that is not known yet: nothing asked, nothing painted, no restored reference, and a new run."""
@@ -210,7 +219,7 @@ class Tab(SystemTab):
     def open_action(self, action: str, method: str, sliders: dict) -> Change:
         """What belongs to an action and a method. L2M-GAN has no values between, so that nothing can be swept."""
         known = OF_LATENTS if action == "sweep" else METHODS
-        method = method if method in known else OPENING.method
+        method = method if method in known else LATENT
         switched = method == L2M and action != "compare"
         return {self.swept: gr.update(visible=action == "sweep"),
                 self.count: gr.update(visible=action in ("sweep", "strengths")),
@@ -297,7 +306,7 @@ class Tab(SystemTab):
 
     def uses(self, choice: Any) -> Change:
         """A random face of the other generator."""
-        return {self.source: gr.update(value="random"), **self.new_face()}
+        return {self.source: gr.update(value="random"), self.method: LATENT, **self.new_face()}
 
 
 def slider_values(request: FaceRequest, start: dict[str, float]) -> dict[str, Any]:

@@ -98,4 +98,5 @@ watch('value', () => {
   }
   update();
 });
+filter();
 update();

@@ -24,6 +24,7 @@ L2M = "l2m"             # the method that edits pictures, without a latent
 METHODS = OF_LATENTS | {L2M: "L2M-GAN"}
 SWITCHED = ("smile", "glasses", "gender")   # the attributes that it knows, each as there or not
 THERE = 0.5             # more than this is there
+METHOD_INFO = "L2M-GAN edits the picture itself, in smile, glasses and gender; the others edit all 35 attributes"
 GROUPS = {      # of the sliders, as a page shows them
     "Age and person": ("age", "gender"),
     "Expression": ("smile", "mouth_open", "anger", "sadness", "surprise", "eyes_closed"),
@@ -226,10 +227,10 @@ class Edit(MethodRequest):
 
     action: ClassVar[str] = "edit"
 
-    method: str = choice("latent-to-latent", METHODS, "Method")
+    method: str = choice("latent-to-latent", METHODS, "Method", METHOD_INFO)
 
 
-OPENING = Edit(seed=25, mouth_open=1.0)     # what a page opens with
+OPENING = Edit(source="example", person=28, method=L2M, seed=25, smile=1.0, glasses=1.0)    # of a page; chosen
 
 
 @dataclass(frozen=True)
