@@ -47,15 +47,18 @@ REFERRED, KEPT = 3, 4   # of so many edits, one follows a reference; of so many,
 class Preset(Sharpening):
     """network: preset of `l2m_gan`. attributes: yes/no attributes of `core.faces`; 2 ** their number domains.
 
-    style, orthogonal: weights of the paper's losses that stay; 0 leaves one out. coded: pictures after which they
-    count; before an edit depends on the code, they would only shrink it. changed: weight of `changed_error`. people:
-    each in every domain. plain, looks: people and pictures of each that are kept as they are. rate: of stage A.
+    switched: share of edits that switch each attribute; one that changes the whole face drowns the others when it is
+    switched as often. style, orthogonal: weights of the paper's losses that stay; 0 leaves one out. coded: pictures
+    after which they count; before an edit depends on the code, they would only shrink it. changed: weight of
+    `changed_error`. people: each in every domain. plain, looks: people and pictures of each that are kept as they are.
+    rate: of stage A.
     """
 
     network: str
     name: str
     seed: int
     attributes: tuple[str, ...] = ("smile", "glasses", "gender")
+    switched: tuple[float, ...] = (0.5, 0.5, 0.15)
     style: float = 0.02
     orthogonal: float = 0.02
     coded: int = 8_000
@@ -144,7 +147,9 @@ class PairedRecipe(Recipe):
         for step in count(start * shard[1] + shard[0], shard[1]):
             rng = np.random.default_rng([self.preset.seed, step])
             numbers = rng.integers(len(self.drawn), size=self.batch)
-            source, target = rng.integers(self.config.domains, size=(2, self.batch))
+            source = rng.integers(self.config.domains, size=self.batch)
+            bits = rng.random((self.batch, len(self.preset.switched))) < self.preset.switched
+            target = source ^ (bits << np.arange(bits.shape[1])).sum(1)
             kind = np.where(rng.integers(REFERRED, size=self.batch) == 0, 1, 0)
             image, ideal = self.drawn.pictures(numbers, source), self.drawn.pictures(numbers, target)
             kept = rng.integers(KEPT, size=self.batch) == 0
