@@ -70,7 +70,7 @@ class Preset(Sharpening):
     rate: float = 1e-3
 
 
-_TINY = Preset("tiny-128", "attributes-l2m-tiny", seed=53, soft_images=22_000, sharp_rate=3e-4, most=1.0, gamma=0.1)
+_TINY = Preset("tiny-128", "attributes-l2m-tiny", seed=53, soft_images=60_000, sharp_rate=3e-4, most=1.0, gamma=0.1)
 PRESETS = {
     "tiny": _TINY,
     "tiny-loose": replace(_TINY, name="l2m-loose", orthogonal=0.0),
