@@ -187,6 +187,7 @@ def test_the_groups_of_sliders_have_every_attribute_once():
     ({"file": "me.png"}, "can't be used"),
     ({"refine": 3}, "can't be used"), ({"source": "photo", "file": "a", "crop": "1,2"}, "crop can't be"),
     ({"method": "l2m", "age": 30.0}, "age can't be asked of L2M-GAN"),
+    ({"method": "l2m", "gender": 1.0}, "gender can't be asked of L2M-GAN"),
     ({"glasses_reference": "a.png"}, "glasses_reference can't be used with the method Latent-to-Latent"),
     ({"method": "l2m", "glasses_reference": "a.png", "keep": "glasses"}, "glasses can't change while"),
     ({"age": 91.0}, "age can't be"), ({"smile": float("nan")}, "smile can't be")])
@@ -330,7 +331,7 @@ def test_strength_zero_reconstructs_and_one_edits(system):
     result = last(system.run(Strengths(seed=7, smile=1.0, glasses=1.0, method="l2m", first=0, last=1.5, count=4)))
     assert [kept["strength"] for kept in result.settings[:4]] == [0, 0.5, 1, 1.5]
     source, editor = system.source(Edit(seed=7)), system.networks.l2m
-    domain = editor._domain({name: editor.has(source.seen.units, name) for name in SWITCHED})
+    domain = editor._domain({name: editor.has(source.seen.units, name) for name in editor.attributes})
     own = editor.network(system.networks.tensor(source.picture), domain, domain, 0.0)
     assert abs(pixels(result.images[0]) - images.to_uint8(own)[0]).max() <= 1
     single = last(system.run(Edit(seed=7, smile=1.0, glasses=1.0, method="l2m")))
@@ -342,8 +343,7 @@ def test_strength_zero_reconstructs_and_one_edits(system):
 def test_an_attribute_that_is_there_already_is_explained(system):
     now = {name: float(system.networks.l2m.has(system.source(Edit(seed=7)).seen.units, name)) for name in SWITCHED}
     result = last(system.run(Edit(seed=7, method="l2m", **now)))
-    assert result.notes == ("L2M-GAN knows an attribute as there or not, and gender, smile, glasses are already as "
-                            "asked.",)
+    assert result.notes == ("L2M-GAN knows an attribute as there or not, and smile, glasses are already as asked.",)
     assert result.settings[0]["asked"] == now
 
 
@@ -408,7 +408,7 @@ def test_a_reference_of_the_wrong_domain_is_explained(system, references):
 
 
 def test_the_published_l2m_gan_is_imported_by_its_holders(system, monkeypatch):
-    networks = replace_choice(system, l2m=FFHQ.l2m, switched=FFHQ.switched)
+    networks = replace_choice(system, l2m=FFHQ.l2m, domains=FFHQ.domains)
     with pytest.raises(CheckpointError, match="can't edit before l2m-gan") as error:
         assert networks.l2m
     assert "import l2m-gan FILE" in error.value.next_step

@@ -34,11 +34,14 @@ RIDGE = 1e-3        # of the probes, in parts of the largest eigenvalue
 
 @dataclass(frozen=True)
 class Codes:
-    """Both parts of the style codes of N pictures, (N, style) each, and their attributes, (N, A) bool."""
+    """Both parts of the style codes of N pictures, (N, style) each, and their attributes, (N, A) bool. offered: the
+    columns of those that can be asked for.
+    """
 
     unrelated: Tensor
     related: Tensor
     there: Tensor
+    offered: tuple[int, ...]
 
 
 def scored(quick: bool = False, short: bool = False) -> dict:
@@ -50,7 +53,7 @@ def scored(quick: bool = False, short: bool = False) -> dict:
     networks = Networks(SYSTEM.choose())
     check = Frozen(networks.frozen.generator, hub.load(JUDGES[1]), hub.load(EMBEDDERS[1]), networks.encoder,
                    networks.choice.frame)
-    editor, names = Editor(networks, check), networks.l2m.attributes
+    editor, names = Editor(networks, check), networks.l2m.offered
     found = collect(editor, people, names, (*VARIANTS, L2M), one_camera=True)
     persons = list(ideal_pairs(people, "test", names, networks.size, one_camera=True))
     real = data.drawn_set("test", *((QUICK[0], 2) if quick else PICTURES), size=networks.size, version=4,
@@ -97,7 +100,7 @@ def likeness_bars(found: Edits) -> list[Bar]:
 
 def strength_bars(editor: Editor, persons: list[Person]) -> list[Bar]:
     """The change at strength 0, and how far the attribute has come at each strength."""
-    names = editor.networks.l2m.attributes
+    names = editor.networks.l2m.offered
     reached, off = {strength: [] for strength in STRENGTHS}, []
     for person in persons:
         before = editor.see(person.pictures[:1])[0][0]
@@ -120,7 +123,7 @@ def strength_bars(editor: Editor, persons: list[Person]) -> list[Bar]:
 
 def reference_bars(editor: Editor, persons: list[Person]) -> list[Bar]:
     """The share of edits by reference that have the reference's value; the reference is another person's picture."""
-    names, right = editor.networks.l2m.attributes, []
+    names, right = editor.networks.l2m.offered, []
     for number, person in enumerate(persons):
         other = persons[(number + 1) % len(persons)]
         for row, name in enumerate(names):
@@ -144,12 +147,13 @@ def codes_of(editor: Editor, persons: list[Person]) -> Codes:
     device = next(encoder.parameters()).device
     parts = [encoder.split(encoder.code(resized(some.to(device), l2m.network.config.size), domain.to(device)))
              for some, domain in zip(pictures.split(64), domains.split(64), strict=True)]
-    return Codes(*(torch.cat(part).cpu().double() for part in zip(*parts, strict=True)), there)
+    return Codes(*(torch.cat(part).cpu().double() for part in zip(*parts, strict=True)), there,
+                 tuple(map(l2m.attributes.index, l2m.offered)))
 
 
 def probe_bars(codes: Codes) -> list[Bar]:
     """Balanced accuracy of the probes, the mean over attributes; chance is 0.5."""
-    values = {part: fmean(probed(getattr(codes, part), codes.there[:, at]) for at in range(codes.there.shape[1]))
+    values = {part: fmean(probed(getattr(codes, part), codes.there[:, at]) for at in codes.offered)
               for part in ("unrelated", "related")}
     return [bar("attributes read from the unrelated part of the style code", values["unrelated"], "<= 0.60"),
             bar("attributes read from the related part", values["related"], ">= 0.95")]

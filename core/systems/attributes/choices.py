@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from core.systems.attributes.request import SWITCHED
-
 
 @dataclass(frozen=True)
 class AttributeChoice:
     """Checkpoints that belong together, by name: one draws, two edit, two read; an encoder inverts pictures.
 
-    l2m: L2M-GAN, which edits pictures, and switched: the attributes that it edits, in the order of its domains. Only
+    l2m: L2M-GAN, which edits pictures, and domains: the attributes that its domains combine, in their order. Only
     holders have the published one, so that the other methods do without it.
     features: autoencoder whose encoder compares pictures while an inversion is refined. frame: of the pictures, see
     `core.training.face_latents`. drawn: drawn people can be edited, and their ideal pairs shown.
@@ -26,7 +24,7 @@ class AttributeChoice:
     embedder: str
     features: str
     l2m: str
-    switched: tuple[str, ...]
+    domains: tuple[str, ...]
     frame: str
     drawn: bool
     does: ClassVar[tuple[str, str]] = ("edit", "invert pictures")
@@ -41,7 +39,8 @@ class AttributeChoice:
 CHOICES = (     # the first ships with the project
     AttributeChoice("tiny", "Facet's own, trained on drawn people", "stylegan2-tiny", "attributes-tiny",
                     "attributes-directions-tiny", "attributes-encoder-tiny", "judge-tiny", "embedder-tiny",
-                    "aging-autoencoder-tiny", "attributes-l2m-tiny", SWITCHED, frame="aligned", drawn=True),
+                    "aging-autoencoder-tiny", "attributes-l2m-tiny", ("smile", "glasses", "gender"), frame="aligned",
+                    drawn=True),
     AttributeChoice("ffhq", "Published StyleGAN2, trained on photos", "stylegan2-ffhq", "attributes-ffhq",
                     "attributes-directions-ffhq", "e4e-ffhq", "judge-photos", "hsface-300k", "aging-autoencoder-tiny",
                     "l2m-gan", ("smile",), frame="ffhq", drawn=False),

@@ -55,7 +55,7 @@ class Networks:
     def l2m(self) -> PictureEditor:
         """L2M-GAN. Raises CheckpointError when it is not on this machine."""
         choices.require_all((self.choice.l2m,), "L2M-GAN can't edit")
-        return PictureEditor(hub.load(self.choice.l2m), self.choice.switched,
+        return PictureEditor(hub.load(self.choice.l2m), self.choice.domains,
                              (FRAMES[self.choice.frame] + 0.5) / SIZE)
 
     @property

@@ -22,9 +22,9 @@ SOURCES = {"random": "Random face", "example": "Drawn example", "photo": "Your p
 OF_LATENTS = {"latent-to-latent": "Latent-to-Latent", "interfacegan": "InterFaceGAN", "ganspace": "GANSpace"}
 L2M = "l2m"             # the method that edits pictures, without a latent
 METHODS = OF_LATENTS | {L2M: "L2M-GAN"}
-SWITCHED = ("smile", "glasses", "gender")   # the attributes that it knows, each as there or not
+SWITCHED = ("smile", "glasses")     # the attributes that it is offered for, each as there or not
 THERE = 0.5             # more than this is there
-METHOD_INFO = "L2M-GAN edits the picture itself, in smile, glasses and gender; the others edit all 35 attributes"
+METHOD_INFO = "L2M-GAN edits the picture itself, in smile and glasses; the others edit all 35 attributes"
 GROUPS = {      # of the sliders, as a page shows them
     "Age and person": ("age", "gender"),
     "Expression": ("smile", "mouth_open", "anger", "sadness", "surprise", "eyes_closed"),
@@ -178,7 +178,6 @@ class MethodRequest(EditRequest):
 
     smile_reference: str | None = file("Reference for smile", "A face whose smile is taken over, for L2M-GAN")
     glasses_reference: str | None = file("Reference for glasses", "A face whose glasses are taken over, for L2M-GAN")
-    gender_reference: str | None = file("Reference for gender", "A face whose gender is taken over, for L2M-GAN")
     held: "Mapping[str, np.ndarray] | None" = None
 
     def checked(self) -> Self:

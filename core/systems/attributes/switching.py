@@ -31,7 +31,7 @@ def taking_part(request: MethodRequest, networks: Networks) -> tuple[tuple[str, 
     if L2M not in request.methods:
         return request.methods, ""
     try:
-        check_switched(request.asked | request.references, networks.l2m.attributes)
+        check_switched(request.asked | request.references, networks.l2m.offered)
     except FacetError as error:
         if not isinstance(request, Compare):
             raise

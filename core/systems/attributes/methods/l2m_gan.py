@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.faces import NAMES
-from core.systems.attributes.request import THERE
+from core.systems.attributes.request import SWITCHED, THERE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +38,11 @@ class PictureEditor:
     network: "L2MGAN"
     attributes: tuple[str, ...]
     points: "np.ndarray"
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The attributes that can be asked for. The small network repaints a whole face for gender, and badly."""
+        return tuple(name for name in self.attributes if name in SWITCHED)
 
     def has(self, units: "Tensor", name: str) -> bool:
         """Whether an attribute is there, by units (1, 35)."""
