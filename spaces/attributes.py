@@ -1,4 +1,4 @@
-"""The tab `attributes`: 35 attributes of a face, edited by sliders with four methods."""
+"""The tab `attributes`: 35 attributes of a face, edited by sliders with three methods, or with L2M-GAN."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -37,7 +37,6 @@ from spaces.widgets import Change, new_run_id, safely
 ACTIONS = {"Edit": "edit", "Sweep": "sweep", "Strengths": "strengths", "Compare": "compare"}
 LABELS = Sweep.settings()["attribute"].choices     # of the attributes
 EXAMPLES = 8            # drawn people shown at once
-FIRST = OPENING.person // EXAMPLES * EXAMPLES       # of those that the page opens with
 LATENT, *_ = OF_LATENTS     # the method for attributes that L2M-GAN does not know
 NAMED = {"source": "Before", "ideal": "Ideal edit", "original": "Picture", "inverted": "Inverted"}
 
@@ -75,14 +74,13 @@ class Tab(SystemTab):
 
     def build_controls(self) -> None:
         """The face to start from, the action, the sliders, and what must stay."""
-        self.examples_state, self.example = gr.State(FIRST), gr.State(OPENING.person)
+        self.examples_state, self.example = gr.State(0), gr.State(0)
         self.latent = gr.State({})          # latent or pixels of the face of a restored photo, as the request has them
-        self.source = field(Edit, "source", value=OPENING.source, elem_id="attributes-source",
-                            elem_classes="tiles three")
-        with gr.Group(visible=False, elem_classes="settings") as self.random_panel:
+        self.source = field(Edit, "source", elem_id="attributes-source", elem_classes="tiles three")
+        with gr.Group(elem_classes="settings") as self.random_panel:
             self.seed, self.mode = widgets.seed_row(OPENING.seed, self.ids)
             self.truncation = field(Edit, "truncation", elem_id="attributes-truncation")
-        with gr.Column(elem_classes="panel") as self.example_panel:
+        with gr.Column(visible=False, elem_classes="panel") as self.example_panel:
             self.people = widgets.small_gallery("Drawn test people", "attributes-people")
             self.others = gr.Button("More drawn people", size="sm")
         with gr.Column(visible=False, elem_classes="panel") as self.photo_panel:
@@ -90,20 +88,20 @@ class Tab(SystemTab):
             gr.Markdown(widgets.PRIVACY, elem_classes="hint")
             self.face = field(Edit, "face", elem_id="attributes-face")
             self.marking = Marking(self.ids)
-        self.refine = field(Edit, "refine", elem_id="attributes-refine")
+        self.refine = field(Edit, "refine", visible=False, elem_id="attributes-refine")
         self.generate, self.stop = widgets.run_row(self.ids, "New face")
         self.action = gr.Radio(list(ACTIONS.items()), value="edit", label="Action", elem_id="attributes-action",
                                elem_classes="tiles two")
         with gr.Group(elem_classes="settings"):
-            self.method = field(Edit, "method", value=OPENING.method, elem_id="attributes-method")
+            self.method = field(Edit, "method", choices=offered("edit"), elem_id="attributes-method")
             self.strength = field(Edit, "strength", elem_id="attributes-strength")
             self.swept = field(Sweep, "attribute", visible=False, elem_id="attributes-swept")
             self.count = field(Sweep, "count", visible=False, elem_id="attributes-count")
-        self.sliders = sliders(Edit.settings(), GROUPS, PRESETS, OPENING.asked, SWITCHED, elem_id="attributes-sliders")
+        self.sliders = sliders(Edit.settings(), GROUPS, PRESETS, OPENING.asked, elem_id="attributes-sliders")
         self.references = References(self.notice)
         self.held = gr.State({})            # attribute to a restored reference
         with gr.Accordion("Freeze regions", open=False, elem_id="attributes-freeze"):
-            self.regions = gr.CheckboxGroup(list(REGIONS), label="Regions of the drawn person",
+            self.regions = gr.CheckboxGroup(list(REGIONS), label="Regions of the drawn person", visible=False,
                                             elem_id="attributes-regions")
             gr.Markdown("Paint what must stay as it is.", elem_classes="hint")
             self.paint = paint(elem_id="attributes-paint")
@@ -123,7 +121,7 @@ class Tab(SystemTab):
     @property
     def outputs(self) -> list:
         """What a run changes."""
-        return [self.table, self.seed, self.sliders, self.paint, self.people]
+        return [self.table, self.seed, self.sliders, self.paint]
 
     @property
     def restored_outputs(self) -> list:
@@ -163,12 +161,6 @@ class Tab(SystemTab):
            trigger_mode="always_last")      # in the queue: outside it, a changed state triggers nothing
 
     # ------------------------------------------------------------------------------------------------------ sources
-
-    def prepared(self, checkpoint: str, source: str, **values: Any) -> Change:
-        """The drawn people among whom the first one is."""
-        if source != "example":
-            return {}
-        return {self.people: gr.update(value=examples(checkpoint, FIRST), selected_index=OPENING.person - FIRST)}
 
     def new_face(self) -> Change:
         """A face that is not known yet: nothing asked, nothing painted, no restored reference, and a new run."""
@@ -218,15 +210,14 @@ class Tab(SystemTab):
 
     def open_action(self, action: str, method: str, sliders: dict) -> Change:
         """What belongs to an action and a method. L2M-GAN has no values between, so that nothing can be swept."""
-        known = OF_LATENTS if action == "sweep" else METHODS
-        method = method if method in known else LATENT
+        known = offered(action)
+        method = method if method in dict(known).values() else LATENT
         switched = method == L2M and action != "compare"
         return {self.swept: gr.update(visible=action == "sweep"),
                 self.count: gr.update(visible=action in ("sweep", "strengths")),
-                self.method: gr.update(choices=[(label, name) for name, label in known.items()], value=method,
-                                       visible=action != "compare"),
+                self.method: gr.update(choices=known, value=method, visible=action != "compare"),
                 self.strength: gr.update(visible=action != "strengths"),
-                self.references.panel: gr.update(visible=switched or action == "compare"),
+                self.references.panel: gr.update(visible=switched or (action == "compare" and has_l2m())),
                 self.sliders: {**sliders, "only": [*SWITCHED] if switched else []}}
 
     # ------------------------------------------------------------------------------------------------------ running
@@ -307,6 +298,17 @@ class Tab(SystemTab):
     def uses(self, choice: Any) -> Change:
         """A random face of the other generator."""
         return {self.source: gr.update(value="random"), self.method: LATENT, **self.new_face()}
+
+
+def has_l2m() -> bool:
+    """Whether any L2M-GAN is on this machine."""
+    return any(choice.has_l2m for choice in systems.choices("attributes"))
+
+
+def offered(action: str) -> list[tuple[str, str]]:
+    """Labels and names of the methods for an action: L2M-GAN where it is on this machine, and never for a sweep."""
+    known = METHODS if action != "sweep" and has_l2m() else OF_LATENTS
+    return [(label, name) for name, label in known.items()]
 
 
 def slider_values(request: FaceRequest, start: dict[str, float]) -> dict[str, Any]:

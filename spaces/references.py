@@ -29,7 +29,7 @@ class References:
         self.files: dict[str, gr.File] = {}
         self.people: dict[str, gr.Gallery] = {}
         labels, options = MethodRequest.settings(), {"elem_id": "attributes-references"}
-        with gr.Accordion("References for L2M-GAN", open=False, **options) as self.panel:
+        with gr.Accordion("References for L2M-GAN", open=False, visible=False, **options) as self.panel:
             gr.Markdown(ABOUT, elem_classes="hint")
             for name in SWITCHED:
                 self.files[name] = gr.File(label=labels[f"{name}_reference"].label, height=120,

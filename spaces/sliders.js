@@ -98,5 +98,4 @@ watch('value', () => {
   }
   update();
 });
-filter();
 update();

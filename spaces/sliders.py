@@ -17,17 +17,16 @@ PIN = ('<svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true"><path
 
 
 def sliders(settings: Mapping[str, Setting], groups: Mapping[str, Sequence[str]],
-            presets: Mapping[str, Mapping[str, float]], asked: Mapping[str, float], only: Sequence[str] = (),
-            **options: Any) -> gr.HTML:
+            presets: Mapping[str, Mapping[str, float]], asked: Mapping[str, float], **options: Any) -> gr.HTML:
     """The component. Its value: {"face": text, "start": {name: number}, "asked": {name: number}, "frozen": [name]}, and
     on request "only": [name], the attributes to show; without it, they stay.
 
     An answer about the same face only updates `start`: what a visitor moved meanwhile stays.
     settings: of each attribute. groups: title to names; the first two are open. presets: title to what it asks for.
-    asked: what the page asks for when it opens. only: the attributes that it shows then; none for all.
+    asked: what the page asks for when it opens.
     """
-    return gr.HTML({**empty(), "asked": dict(asked), "only": [*only]}, js_on_load=SCRIPT,
-                   html_template=_page(settings, groups, presets), **options)
+    return gr.HTML({**empty(), "asked": dict(asked)}, html_template=_page(settings, groups, presets), js_on_load=SCRIPT,
+                   **options)
 
 
 def empty() -> dict[str, Any]:

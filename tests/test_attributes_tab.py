@@ -18,7 +18,7 @@ from core import faces, systems
 from core.engine.result import Restored, last
 from core.errors import PictureError
 from core.faces import ATTRIBUTES, NAMES
-from core.systems.attributes.request import GROUPS, OPENING, SWITCHED, Compare, Edit, Invert, Strengths, Sweep
+from core.systems.attributes.request import GROUPS, OF_LATENTS, SWITCHED, Compare, Edit, Invert, Strengths, Sweep
 from spaces import attributes, paint
 from spaces.sliders import empty
 
@@ -34,9 +34,8 @@ def tab(tmp_path_factory):
 
 
 def values(tab, **changes) -> dict:
-    """What the widgets hold for a random face edited by Latent-to-Latent, with some changed."""
-    return {name: widget.value for name, widget in tab.inputs.items()} | {
-        "checkpoint": "tiny", "source": "random", "example": 0, "method": "latent-to-latent"} | changes
+    """What the widgets hold when the page opens, with some changed."""
+    return {name: widget.value for name, widget in tab.inputs.items()} | {"checkpoint": "tiny"} | changes
 
 
 def asking(**asked: float) -> dict:
@@ -194,12 +193,13 @@ def test_a_painted_mask_is_not_kept_for_another_face(tab):
     assert tab.new_face()[tab.paint]["mask"] == ""
 
 
-def test_the_page_opens_with_a_drawn_person(tab):
-    held = {name: widget.value for name, widget in tab.inputs.items()}
-    request = tab.wanted(checkpoint="tiny", **held).checked()
-    assert request.values() == OPENING.checked().values()
-    people = tab.prepared(checkpoint="tiny", **held)[tab.people]
-    assert people["value"][people["selected_index"]][1] == str(OPENING.person)
+def test_without_its_network_l2m_gan_is_not_offered(tab, monkeypatch):
+    """The other methods are compared without a note on it; asked for by name, it says which step brings it."""
+    monkeypatch.setattr(type(systems.choose("attributes")), "has_l2m", property(lambda self: False))
+    assert [name for _, name in attributes.offered("edit")] == [*OF_LATENTS]
+    assert not tab.open_action("compare", "ganspace", asking())[tab.references.panel]["visible"]
+    result = last(systems.load("attributes").run(Compare(seed=7, smile=1.0)))
+    assert [kept.get("method") for kept in result.settings] == [*OF_LATENTS, None] and result.notes == ()
 
 
 def test_drawn_people_begin_with_the_first(tab):
@@ -228,12 +228,9 @@ def test_sliders_edit_freeze_and_undo_in_the_page(browser, tab):
     demo.queue().launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
     with visiting(browser, demo.local_url.rstrip("/")) as page:
         expect(page.locator("#attributes-status .done")).to_have_count(1)
-        expect(page.locator("#attributes-table")).to_contain_text("smile 1.00, glasses 1.00")    # as the page opens
-        expect(page.locator("#slider-mouth_open")).to_be_hidden()
+        expect(page.locator("#attributes-table")).to_contain_text("mouth open 1.00")     # what the page opens with
         page.locator(".sliders .reset-all").press("Enter")
-        expect(page.locator("#attributes-table")).not_to_contain_text("glasses")
-        page.locator("#attributes-method input").click()
-        page.get_by_role("option", name="Latent-to-Latent").click()
+        expect(page.locator("#attributes-table")).not_to_contain_text("mouth open")
         page.locator("#slider-mouth_open").press("End")
         expect(page.locator("#attributes-table")).to_contain_text("mouth open 1.00")
         page.locator("[data-name=mouth_open] .pin").press("Enter")

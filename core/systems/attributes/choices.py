@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from core import hub
+
 
 @dataclass(frozen=True)
 class AttributeChoice:
     """Checkpoints that belong together, by name: one draws, two edit, two read; an encoder inverts pictures.
 
-    l2m: L2M-GAN, which edits pictures, and domains: the attributes that its domains combine, in their order. Only
-    holders have the published one, so that the other methods do without it.
+    l2m: L2M-GAN, which edits pictures, and domains: the attributes that its domains combine, in their order. It is
+    trained or imported, so the other methods do without it.
     features: autoencoder whose encoder compares pictures while an inversion is refined. frame: of the pictures, see
     `core.training.face_latents`. drawn: drawn people can be edited, and their ideal pairs shown.
     """
@@ -31,9 +33,13 @@ class AttributeChoice:
 
     def files(self, extra: bool = False) -> tuple[str, ...]:
         """The checkpoints that editing takes; with `extra` those that inverting pictures takes besides."""
-        if extra:
-            return self.encoder, self.features
-        return self.generator, self.mapper, self.directions, self.judge, self.embedder, *(self.l2m,) * self.drawn
+        return (self.encoder, self.features) if extra else (self.generator, self.mapper, self.directions, self.judge,
+                                                            self.embedder)
+
+    @property
+    def has_l2m(self) -> bool:
+        """Whether L2M-GAN is on this machine."""
+        return hub.place(hub.row(self.l2m)) is not None
 
 
 CHOICES = (     # the first ships with the project

@@ -93,8 +93,8 @@ class Attributes(Files):
             last(self.run(Invert(refine=0)))
 
     def opening(self) -> Edit:
-        """The request of the pictures that a page opens with: a drawn person where the networks know them."""
-        return OPENING if self.choice.drawn else Edit(seed=OPENING.seed, smile=1.0)
+        """The request of the pictures that a page opens with."""
+        return OPENING
 
     # ------------------------------------------------------------------------------------------------ run
 

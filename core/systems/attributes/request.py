@@ -229,7 +229,7 @@ class Edit(MethodRequest):
     method: str = choice("latent-to-latent", METHODS, "Method", METHOD_INFO)
 
 
-OPENING = Edit(source="example", person=28, method=L2M, seed=25, smile=1.0, glasses=1.0)    # of a page; chosen
+OPENING = Edit(seed=25, mouth_open=1.0)     # what a page opens with; chosen
 
 
 @dataclass(frozen=True)
@@ -287,7 +287,9 @@ class Strengths(MethodRequest):
 
 @dataclass(frozen=True)
 class Compare(MethodRequest):
-    """One request by all methods, side by side. L2M-GAN takes part where it knows all that is asked."""
+    """One request by all methods, side by side. L2M-GAN takes part where its network is on this machine and knows all
+    that is asked.
+    """
 
     action: ClassVar[str] = "compare"
     expected: ClassVar[float] = 2.0

@@ -30,6 +30,8 @@ def taking_part(request: MethodRequest, networks: Networks) -> tuple[tuple[str, 
     """
     if L2M not in request.methods:
         return request.methods, ""
+    if isinstance(request, Compare) and not networks.choice.has_l2m:
+        return tuple(OF_LATENTS), ""
     try:
         check_switched(request.asked | request.references, networks.l2m.offered)
     except FacetError as error:
