@@ -37,6 +37,7 @@ from spaces.widgets import Change, new_run_id, safely
 ACTIONS = {"Edit": "edit", "Sweep": "sweep", "Strengths": "strengths", "Compare": "compare"}
 LABELS = Sweep.settings()["attribute"].choices     # of the attributes
 EXAMPLES = 8            # drawn people shown at once
+ABOUT_L2M = f"L2M-GAN edits the picture itself, in {' and '.join(SWITCHED)}; the others edit all 35 attributes."
 LATENT, *_ = OF_LATENTS     # the method for attributes that L2M-GAN does not know
 NAMED = {"source": "Before", "ideal": "Ideal edit", "original": "Picture", "inverted": "Inverted"}
 
@@ -93,7 +94,8 @@ class Tab(SystemTab):
         self.action = gr.Radio(list(ACTIONS.items()), value="edit", label="Action", elem_id="attributes-action",
                                elem_classes="tiles two")
         with gr.Group(elem_classes="settings"):
-            self.method = field(Edit, "method", choices=offered("edit"), elem_id="attributes-method")
+            self.method = field(Edit, "method", choices=offered("edit"), info=ABOUT_L2M if has_l2m() else None,
+                                elem_id="attributes-method")
             self.strength = field(Edit, "strength", elem_id="attributes-strength")
             self.swept = field(Sweep, "attribute", visible=False, elem_id="attributes-swept")
             self.count = field(Sweep, "count", visible=False, elem_id="attributes-count")
@@ -336,7 +338,7 @@ def caption(kept: dict[str, Any]) -> str:
     if "inversion" in kept:
         name = "Inverted"       # of a drawn person or a photo: what the other methods edit
     if kept["action"] == Strengths.action and "strength" in kept:
-        name = f"Strength {kept['strength']:g}"
+        name = f"Strength {round(kept['strength'], 2):g}"
     return f"{name}\nsimilarity {kept['similarity']:.2f}" if "similarity" in kept else name
 
 

@@ -56,7 +56,8 @@ class Tab(SystemTab):
         """One face: its vector as a strip, what made it, its files."""
         with gr.Row(visible=False, elem_classes="detail") as self.detail:
             self.beside = gr.Gallery(show_label=False, columns=2, height="auto", allow_preview=False, buttons=[],
-                                     interactive=False, visible=False, elem_id="beside", elem_classes="faces small")
+                                     interactive=False, visible=False, min_width=240, elem_id="beside",
+                                     elem_classes="faces two")
             self.strip = gr.Image(label="The 512 numbers of this face", show_label=False, interactive=False, buttons=[],
                                   elem_id="strip", min_width=240)
             with gr.Column(min_width=240):

@@ -24,7 +24,6 @@ L2M = "l2m"             # the method that edits pictures, without a latent
 METHODS = OF_LATENTS | {L2M: "L2M-GAN"}
 SWITCHED = ("smile", "glasses")     # the attributes that it is offered for, each as there or not
 THERE = 0.5             # more than this is there
-METHOD_INFO = "L2M-GAN edits the picture itself, in smile and glasses; the others edit all 35 attributes"
 GROUPS = {      # of the sliders, as a page shows them
     "Age and person": ("age", "gender"),
     "Expression": ("smile", "mouth_open", "anger", "sadness", "surprise", "eyes_closed"),
@@ -226,7 +225,7 @@ class Edit(MethodRequest):
 
     action: ClassVar[str] = "edit"
 
-    method: str = choice("latent-to-latent", METHODS, "Method", METHOD_INFO)
+    method: str = choice("latent-to-latent", METHODS, "Method")
 
 
 OPENING = Edit(seed=25, mouth_open=1.0)     # what a page opens with; chosen
