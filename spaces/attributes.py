@@ -147,7 +147,7 @@ class Tab(SystemTab):
            [self.notice, self.people, self.examples_state], **widgets.GPU_TURN)
         on(self.people.select, self.pick_example, {"first": self.examples_state},
            [self.example, *self.new_face_outputs])
-        on(self.photo.upload, self.receive_photo, {"path": self.photo},
+        on(self.photo.upload, self.receive_photo, {"path": self.photo, "checkpoint": active},
            [self.notice, self.latent, self.face, *self.marking.outputs, *self.new_face_outputs])
         self.marking.listen(self.new_face, self.new_face_outputs)
         on([self.face.release, self.seed.submit], self.new_face, {}, self.new_face_outputs)
@@ -202,9 +202,10 @@ class Tab(SystemTab):
         return {self.example: first + event.index, **self.new_face()}
 
     @safely
-    def receive_photo(self, path: str) -> Change:
+    def receive_photo(self, path: str, checkpoint: str) -> Change:
         """Edit the largest face of another photo."""
-        return {self.latent: {}, self.face: 0, **self.marking.taken(path), **self.new_face()}
+        preview = systems.load("attributes", checkpoint).preview(path)
+        return {self.latent: {}, self.face: 0, **self.marking.taken(preview), **self.new_face()}
 
     def ask(self, mode: str, seed: float | None) -> Change:
         """Another random face."""

@@ -5,11 +5,9 @@ from collections.abc import Callable
 import gradio as gr
 from PIL import Image
 
-from core import reading
 from spaces import widgets
 from spaces.widgets import Change
 
-SIDE = 512      # pixels of the longer side of the picture that is clicked
 NO_MARK = ""
 
 
@@ -30,11 +28,9 @@ class Marking:
         """What `taken` changes."""
         return [self.crop, self.panel, self.preview]
 
-    def taken(self, path: str) -> Change:
-        """Another photo, not marked yet. Raises PictureError."""
-        picture = reading.read(path)
-        picture.thumbnail((SIDE, SIDE))
-        return {self.crop: NO_MARK, self.panel: gr.update(visible=True), self.preview: picture}
+    def taken(self, preview: str) -> Change:
+        """Another photo, not marked yet. preview: path of a small copy of it."""
+        return {self.crop: NO_MARK, self.panel: gr.update(visible=True), self.preview: preview}
 
     def point(self, size: float, shown: str, event: gr.SelectData) -> str:
         """The crop around the place that was clicked."""

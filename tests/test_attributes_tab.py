@@ -128,18 +128,17 @@ def test_a_photo_that_is_missing_is_one_sentence(tab):
 
 def test_a_face_is_marked_by_hand(tab, tmp_path):
     Image.new("RGB", (2000, 1000), "grey").save(tmp_path / "drawing.png")
-    changed = tab.receive_photo(str(tmp_path / "drawing.png"))
-    assert changed[tab.marking.preview].size == (512, 256) and changed[tab.marking.crop] == ""
-    changed[tab.marking.preview].save(tmp_path / "shown.png")
-    click = SimpleNamespace(index=(128, 64))
-    crop = tab.marking.point(0.5, str(tmp_path / "shown.png"), click)
+    changed = tab.receive_photo(str(tmp_path / "drawing.png"), "tiny")
+    preview = changed[tab.marking.preview]
+    assert Image.open(preview).size == (640, 320) and changed[tab.marking.crop] == ""
+    crop = tab.marking.point(0.5, preview, SimpleNamespace(index=(160, 80)))
     assert crop == "0.250,0.250,0.5" and tab.marking.resized(0.3, crop) == "0.250,0.250,0.3"
     assert tab.marking.resized(0.3, "") == ""
     asked = values(tab, source="photo", photo=str(tmp_path / "drawing.png"), crop=crop, method="l2m",
                    sliders=asking(smile=1.0))
     changed, = tab.draw("run", request=None, **asked)
     assert len(changed[tab.gallery]["value"]) == 2      # no face is found in it, and it is edited all the same
-    assert "could not be opened" in tab.receive_photo("nothing.png")[tab.notice]
+    assert "could not be opened" in tab.receive_photo("nothing.png", "tiny")[tab.notice]
 
 
 def test_a_painted_mask_is_what_was_painted(tab):

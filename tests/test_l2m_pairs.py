@@ -49,9 +49,12 @@ def test_a_face_is_drawn_in_every_domain(monkeypatch, tmp_path):
     own = sum(int(faces.truth(face)[NAMES.index(name)] > 0.5) << bit for bit, name in enumerate(SWITCHED))
     assert found.own[1] == own and len(found) == 2
     pictures = found.pictures([1] * 8, range(8))
-    assert np.array_equal(pictures[own], faces.draw(face, SIZE, "aligned"))
-    other = faces.edit(face, "glasses", float(not own >> 1 & 1))
-    assert np.array_equal(pictures[own ^ 2], faces.draw(other, SIZE, "aligned", like=face))
+    plain = face                                                # its camera is that of the domain without both
+    for bit, name in enumerate(SWITCHED[:2]):
+        plain = faces.edit(plain, name, 0.0) if own >> bit & 1 else plain
+    assert np.array_equal(pictures[own], faces.draw(face, SIZE, "aligned", like=plain))
+    man, woman = (faces.edit(plain, "gender", value) for value in (1.0, 0.0))
+    assert np.array_equal(pictures[4 * (own < 4)], faces.draw(woman if own >= 4 else man, SIZE, "aligned"))
     assert len({picture.tobytes() for picture in pictures}) == 8
     monkeypatch.setattr(faces, "draw_many", lambda *_: iter(()))        # drawn once
     assert np.array_equal(pairs.in_every_domain(2, "train", SWITCHED, SIZE).pictures([1], [own])[0], pictures[own])

@@ -69,6 +69,14 @@ class Files:
         with writing(self._previews):
             return Path(tempfile.mkdtemp(dir=self._previews))
 
+    def preview(self, photo: Any, longest: int = 640) -> str:
+        """A photo upright and small, without its metadata: path of a PNG. Raises PictureError."""
+        from core import reading
+
+        picture = reading.read(photo)
+        picture.thumbnail((longest, longest))
+        return self._keep(picture, "photo")
+
     def _keep(self, picture: Image.Image, name: str) -> str:
         """A picture that no network made, as a plain PNG."""
         with new_file(self._new_folder(), f"{name}.png") as path:

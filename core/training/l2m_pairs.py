@@ -1,11 +1,12 @@
 """The l2m_pairs recipe: L2M-GAN from ideal pairs, as no photos have them: the renderer's own edits of drawn faces.
 
 The networks, the split of the style code and two of the losses are the paper's (see `core.training.l2m`). In the place
-of the adversarial and the cycle loss, stage A compares an edit with the renderer's, by pixels. A third of the edits
-take the related part of the style code from the wanted picture instead of the transformer, as an edit by reference
-does; a fourth ask for nothing, of many more faces. The style reconstruction compares both parts of the code with those
-of the wanted picture, so that the unrelated part is the same before and after an edit. Stage B makes the pictures sharp
-against a patch discriminator, which sees the source beside each edit (`sharpening`).
+of the adversarial and the cycle loss, stage A compares an edit with the renderer's, by pixels and by the features of an
+autoencoder's encoder; pixels alone would leave out thin frames of glasses. Half of the edits take the related part of
+the style code from the wanted picture instead of the transformer, as an edit by reference does; a fourth ask for
+nothing, of many more faces. The style reconstruction compares both parts of the code with those of the wanted picture,
+so that the unrelated part is the same before and after an edit. Stage B makes the pictures sharp against a patch
+discriminator, which sees the source beside each edit (`sharpening`).
 
 So a network that edits faces of 128 pixels takes two hours of two cores instead of days:
 
@@ -32,7 +33,7 @@ from core.models.l2m_gan import L2MGAN
 from core.training import adversarial
 from core.training.l2m import domains_of, orthogonality
 from core.training.loop import Recipe
-from core.training.losses import laplacian, paired_terms
+from core.training.losses import encoder_maps, laplacian, paired_terms, perceptual
 from core.training.optim import adam_without_momentum
 from core.training.pairs import Domains, in_every_domain
 from core.training.sharpening import Critic, Sharpening, discriminator_loss, generator_loss
@@ -40,7 +41,7 @@ from core.training.sharpening import Critic, Sharpening, discriminator_loss, gen
 CHECKED = 100           # validation people
 SHOWN = 8               # faces on a sheet
 DIFFERENT = 0.06        # of the range of 2: a pixel that differs so much is changed
-REFERRED, KEPT = 3, 4   # of so many edits, one follows a reference; of so many, one asks for nothing
+REFERRED, KEPT = 2, 4   # of so many edits, one follows a reference; of so many, one asks for nothing
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Preset(Sharpening):
     name: str
     seed: int
     attributes: tuple[str, ...] = ("smile", "glasses", "gender")
-    switched: tuple[float, ...] = (0.5, 0.5, 0.15)
+    switched: tuple[float, ...] = (0.5, 0.5, 0.2)
     style: float = 0.02
     orthogonal: float = 0.02
     coded: int = 8_000
@@ -153,7 +154,7 @@ class PairedRecipe(Recipe):
             kind = np.where(rng.integers(REFERRED, size=self.batch) == 0, 1, 0)
             image, ideal = self.drawn.pictures(numbers, source), self.drawn.pictures(numbers, target)
             kept = rng.integers(KEPT, size=self.batch) == 0
-            rows = np.sort(rng.choice(len(self.plain), kept.sum(), replace=False))
+            rows = np.sort(rng.integers(len(self.plain), size=kept.sum()))
             image[kept] = ideal[kept] = self.plain.images[rows]
             truth = torch.from_numpy(self.plain.truth[rows].astype(np.float32))
             source[kept] = target[kept] = domains_of(truth, self.preset.attributes).numpy()
@@ -179,6 +180,8 @@ class PairedRecipe(Recipe):
         others = {name: getattr(chosen, name) * term for name, term in codes.items() if getattr(chosen, name) and coded}
         others["changed"] = chosen.changed * changed_error(made, ideal, image)
         if not sharp:
+            seen = encoder_maps(self.encoder, ideal)
+            others["perceptual"] = chosen.perception * perceptual(encoder_maps(self.encoder, made), seen)
             terms = paired_terms(made, ideal) | others
             yield "editor", sum(terms.values()), {name: term.detach() for name, term in terms.items()}
             return

@@ -7,6 +7,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from core.faces import ATTRIBUTES, NAMES
 from core.hub.files import locked, replacing
 
 SIZE = 128
+MOVING = ("gender",)    # attributes that change the whole head, so that it is aligned anew
 OPPOSITES = {"age": (25.0, 70.0), "yaw": (-30.0, 30.0), "pitch": (-15.0, 15.0), "roll": (-15.0, 15.0),
              "hair_length": (0.2, 0.9), "exposure": (-0.6, 0.6), "blur": (0.0, 0.35), "light_side": (-0.8, 0.8)}
 
@@ -75,8 +77,7 @@ def ideal_pairs(people: int, split: str, names: tuple[str, ...] = NAMES, size: i
     edits = partial(_edits, split=split, names=names, seed=seed)
     facts = dict(split=split, names=names, size=size, seed=seed, opposites=OPPOSITES)
     facts |= {"camera": "one"} if one_camera else {}
-    like = partial(face_of, split=split, seed=seed) if one_camera else None
-    for number, path in enumerate(_drawn(range(people), edits, facts, size, workers, like)):
+    for number, path in enumerate(_drawn(range(people), edits, facts, size, workers, _first if one_camera else None)):
         yield Person(np.load(path), np.stack([faces.truth(face) for face in edits(number)]))
 
 
@@ -84,14 +85,14 @@ def in_every_domain(people: int, split: str, attributes: tuple[str, ...], size: 
                     workers: int | None = None) -> Domains:
     """The first `people` persons of a split, each with every combination of yes/no attributes; drawn once and cached.
 
-    Their looks are of the balanced mixture. All pictures of a person have one camera, so that a smile moves the corners
-    of the mouth and not the whole face. workers: of `draw_many`.
+    Their looks are of the balanced mixture. Pictures that differ in no attribute of MOVING have one camera, so that a
+    smile moves the corners of the mouth and not the whole face. workers: of `draw_many`.
     """
     combined = partial(_combined, split=split, attributes=attributes, seed=seed)
-    facts = dict(split=split, attributes=attributes, size=size, seed=seed, camera="one")
+    facts = dict(split=split, attributes=attributes, size=size, seed=seed, moving=MOVING)
     own = [_domain(face_of(number, split, seed, "balanced"), attributes) for number in range(people)]
-    first = partial(face_of, split=split, seed=seed, mixture="balanced")
-    return Domains(tuple(_drawn(range(people), combined, facts, size, workers, first)), np.array(own))
+    return Domains(tuple(_drawn(range(people), combined, facts, size, workers, partial(_alike, attributes))),
+                   np.array(own))
 
 
 def _combined(number: int, split: str, attributes: tuple[str, ...], seed: int) -> list[faces.Face]:
@@ -107,25 +108,36 @@ def _combined(number: int, split: str, attributes: tuple[str, ...], seed: int) -
     return found
 
 
+def _alike(attributes: tuple[str, ...], combined: list[faces.Face]) -> list[faces.Face]:
+    """For each face in its domain, the one whose camera it has: the first that differs in no attribute of MOVING."""
+    bits = sum(1 << bit for bit, name in enumerate(attributes) if name in MOVING)
+    return [combined[domain & bits] for domain in range(len(combined))]
+
+
+def _first(edited: list[faces.Face]) -> list[faces.Face]:
+    return [edited[0]] * len(edited)
+
+
 def _domain(face: faces.Face, attributes: tuple[str, ...]) -> int:
     truth = faces.truth(face)
     return sum(int(truth[NAMES.index(name)] > 0.5) << bit for bit, name in enumerate(attributes))
 
 
 def _drawn(numbers: Iterable[int], edits: Callable[[int], list[faces.Face]], facts: dict, size: int,
-           workers: int | None, like: Callable[[int], faces.Face] | None = None) -> list[Path]:
+           workers: int | None, cameras: Callable[[list[faces.Face]], list[faces.Face]] | None = None) -> list[Path]:
     """The files of people, drawn where they are missing.
 
-    edits: the faces of a person. facts: what they depend on. like: the face whose camera all of a person's have.
+    edits: the faces of a person. facts: what they depend on. cameras: of these faces, the ones whose camera they have.
     """
     home = cache_dir("pairs", data.key_of(version=faces.VERSION, **facts))
     files = {number: _file(home, number) for number in numbers}
     with locked(home):
         missing = [number for number, path in files.items() if not path.exists()]
-        jobs = [(face, like and like(number)) for number in missing for face in edits(number)]
-        drawn = faces.draw_many((face for face, _ in jobs), size, "aligned", workers, (each for _, each in jobs))
-        for number in missing:
-            pictures = np.stack([next(drawn) for _ in edits(number)])
+        edited = [edits(number) for number in missing]
+        likes = chain.from_iterable(map(cameras, edited)) if cameras else None
+        drawn = faces.draw_many(chain.from_iterable(edited), size, "aligned", workers, likes)
+        for number, row in zip(missing, edited, strict=True):
+            pictures = np.stack([next(drawn) for _ in row])
             with replacing(files[number]) as part, part.open("wb") as file:
                 np.save(file, pictures)
     return [*files.values()]

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from core import hub
-from core.alignment import SIZE
 from core.engine import choices
 from core.models.judge import units_of
-from core.photos import FRAMES
+from core.photos import FRAMES, SIZE
 from core.sampling import randn
 from core.systems.attributes.choices import AttributeChoice
 from core.systems.attributes.methods.l2m_gan import PictureEditor

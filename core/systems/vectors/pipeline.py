@@ -109,14 +109,6 @@ class Vectors(Files, Steering, Moves):
         face = photos.face_in(picture, square(picture.size, x, y, size))
         return self._taken(photos.align(picture, face.points), Source("photo", np.empty(0), label="marked by hand"))
 
-    def preview(self, photo: Any, longest: int = 640) -> str:
-        """The photo upright and small, without its metadata: path of a PNG."""
-        from core import reading
-
-        picture = reading.read(photo)
-        picture.thumbnail((longest, longest))
-        return self._keep(picture, "photo")
-
     def vector(self, values: Any, label: str = "") -> list[Source]:
         """Exact vectors, given as an array or as the path of a `.npy` file: one source each."""
         vectors = numbers.read(values) if isinstance(values, str | Path) else numbers.checked(values)
