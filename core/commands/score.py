@@ -36,7 +36,7 @@ def score(
     Aging trains twenty test people in four ways: up to two hours on two cores. --short trains them only in the shipped
     way: half an hour. --quick trains three people in two ways: up to ten minutes. Interrupted runs are resumed.
     Attributes edits 500 test people by three methods: up to two hours, and once half an hour more to draw them.
-    --short edits 60: a quarter of an hour. With --method l2m the 500 take twenty minutes.
+    --short edits 60: a quarter of an hour.
     Clusters draws 20,000 test faces the first time: an hour or two. --short draws 4,200.
     """
     from core import scoring
@@ -75,9 +75,8 @@ def table(found: dict) -> str:
     if "methods" in found:
         columns, rows = found["methods"]["columns"], found["methods"]["rows"]
         wide = max(map(len, rows))
-        lines += ["", " " * wide + "".join(f"  {column:>8}" for column in columns)]
-        lines += [f"{name:<{wide}}" + "".join(f"  {value:>{max(8, len(column))}.3f}" for value, column in
-                                              zip(values, columns, strict=True)) for name, values in rows.items()]
+        lines += ["", " " * wide + "".join(f"  {column:>16}" for column in columns)]
+        lines += [f"{name:<{wide}}" + "".join(f"  {value:>16.3f}" for value in values) for name, values in rows.items()]
     return "\n".join(lines)
 
 

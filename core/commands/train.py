@@ -28,7 +28,8 @@ def train(
                                        "mapper: also tiny+pairs. mapper, directions: also ffhq. "
                                        "features: texture or shape. clusters: also tiny-adain, tiny-mean, "
                                        "tiny-label. l2m: also tiny-128 (after tiny), tiny-base, "
-                                       "tiny-perceptual, tiny-single, tiny-inner, published.")] = "tiny",
+                                       "tiny-perceptual, tiny-single, tiny-inner, published. "
+                                       "l2m_pairs: also tiny-loose, and onward.")] = "tiny",
     out: Annotated[Path | None, Option(help="Folder for log, samples and state; default "
                                             "runs/<recipe>-<preset>[-<data>].", show_default=False)] = None,
     data: Annotated[str | None, Option(help="recogniser: drawn (default), or a folder with a sub-folder per "

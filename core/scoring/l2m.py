@@ -25,11 +25,12 @@ from core.scoring.edits import L2M, VARIANTS, Editor, Edits, Table, collect
 from core.systems.attributes import SYSTEM
 from core.systems.attributes.networks import Networks
 from core.training.face_latents import Frozen
+from core.training.l2m import domains_of
 from core.training.pairs import Person, ideal_pairs
 
 FULL, SHORT, FEW = 500, 60, 6               # test people
 STRENGTHS = (-0.5, 0.0, 0.5, 1.0, 1.5)
-RIDGE = 1e-3        # of the probes, in parts of the largest eigenvalue
+RIDGE = 1e-3        # of the probes, in parts of the squares of a feature
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def codes_of(editor: Editor, persons: list[Person]) -> Codes:
     pictures = torch.cat([from_uint8(person.pictures) for person in persons])
     truth = torch.from_numpy(np.concatenate([person.truth for person in persons]))
     there = truth[:, [NAMES.index(name) for name in l2m.attributes]] > 0.5
-    domains = (there.long() << torch.arange(there.shape[1])).sum(1)
+    domains = domains_of(truth, l2m.attributes)
     encoder = l2m.network.style_encoder
     device = next(encoder.parameters()).device
     parts = [encoder.split(encoder.code(resized(some.to(device), l2m.network.config.size), domain.to(device)))

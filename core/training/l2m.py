@@ -203,12 +203,9 @@ class L2MRecipe(Recipe):
         to random domains, the L1 of strength 0, and the degrees between both parts of the style code.
         """
         part, target, made, codes = self.shown(networks, np.arange(0, len(self.held_out), 8))
-        answers = attribute_table(data.outputs(hub.load("judge-tiny"), made.cpu()))
-        seen = domains_of(answers, self.preset.attributes)
-        image, source, many = part["image"], part["source"], len(self.preset.attributes)
+        image, source = part["image"], part["source"]
         kept = networks["editor"].network(image, source, source, 0.0, self.masks(part))
-        wrong = sum(((seen ^ target.cpu()) >> bit) & 1 for bit in range(many))
-        return {"as asked": 1 - float(wrong.float().mean()) / many,
+        return {"as asked": share_as_asked(made, target, self.preset.attributes),
                 "strength 0 l1": float((kept - image).abs().mean()), "angle": float(codes.angle.mean())}
 
     def shown(self, networks, rows: np.ndarray) -> tuple[dict, Tensor, Tensor, StyleCodes]:
@@ -247,6 +244,13 @@ def domains_of(truth: Tensor, attributes: tuple[str, ...]) -> Tensor:
     """The domain of each row of attribute values (N, 35): (N,) int64; bit i says whether attribute i is there."""
     yes = truth[:, [NAMES.index(name) for name in attributes]] > 0.5
     return (yes.long() << torch.arange(len(attributes), device=truth.device)).sum(1)
+
+
+def share_as_asked(pictures: Tensor, target: Tensor, attributes: tuple[str, ...]) -> float:
+    """The share of attributes that `judge-tiny` sees as the domains (N,) ask for, in pictures (N, 3, S, S)."""
+    seen = domains_of(attribute_table(data.outputs(hub.load("judge-tiny"), pictures.cpu())), attributes)
+    wrong = sum(((seen ^ target.cpu()) >> bit) & 1 for bit in range(len(attributes)))
+    return 1 - float(wrong.float().mean()) / len(attributes)
 
 
 def orthogonality(codes: StyleCodes, kind: str) -> Tensor:

@@ -262,7 +262,7 @@ class Sweep(EditRequest):
         """The values of the attribute, in its own unit."""
         low, high = (ATTRIBUTES[self.attribute].low if self.start is None else self.start,
                      ATTRIBUTES[self.attribute].high if self.end is None else self.end)
-        return [low + (high - low) * step / (self.count - 1) for step in range(self.count)]
+        return steps(low, high, self.count)
 
 
 @dataclass(frozen=True)
@@ -281,7 +281,7 @@ class Strengths(MethodRequest):
     @property
     def stops(self) -> list[float]:
         """The strengths."""
-        return [self.first + (self.last - self.first) * step / (self.count - 1) for step in range(self.count)]
+        return steps(self.first, self.last, self.count)
 
 
 @dataclass(frozen=True)
@@ -314,6 +314,11 @@ class Invert(FaceRequest):
 
 
 REQUESTS = (Edit, Sweep, Strengths, Compare, Invert)
+
+
+def steps(first: float, last: float, count: int) -> list[float]:
+    """So many equal steps from one value to another."""
+    return [first + (last - first) * step / (count - 1) for step in range(count)]
 
 
 def check_switched(asked: Iterable[str], known: tuple[str, ...]) -> None:
