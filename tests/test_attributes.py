@@ -357,6 +357,8 @@ def test_a_comparison_shows_the_picture_and_its_inversion(system):
     result = last(system.run(Compare(source="example", person=3, smile=1.0)))
     assert [kept["shown"] for kept in result.settings] == ["edit"] * 4 + ["source", "original", "ideal"]
     assert result.total == 7
+    part = last(system.run(Compare(source="example", person=3, smile=0.7)))     # the others take values between
+    assert [kept["asked"]["smile"] for kept in part.settings if kept["asked"]] == [0.7, 0.7, 0.7, 1.0, 0.7]
     alone = last(system.run(Edit(source="example", person=3, smile=1.0, method="l2m")))
     assert np.array_equal(shown(alone, "edit")[0], shown(result, "edit")[3])
 

@@ -139,10 +139,12 @@ class Attributes(Files):
                        self._edited(request, source, method, request.asked, strength, frozen))
         facts = {} if source.original_seen is None else {"inversion": round(float(cosine(
             source.original_seen.vector, source.seen.vector)), 4)}
-        yield Shown("source", source.picture, source.seen, None, source, facts | {"left_out": left_out})
+        facts |= {"left_out": left_out} if left_out else {}
+        yield Shown("source", source.picture, source.seen, None, source, facts)
         if switch is not None and switch.source is not source and switch.source.w is None:
             yield Shown("original", switch.source.picture, switch.source.seen, None, switch.source, {})
-        yield from self._ideal(source, request.asked if switch is None else switch.values, request.kept)
+        asked = ({} if switch is None else switch.values) | (request.asked if request.inverts else {})
+        yield from self._ideal(source, asked, request.kept)
 
     def _sweep(self, request: Sweep, asked: Sequence[Mapping[str, float]],
                painted: np.ndarray | None) -> Iterator[Any]:
