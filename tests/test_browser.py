@@ -244,6 +244,8 @@ def test_a_radio_group_is_one_tab_stop_with_arrow_keys_and_a_name(page):
 
 
 def test_the_focus_stays_at_generate(page):
+    how_many(page, 64)      # twelve are drawn in half a second, which may pass between two looks at the page
+    done(page, 64)
     page.locator("#generate").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#stop")).to_be_focused()
