@@ -60,6 +60,23 @@ def test_a_face_is_drawn_in_every_domain(monkeypatch, tmp_path):
     assert np.array_equal(pairs.in_every_domain(2, "train", SWITCHED, SIZE).pictures([1], [own])[0], pictures[own])
 
 
+def test_a_face_without_glasses_puts_one_kind_on():
+    """Which frames a person would wear is not to be seen in a picture without them."""
+    wearers, others = [], []
+    for number in range(12):
+        face = pairs.face_of(number, "train", mixture="balanced")
+        own = int(face.look.glasses)
+        off, on = pairs._combined(number, "train", ("glasses",), 0)
+        assert (on if own else off).look == face.look
+        (wearers if own else others).append((face, on))
+    assert wearers and others
+    for face, on in wearers:
+        assert on.unnamed == face.unnamed
+    for face, on in others:
+        assert on.unnamed == replace(face.unnamed, frame_shape=0, frame_colour=on.frames.colour, frame_thickness=0.014)
+    assert any(face.unnamed.frame_shape for face, _ in others)
+
+
 # Batches
 
 

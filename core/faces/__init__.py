@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 from core.faces.attributes import ATTRIBUTES, BINARY, CONFLICTS, NAMES, REGIONS, TIED, Attribute
 
 if TYPE_CHECKING:
-    from core.faces.looks import FRONTAL, MIXTURES, Face, Look, edit, frontal, look, through_life, truth
+    from core.faces.looks import FRONTAL, MIXTURES, Face, Frames, Look, edit, frontal, look, through_life, truth
     from core.faces.people import SPLITS, Identity, person, traits_of
 
 VERSION = 4  # part of every cached set's name: raise it when the same numbers give another picture
 _LATER = {name: module for module, names in {   # numpy and the renderer are loaded on first use, the table at once
-    "looks": ("FRONTAL", "MIXTURES", "Face", "Look", "edit", "frontal", "look", "through_life", "truth"),
+    "looks": ("FRONTAL", "MIXTURES", "Face", "Frames", "Look", "edit", "frontal", "look", "through_life", "truth"),
     "people": ("SPLITS", "Identity", "person", "traits_of"),
     "render": ("draw", "draw_many", "draw_with_points", "points", "regions"),
 }.items() for name in names}
 
 __all__ = ["ATTRIBUTES", "BINARY", "CONFLICTS", "FRONTAL", "MIXTURES", "NAMES", "REGIONS", "SPLITS", "TIED", "VERSION",
-           "Attribute", "Face", "Identity", "Look", "draw", "draw_many", "draw_with_points", "edit", "frontal", "look",
-           "person", "points", "regions", "through_life", "traits_of", "truth"]
+           "Attribute", "Face", "Frames", "Identity", "Look", "draw", "draw_many", "draw_with_points", "edit",
+           "frontal", "look", "person", "points", "regions", "through_life", "traits_of", "truth"]
 
 
 def __getattr__(name):

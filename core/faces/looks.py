@@ -110,11 +110,21 @@ class Unnamed:
 
 
 @dataclass(frozen=True)
+class Frames:
+    """Frames of glasses. shape: 0 broad, 1 round, 2 slanted. colour: linear RGB. thickness: the rim's radius, in dm."""
+
+    shape: int
+    colour: tuple[float, float, float]
+    thickness: float
+
+
+@dataclass(frozen=True)
 class Face:
-    """An identity with a look: all that a picture needs."""
+    """An identity with a look: all that a picture needs. frames: None for the person's own."""
 
     identity: Identity
     look: Look
+    frames: Frames | None = None
 
     def rng(self, *purpose: int) -> np.random.Generator:
         """A fresh generator of this person and look for one purpose: the same numbers every time."""
@@ -122,7 +132,7 @@ class Face:
 
     def with_(self, **changes) -> "Face":
         """The same face with some attributes changed; returns a new Face."""
-        return Face(self.identity, replace(self.look, **changes))
+        return replace(self, look=replace(self.look, **changes))
 
     @property
     def weight(self) -> float:
@@ -131,7 +141,9 @@ class Face:
 
     @cached_property
     def unnamed(self) -> Unnamed:
-        return _unnamed(self)
+        own, frames = _unnamed(self), self.frames
+        return own if frames is None else replace(own, frame_shape=frames.shape, frame_colour=frames.colour,
+                                                  frame_thickness=frames.thickness)
 
 
 def look(identity: Identity, seed: int, mixture: str = "ordinary", any_age: bool | None = None, **overrides) -> Look:

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,7 @@ from core.faces import ATTRIBUTES, NAMES
 from core.hub.files import locked, replacing
 
 SIZE = 128
+FRAMES = faces.Frames(0, (0.02, 0.02, 0.022), 0.014)    # of glasses that are put on: dark, with broad lenses
 MOVING = ("gender",)    # attributes that change the whole head, so that it is aligned anew
 OPPOSITES = {"age": (25.0, 70.0), "yaw": (-30.0, 30.0), "pitch": (-15.0, 15.0), "roll": (-15.0, 15.0),
              "hair_length": (0.2, 0.9), "exposure": (-0.6, 0.6), "blur": (0.0, 0.35), "light_side": (-0.8, 0.8)}
@@ -85,11 +86,12 @@ def in_every_domain(people: int, split: str, attributes: tuple[str, ...], size: 
                     workers: int | None = None) -> Domains:
     """The first `people` persons of a split, each with every combination of yes/no attributes; drawn once and cached.
 
-    Their looks are of the balanced mixture. Pictures that differ in no attribute of MOVING have one camera, so that a
-    smile moves the corners of the mouth and not the whole face. workers: of `draw_many`.
+    Their looks are of the balanced mixture. A face that is drawn without glasses before any edit gets FRAMES, since
+    nothing in its picture tells which frames the person would wear. Pictures that differ in no attribute of MOVING
+    have one camera, so that a smile moves the corners of the mouth and not the whole face. workers: of `draw_many`.
     """
     combined = partial(_combined, split=split, attributes=attributes, seed=seed)
-    facts = dict(split=split, attributes=attributes, size=size, seed=seed, moving=MOVING)
+    facts = dict(split=split, attributes=attributes, size=size, seed=seed, moving=MOVING, frames=asdict(FRAMES))
     own = [_domain(face_of(number, split, seed, "balanced"), attributes) for number in range(people)]
     return Domains(tuple(_drawn(range(people), combined, facts, size, workers, partial(_alike, attributes))),
                    np.array(own))
@@ -98,6 +100,8 @@ def in_every_domain(people: int, split: str, attributes: tuple[str, ...], size: 
 def _combined(number: int, split: str, attributes: tuple[str, ...], seed: int) -> list[faces.Face]:
     """A face in every domain; attributes that it has already stay as they are."""
     face = face_of(number, split, seed, "balanced")
+    if not face.look.glasses:
+        face = replace(face, frames=FRAMES)
     own, found = _domain(face, attributes), []
     for domain in range(2 ** len(attributes)):
         edited = face
