@@ -5,16 +5,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from core import hub, systems
+from core import faces, hub, systems
 from core.cache import LRUCache
 from core.faces import jit  # noqa: F401  compiled code stays in the cache of the run, wherever a test puts its own
 from core.faces.head import load_head
 from core.hub import manifest
 from core.models import NETWORKS, autoencoder, build, e4e, iresnet, judge, l2m_gan, stylegan2
 from core.systems import attributes
+from core.systems.attributes.networks import Networks
 
 REAL = manifest.CHECKPOINTS
 ROWS = {row.name: row for row in hub.rows()}        # of the real manifest
@@ -75,3 +78,24 @@ def toy_checkout(folder: Path):
             hub.save(toy(network, preset, seed), name, network=network, preset=preset, recipe="", about="a toy")
         patch.setitem(systems.SYSTEMS, "attributes", attributes.SYSTEM)
         yield
+
+
+def pixels(path: str | Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def shown(result, kind: str) -> list[np.ndarray]:
+    return [pixels(path) for path, kept in zip(result.images, result.settings, strict=True) if kept["shown"] == kind]
+
+
+def replace_choice(system, **changes) -> Networks:
+    """Networks of a changed choice; those that it shares with the other are loaded already."""
+    return Networks(replace(system.choice, **changes, drawn=False))
+
+
+def photo(folder: Path, face: bool = True) -> str:
+    """The path of an upload: a portrait of a drawn person, or a grey picture."""
+    path = folder / "photo.png"
+    picture = faces.draw(faces.frontal(3), 256, "portrait") if face else np.full((96, 96, 3), 120, np.uint8)
+    Image.fromarray(picture).save(path)
+    return str(path)
