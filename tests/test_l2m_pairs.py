@@ -8,6 +8,7 @@ import torch
 from test_training import made_up, stepped
 
 from core import faces
+from core.errors import SettingsError
 from core.faces import NAMES
 from core.images import to_uint8
 from core.models import NETWORKS, l2m_gan
@@ -19,8 +20,9 @@ SIZE, SWITCHED = 32, ("smile", "glasses", "gender")
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch):
-    config = replace(l2m_gan.PRESETS["tiny-128"], size=SIZE, width=4, max_width=8, style=8)
-    monkeypatch.setitem(NETWORKS["l2m_gan"].presets, "tiny-128", config)
+    config = replace(l2m_gan.PRESETS["tiny"], size=SIZE, width=4, max_width=8, style=8)
+    monkeypatch.setitem(NETWORKS["l2m_gan"].presets, "tiny", config)
+    monkeypatch.setitem(NETWORKS["l2m_gan"].presets, "tiny-128", replace(config, size=2 * SIZE, width=2))
 
 
 @pytest.fixture
@@ -93,6 +95,18 @@ def test_a_batch_is_of_pairs_that_share_their_mirroring(domains):
     assert kept.any() and torch.equal(batch["image"][kept], batch["ideal"][kept]) and (batch["kind"] == 1).any()
     again = next(recipe.batches(3, (0, 1), None))
     assert all(torch.equal(batch[name], again[name]) for name in batch)
+
+
+def test_larger_faces_begin_with_a_network_for_smaller_ones(domains):
+    small = recipe_of(domains).networks["editor"].network
+    large = l2m_pairs.PairedRecipe(replace(l2m_pairs.PRESETS["tiny-128"], batch=2), domains, made_up(size=SIZE),
+                                   domains, small)
+    found = large.networks["editor"].network
+    assert torch.equal(found.style_encoder.transform1[0].weight, small.style_encoder.transform1[0].weight)
+    assert next(large.batches(0, (0, 1), None))["image"].shape == (2, 3, 2 * SIZE, 2 * SIZE)
+    with pytest.raises(SettingsError, match="There is no checkpoint and no file attributes-l2m-tiny-64") as error:
+        l2m_pairs.recipe("tiny-128")
+    assert "train l2m_pairs --preset tiny" in error.value.next_step
 
 
 # What an edit asks for

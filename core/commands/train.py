@@ -29,7 +29,7 @@ def train(
                                        "features: texture or shape. clusters: also tiny-adain, tiny-mean, "
                                        "tiny-label. l2m: also tiny-128 (after tiny), tiny-base, "
                                        "tiny-perceptual, tiny-single, tiny-inner, published. "
-                                       "l2m_pairs: also tiny-loose, and onward.")] = "tiny",
+                                       "l2m_pairs: also tiny-128 (after tiny), tiny-loose, onward.")] = "tiny",
     out: Annotated[Path | None, Option(help="Folder for log, samples and state; default "
                                             "runs/<recipe>-<preset>[-<data>].", show_default=False)] = None,
     data: Annotated[str | None, Option(help="recogniser: drawn (default), or a folder with a sub-folder per "
@@ -50,7 +50,8 @@ def train(
     latents: Annotated[int | None, Option(min=2, help="mapper, directions: latents to learn from.",
                                           show_default=False)] = None,
     generator: Annotated[str | None, Option(help="mapper, directions, encoder: the StyleGAN2 to edit: a checkpoint, or "
-                                                 "a file that `train` wrote. l2m, clusters: what to begin with.",
+                                                 "a file that `train` wrote. l2m, l2m_pairs, clusters: what to begin "
+                                                 "with.",
                                             show_default=False)] = None,
     judge: Annotated[str | None, Option(help="mapper, directions: the regressor of attributes: a checkpoint, or a file "
                                              "that `train judge` wrote.", show_default=False)] = None,

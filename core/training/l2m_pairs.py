@@ -8,11 +8,13 @@ nothing, of many more faces. The style reconstruction compares both parts of the
 so that the unrelated part is the same before and after an edit. Stage B makes the pictures sharp against a patch
 discriminator, which sees the source beside each edit (`sharpening`).
 
-    python -m core train l2m_pairs --minutes 240 --ship checkpoints
+Faces of 64 pixels come first, in stage A alone: at 128 pixels edits begin late.
 
-Time: a process for each of two AVX-512 cores makes 28 pictures a second in stage A and 20 in stage B, in bf16; one
-process alone makes 16 and 10. Edits come late: 0.45 of the attributes were as asked after 11,000 pictures of one run,
-which is chance, and 0.82 after 74,000 of another. Memory: 1.5 GB a process. Seed: the preset's. Two processes on a CPU:
+    python -m core train l2m_pairs --minutes 40 --out small
+    python -m core train l2m_pairs --preset tiny-128 --minutes 120 --generator small/attributes-l2m-tiny-64.safetensors
+
+Time at 128 pixels: a process for each of two AVX-512 cores makes 28 pictures a second in stage A and 20 in stage B, in
+bf16; one process alone makes 16 and 10. Memory: 1.5 GB a process. Seed: the preset's. Two processes on a CPU:
 
     ACCELERATE_USE_CPU=true python -m torch.distributed.run --nproc_per_node 2 -m core train l2m_pairs --threads 1
 
@@ -29,15 +31,16 @@ import torch
 from torch import Tensor, nn
 
 from core import data, hub
+from core.features import resized
 from core.images import from_uint8
-from core.models import build, l2m_gan
-from core.models.l2m_gan import L2MGAN
+from core.models import build
+from core.models.l2m_gan import L2MGAN, load_smaller
 from core.training import adversarial
 from core.training.l2m import check_domains, domains_of, orthogonality, share_as_asked
-from core.training.loop import Recipe
+from core.training.loop import Recipe, beginning
 from core.training.losses import encoder_maps, laplacian, paired_terms, perceptual
 from core.training.optim import adam_without_momentum
-from core.training.pairs import Domains, in_every_domain
+from core.training.pairs import SIZE, Domains, in_every_domain
 from core.training.sharpening import Critic, Sharpening, discriminator_loss, generator_loss
 
 CHECKED = 100           # validation people
@@ -54,7 +57,7 @@ class Preset(Sharpening):
     switched as often. style, orthogonal: weights of the paper's losses that stay; 0 leaves one out. coded: pictures
     after which they count; before an edit depends on the code, they would only shrink it. changed: weight of
     `changed_error`. people: each in every domain. plain, looks: people and pictures of each that are kept as they are.
-    rate: of stage A.
+    rate: of stage A. generator: an L2M-GAN for half the size to start from, by name or path.
     """
 
     network: str
@@ -71,13 +74,18 @@ class Preset(Sharpening):
     looks: int = 6
     batch: int = 8
     rate: float = 1e-3
+    generator: str = ""
 
 
-_TINY = Preset("tiny-128", "attributes-l2m-tiny", seed=53, soft_images=24_000, sharp_rate=3e-4, most=1.0, gamma=0.1)
+_TINY = Preset("tiny", "attributes-l2m-tiny-64", seed=53, sharp_rate=3e-4, most=1.0, gamma=0.1,
+               soft_images=10 ** 9)     # never sharpened
+_LARGE = replace(_TINY, network="tiny-128", name="attributes-l2m-tiny", generator="attributes-l2m-tiny-64",
+                 soft_images=24_000)
 PRESETS = {
     "tiny": _TINY,
+    "tiny-128": _LARGE,
     "tiny-loose": replace(_TINY, name="l2m-loose", orthogonal=0.0),
-    "onward": replace(_TINY, soft_images=0, start="attributes-l2m-tiny"),
+    "onward": replace(_LARGE, soft_images=0, start="attributes-l2m-tiny", generator=""),
 }
 
 
@@ -110,11 +118,15 @@ class PairedRecipe(Recipe):
 
     averaged, saved, bits = ("editor",), ("editor", "l2m_gan"), 8
 
-    def __init__(self, preset: Preset, drawn: Domains, plain: data.DrawnSet, held_out: Domains) -> None:
+    def __init__(self, preset: Preset, drawn: Domains, plain: data.DrawnSet, held_out: Domains,
+                 smaller: L2MGAN | None = None) -> None:
+        """smaller: for half the size, to begin with."""
         torch.manual_seed(preset.seed)
         self.preset, self.drawn, self.plain, self.held_out, self.batch = preset, drawn, plain, held_out, preset.batch
         editor = preset.initialised(build("l2m_gan", preset.network))
         self.config, self.encoder = editor.config, hub.load(preset.encoder)
+        if smaller is not None:
+            load_smaller(editor, smaller.state_dict())
         check_domains(preset.attributes, self.config.domains, preset.network)
         critic = Critic(build("discriminator", "paired"), nn.Identity())     # its condition is the source
         self.networks = {"editor": PairedEdit(editor).to(memory_format=torch.channels_last),
@@ -169,8 +181,8 @@ class PairedRecipe(Recipe):
         """A batch of pictures (N, S, S, 3) uint8 and what they shall become."""
         image, ideal = (from_uint8(each).to(device) for each in (image, ideal))
         flip = torch.from_numpy(mirrored).to(device)[:, None, None, None]
-        image, ideal = (torch.where(flip, each.flip(-1), each).contiguous(memory_format=torch.channels_last)
-                        for each in (image, ideal))
+        image, ideal = (resized(torch.where(flip, each.flip(-1), each), self.config.size).contiguous(
+            memory_format=torch.channels_last) for each in (image, ideal))
         return {"image": image, "ideal": ideal, **{name: torch.from_numpy(np.asarray(value)).to(device) for name, value
                                                    in (("source", source), ("target", target), ("kind", kind))}}
 
@@ -243,6 +255,7 @@ def changed_error(made: Tensor, ideal: Tensor, image: Tensor) -> Tensor:
 def recipe(preset: str, **asked: float) -> PairedRecipe:
     """The recipe of a preset; its faces are drawn if they are not yet."""
     chosen = replace(PRESETS[preset], **asked)
+    smaller = beginning(chosen.generator, "l2m_gan", "l2m_pairs") if chosen.generator else None
     return PairedRecipe(chosen, in_every_domain(chosen.people, "train", chosen.attributes),
-                        data.drawn_set("train", chosen.plain, chosen.looks, size=l2m_gan.PRESETS[chosen.network].size,
-                                       version=4), in_every_domain(CHECKED, "validation", chosen.attributes))
+                        data.drawn_set("train", chosen.plain, chosen.looks, size=SIZE, version=4),
+                        in_every_domain(CHECKED, "validation", chosen.attributes), smaller)
