@@ -254,7 +254,7 @@ def test_a_picture_makes_itself_again(system):
 
 @pytest.mark.parametrize("kept", [
     {"system": "aging"}, {"system": "aging", "prompt": 7}, {"system": "aging", "prompt": "old", "steps": True},
-    {"system": "aging", "prompt": "a nude man"}, {"system": "aging", "prompt": "old", "seed": 1e30}])
+    {"system": "aging", "prompt": " "}, {"system": "aging", "prompt": "old", "seed": 1e30}])
 def test_a_strangers_settings_are_checked(system, kept, tmp_path):
     with pytest.raises(SettingsError):
         system.restored(images.save(drawn(1), kept, tmp_path))

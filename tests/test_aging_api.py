@@ -80,7 +80,6 @@ def test_somebody_is_taught_and_drawn(client, files):
 
 @pytest.mark.parametrize(("asked", "said"), [
     ({"prompt": ""}, "The prompt is empty"),
-    ({"prompt": "photo of a naked person"}, "sexual"),
     ({"person": "Napoleon"}, "no person 'Napoleon'"),
     ({"steps": 0}, "steps can't be 0"),
     ({"count": 99}, "whole number from 1 to 16"),

@@ -130,9 +130,9 @@ def test_pictures_appear_step_by_step_and_can_be_stopped(page):
     expect(page.locator("#aging-generate")).to_be_visible()
 
 
-def test_what_is_refused_and_what_is_not_known(page):
-    prompt(page, "photo of a naked person")
-    says(page, "#aging-notice .bad", "sexual")
+def test_an_empty_prompt_is_refused_and_unknown_words_are_listed(page):
+    prompt(page, " ")
+    says(page, "#aging-notice .bad", "The prompt is empty")
     prompt(page, "photo of a wzx person as old pirate")
     done(page, 4)
     says(page, "#aging-notice", "pirate")

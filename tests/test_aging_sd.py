@@ -24,7 +24,7 @@ from core.models.unet import NOISE
 from core.systems.aging import teaching
 from core.systems.aging.lora import with_lora
 from core.systems.aging.pipeline import Aging, precision
-from core.systems.aging.request import PAPER, QUICK, Draw
+from core.systems.aging.request import PAPER, QUICK, Draw, Strip
 from core.training import dreambooth
 
 the_server, server, place = hub_place.the_server, hub_place.server, hub_place.place     # the fixtures
@@ -322,4 +322,8 @@ def test_previews_are_looked_at_too(system):
 def test_a_refused_prompt_is_refused_here_too(system):
     with pytest.raises(SettingsError, match="draws nothing sexual"):
         system.draw(Draw("a nude person"))
+    with pytest.raises(SettingsError, match="negative prompt"):
+        system.draw(Draw("photo of a person", negative="clothes"))
+    with pytest.raises(SettingsError, match="draws nothing sexual"):     # at one of its ages only
+        system.strip(Strip("photo of a person as old in a bikini"))
     assert hub.row("sd14-safety").network == "safety"

@@ -171,14 +171,17 @@ class Aging(Files, Teaching):
         ages = ages_in(wish.ages) if isinstance(wish, Strip) else prompts.AGES
         asked = [prompts.at_age(wish.prompt, age) for age in ages]
         for prompt in asked:        # words that are fine at one age may be refused at another
-            safety.refuse(prompt)
+            self._refuse(prompt)
         composed = [self._composed(prompt, wish.subject) for prompt in asked]
         notes = tuple(dict.fromkeys(note for _, found in composed for note in found))
         rows = [(prompt, drawn) for prompt, (drawn, _) in zip(asked, composed, strict=True)]
         return self._draw(wish, rows, [wish.seed] * len(rows), notes)
 
     def _validated(self, wish: Wish) -> Wish:
-        """The checked request. Raises SettingsError for what this choice of checkpoints can't do."""
+        """The checked request. Raises SettingsError for what this choice of checkpoints can't or must not draw."""
+        self._refuse(wish.prompt)
+        if self.choice.safety:
+            safety.refuse_without(wish.negative)
         if wish.solver not in self.solvers:
             raise SettingsError(f"{SOLVERS[wish.solver]} needs the LCM-LoRA, and there is none for {self.choice.name}.",
                                 f"Choose from: {', '.join(self.solvers)}.")
@@ -198,6 +201,11 @@ class Aging(Files, Teaching):
     def solvers(self) -> tuple[str, ...]:
         """The solvers of this choice, the default first."""
         return tuple(name for name in SOLVERS if name != "lcm" or self.choice.quick)
+
+    def _refuse(self, prompt: str) -> None:
+        """Raise SettingsError for a prompt that must not be drawn. The small network can draw nothing but faces."""
+        if self.choice.safety:
+            safety.refuse(prompt)
 
     def _composed(self, prompt: str, subject: "Subject | None") -> tuple[str, tuple[str, ...]]:
         return compose_prompt(prompt, None if subject is None else subject.token, self.choice.name == "tiny")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from core.engine.request import Request, choice, file, files, number, seed, text, whole
 from core.errors import SettingsError
 from core.sampling import GUIDANCE
-from core.systems.aging import prompts, safety
+from core.systems.aging import prompts
 from core.words import RARE
 
 if TYPE_CHECKING:
@@ -59,8 +59,6 @@ class Wish(Request):
             setting.check(name, getattr(self, name))
         if not self.prompt.strip():
             raise SettingsError("The prompt is empty.", "Say what to see:  photo of a person as elderly")
-        safety.refuse(self.prompt)
-        safety.refuse_without(self.negative)
         if self.solver == "lcm" and self.steps > MAX_STEPS_LCM:
             raise SettingsError(f"steps can't be {self.steps} with the solver lcm.",
                                 f"Choose a whole number from 1 to {MAX_STEPS_LCM}.")

@@ -1,18 +1,16 @@
-"""What is not drawn here: prompts that ask for sexual or violent content are refused, whatever the checkpoint.
+"""What Stable Diffusion is not asked to draw: sexual or violent content.
 
-    refuse(prompt)              SettingsError, in words, or nothing
+    refuse(prompt)              SettingsError that names the words, or nothing
     refuse_without(negative)    the same of a negative prompt
     unsafe(pictures, checker)   which pictures Stable Diffusion's safety checker would withhold
 
-Whole words are compared, in their inflections and through the usual disguises (n4ked, n.a.k.e.d, nakeeed, f*ck, a
-letter borrowed from Greek), so that Sussex, grapes and assassins pass. The list is English: a threshold, not a wall.
+A short English list has what is nearly always meant so; harmless uses are taken out first. The usual disguises (n4ked,
+n.a.k.e.d, nakeeed, a letter borrowed from Greek) are undone. The safety checker sees what the list lets pass.
 """
 
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import lru_cache
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from core.errors import SettingsError
@@ -20,63 +18,45 @@ from core.errors import SettingsError
 if TYPE_CHECKING:
     from PIL import Image
 
-WORDS = {   # by kind; longer ones count with their endings
-    "sexual": frozenset("""
-        nude nudity nudism nudist naked unclothed undress topless bottomless nsfw porn porno pornographic pornography
-        sex sexual sexuality sexualize sexualise sexy sext erotic erotica eroticism lewd lust lustful obscene smut
-        smutty kinky fetish fetishist bdsm bondage dominatrix lingerie panties thong underwear bra braless striptease
-        stripper hooker prostitute prostitution whore slut slutty horny orgasm orgasmic masturbate masturbation fuck
-        fucker blowjob handjob footjob rimjob deepthroat cum cumshot creampie bukkake gangbang threesome orgy
-        intercourse fornicate fornication copulate copulation penis penile phallus vagina vaginal vulva pussy cunt
-        clitoris dildo genital genitalia testicle scrotum boner nipple areola boob tits titty titties breasts busty
-        cleavage buttock butt ass asshole arse arsehole anus anal upskirt camgirl onlyfans hentai ecchi futanari milf
-        incest incestuous loli lolicon shotacon pedo paedo pedophile paedophile pedophilia paedophilia pederast rape
-        raping rapist molest molester molestation""".split()),
-    "violent": frozenset("""
-        gore gory blood bloody bloodied bloodbath bloodshed bleed kill killer murder murderer murderous behead
-        decapitate decapitation stab slit dismember dismemberment disembowel eviscerate mutilate mutilation
-        torture torturer massacre slaughter strangle strangulation suffocate impale lynched lynching corpse
-        cadaver suicide suicidal gunshot gunned wounded maim genocide terrorist terrorism flay entrails
-        brutalize brutalise crucify crucifixion
-        """.split()),
-}
-CLOTHES = r"(clothes|clothing|clothed|garments?|pants|trousers|dress(ed)?)"
-PHRASES = {     # of plain letters and single spaces
+CLOTHES = r"(clothes|clothing|clothed|garments?|underwear|pants|trousers)"
+REFUSED = {     # by kind: whole words in plain letters, and phrases
     "sexual": (
-        r"(without|no|not wearing|wearing no|tak(e|es|ing) off|took off|remov(e|es|ed|ing))"
-        rf"( (any|all|her|his|their|the))? {CLOTHES}",
-        r"(wearing|dressed in) (nothing|only a)", r"birthday suit", r"in the buff", r"mak(e|es|ing) love",
-        r"bare (breast|chest|butt|bottom|skin)(ed|s)?", r"barely (legal|dressed|clothed)", r"see through"),
+        *r"""
+        nud(e|es|ity|ists?) naked\w* unclothed undress(ed|es|ing)? topless nsfw porno?s? pornograph\w* sex sexy
+        sexual(ly|ity|i[sz]ed?)? erotica? lewd kinky fetish(es)? bdsm bondage lingerie panties bra strip(tease|pers?)
+        prostitutes? whores? sluts? slutty horny orgasm(s|ic)? masturbat\w+ f[u*]ck\w* (blow|hand)jobs? gangbangs?
+        threesomes? orgy cum(shots?)? penis(es)? vaginas? vulva pussy cunts? genitals? genitalia nipples? boobs? tits
+        breasts? assholes? hentai\w* lolicon\w* incest(uous)? pa?edophil\w+ rap(e|es|ed|ing|ists?)
+        molest(s|ed|ing|er)?""".split(),
+        r"(without|no|not wearing|wearing no|tak(es?|ing) off|remov(es?|ed|ing))"
+        rf"( (any|all|his|her|their|the))? {CLOTHES}",
+        r"(wearing|dressed in) nothing", r"bare (breast|chest|butt|bottom)(ed|s)?", r"mak(e|es|ing) love"),
     "violent": (
-        r"shoot(s|ing)? (him|her|them|himself|herself|at|people|somebody|someone|an? (man|woman|person|child))",
-        r"shot (dead|in the (head|face|chest))", r"(school|mass) shootings?", r"bullet (holes?|wounds?)",
-        r"(gun|knife|pistol|blade|axe) (to|at|in|against) (his|her|their|the|my) (head|throat|neck|face|chest)",
-        r"(cut|slash|rip|tear)(s|ting|ping|ing)?( (off|open))? (his|her|their|the) (throat|wrists?|head|fingers?)",
-        r"(severed|cut off) (head|hand|arm|leg|limb|finger)s?", r"beat(en|ing)?( (him|her|them))? (up|to death)",
-        r"hang(s|ed|ing)? (himself|herself|themselves)", r"noose", r"burn(s|ed|t|ing)? alive", r"self harm(ing)?",
-        r"dead (body|bodies|man|woman|child|person|people|girl|boy)", r"firing squad", r"open wounds?"),
+        *r"""
+        gor(e|y|ier|iest) blood(y|ied|bath|shed)? bleed(s|ing)? kill(s|ed|ing|ers?)? murder(s|ed|ing|ers?)?
+        behead(s|ed|ing)? decapitat\w+ dismember\w* disembowel\w* mutilat\w+ tortur(e|es|ed|ing) massacred? corpses?
+        stab(s|bed|bing)? strangl(e|es|ed|ing) suicid(e|al) lynch(ed|ing)""".split(),
+        r"shoot(s|ing)? (him|her|them|himself|herself|people)", r"shot (dead|in the (head|face|chest))",
+        r"(gun|knife|pistol|blade|axe) (to|at|in|against) (his|her|their) (head|throat|neck|face|chest)",
+        r"(cut|slash)(s|es|ting|ing)? (his|her|their) (throat|wrists?)", r"burn(ed|t|ing)? alive",
+        r"dead (body|bodies|man|woman|child|person|people|girl|boy)"),
 }
+FINE = re.compile(r"\b({})\b".format("|".join((
+    r"nude[ -](colou?r(ed)?|lip(stick|s)?|lip gloss|make-?up|nails?|shoes|tones?|shades?|eye ?shadow)",
+    r"(same|opposite) sex", r"cum laude", r"bra straps?", r"breast (cancer|pocket|stroke)s?",
+    r"kinky([ -]+(curly|coily|straight|black|brown|dark|long|short))*[ -]+(hair|curl|lock|afro)(ed|s)?",
+    r"(blue|great|coal|marsh) tits?", r"pussy ?willows?",
+    r"blood ?(orange|moon|type|pressure|hound|shot|donor|test|red)s?",
+    r"bloody (mary|good|brilliant|lovely|great|marvellous)", r"bleeding (edge|heart|gum)s?", r"nose[ -]?bleed(s|ing)?",
+    r"killer (whale|smile|look|outfit|heel)s?", r"kill(ing|ed)? (time|bill)", r"dressed to kill", r"murder mystery",
+    r"stab at"))))
 YOUNG = (r"(child|children|kid|girl|boy|teen|teenage|teenaged|teenager|preteen|pre teen|adolescent|toddler|baby|infant|"
          r"minor|schoolgirl|schoolboy|underage)s?")
 MINOR = re.compile(r"\b(\d|1[0-7]|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|"
                    r"fourteen|fifteen|sixteen|seventeen)[\s-]*(years?|yrs?|y)[\s-]*(old|o)\b")
 IMPROPER = (r"(bikini|swimsuit|swimwear|seductive|seductively|sensual|flirty|flirting|provocative|suggestive|"
             r"shirtless|stockings)")
-INSIDE = {      # so telling that they count inside longer words too
-    "sexual": ("porn", "fuck", "nsfw", "hentai", "masturbat", "blowjob", "gangbang", "lolicon", "nakedw", "nakedg"),
-    "violent": ("decapitat", "dismember", "disembowel"),
-}
-FINE = frozenset("butter butters buttery luster stably stabler stables asses".split())   # not inflections of these
-# in which a word is harmless
-IDIOMS = re.compile(r"\b(blood ?(orange|moon|type|pressure|hound|shot|donor|test)s?|bloody mary|"
-                    r"killer (whale|smile|look)s?|kill(ing|ed)? time|bleeding (edge|heart|gum)s?|"
-                    r"nose[ -]?bleed(s|ing)?|same sex|opposite sex|anal(?= retentive)|cum laude|bra straps?|"
-                    r"kinky([ -]+(curly|coily|straight|black|brown|dark|long|short))*[ -]+(hair|curl|lock|afro)(ed|s)?|"
-                    r"(eye ?)?brow slits?|slit(ted)? (in (an?|the|his|her|their) )?(eye ?brows?|eyes|pupils?|skirt)|"
-                    r"breast (cancer|pocket|stroke)s?|breaststroke|(blue|great|coal|marsh) tits?|pussy ?willows?)\b")
-WITH_Y = ("ies", "ier", "iest")
-ENDINGS = ("s", "es", "ed", "d", "ing", "er", "ers", "ly", "ness", "est", *WITH_Y)
-SHORT = 3       # words of so many letters have a plural and no other endings
+PATTERNS = {kind: re.compile(rf"\b({'|'.join(rows)})\b") for kind, rows in REFUSED.items()}
 SIGNS = str.maketrans({"0": "o", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "9": "g", "@": "a", "$": "s",
                        "€": "e", "|": "l", "+": "t"})
 ALIKE = str.maketrans(dict(zip("аеорсхуіѕјһԁαεικνοπρτυχ", "aeopcxyisjhdaeiknonptux", strict=True)))
@@ -84,38 +64,31 @@ NEXT = "Describe a face: an age, a mood, hair, light.  photo of a person as elde
 
 
 def refuse(prompt: str) -> None:
-    """Raise SettingsError, which names the word, when a prompt asks for sexual or violent content."""
-    kind, word = found(prompt)
+    """Raise SettingsError, which names the words, when a prompt asks for sexual or violent content."""
+    kind, words = found(prompt)
     if kind:
-        raise SettingsError(f"Facet draws nothing {kind}, and {word!r} in the prompt asks for it.", NEXT)
+        raise SettingsError(f"Facet draws nothing {kind}, and {words!r} in the prompt asks for it.", NEXT)
 
 
 def refuse_without(negative: str) -> None:
     """Raise SettingsError when a negative prompt leads away from clothes. Other words there keep things out: fine."""
-    if any(re.search(rf"\b{CLOTHES}\b", text) for text in _readings(negative)):
-        raise SettingsError("Facet draws nothing sexual, and a negative prompt against clothes asks for it.", NEXT)
-
-
-def asked(prompt: str) -> str:
-    """What kind of forbidden content a prompt asks for: "sexual", "violent", or "" for none."""
-    return found(prompt)[0]
+    for text in _readings(negative):
+        if words := re.search(rf"\b{CLOTHES}\b", text):
+            raise SettingsError(f"Facet draws nothing sexual, and {words[0]!r} in the negative prompt asks for it.",
+                                NEXT)
 
 
 def found(prompt: str) -> tuple[str, str]:
-    """The kind of forbidden content that a prompt asks for, and the words that do; two empty texts for none."""
+    """What is refused in a prompt: its kind, "sexual" or "violent", and the words; two empty texts for nothing."""
     return next((each for text in _readings(prompt) if (each := _found_in(text))[0]), ("", ""))
 
 
 def _found_in(text: str) -> tuple[str, str]:
-    """`found` in a text in plain letters."""
-    text = MINOR.sub("child", IDIOMS.sub(" ", text))
-    spaced = " ".join(re.findall(r"[a-z]+", text))
-    if young := re.search(rf"\b{YOUNG}\b.*\b{IMPROPER}\b|\b{IMPROPER}\b.*\b{YOUNG}\b", spaced):
+    """`found` in a text of plain letters."""
+    text = " ".join(re.findall(r"[a-z*]+", MINOR.sub("child", FINE.sub(" ", text))))
+    if young := re.search(rf"\b{YOUNG}\b.*\b{IMPROPER}\b|\b{IMPROPER}\b.*\b{YOUNG}\b", text):
         return "sexual", young[0][:60]
-    words = ((_kind(word), word) for word in re.findall(r"[a-z*]+", text))
-    phrases = ((kind, match[0]) for kind, rows in PHRASES.items() for row in rows
-               if (match := re.search(rf"\b{row}\b", spaced)))
-    return next(filter(itemgetter(0), words), None) or next(phrases, ("", ""))
+    return next(((kind, match[0]) for kind, pattern in PATTERNS.items() if (match := pattern.search(text))), ("", ""))
 
 
 # ------------------------------------------------------------------------------------------------------- disguises
@@ -125,7 +98,8 @@ def _readings(prompt: str) -> list[str]:
     letters = unicodedata.normalize("NFKD", prompt.lower().translate(ALIKE))
     text = "".join(letter for letter in letters if unicodedata.category(letter) not in ("Mn", "Cf"))
     texts = [text, *(" ".join(_unsigned(word, one) for word in text.split()) for one in "il")]
-    return list(dict.fromkeys([*texts, *map(_joined, texts)]))
+    texts += [_joined(each) for each in texts]
+    return list(dict.fromkeys([*texts, *(re.sub(r"([a-z])\1{2,}", r"\1", each) for each in texts)]))     # nakeeed
 
 
 def _unsigned(word: str, one: str) -> str:
@@ -144,34 +118,6 @@ def _joined(text: str) -> str:
 
 def _bare(text: str) -> str:
     return re.sub(r"[^a-z]", "", text)
-
-
-@lru_cache(maxsize=4096)        # words come from visitors
-def _kind(word: str) -> str:
-    """Which kind a word of plain letters is of, "" for none; a * inside stands for any letter."""
-    word = word.strip("*")
-    if "*" in word:
-        hidden = re.compile(word.replace("*", "[a-z]"))
-        return next((kind for kind, bad in WORDS.items() if any(map(hidden.fullmatch, bad))), "")
-    forms = dict.fromkeys((word, re.sub(r"(.)\1{2,}", r"\1", word), re.sub(r"(.)\1{2,}", r"\1\1", word)))  # nakeeed
-    bases = {base for form in forms for base in _bases(form)}
-    return next((kind for kind, bad in WORDS.items() if bases & bad
-                 or any(part in form for part in INSIDE[kind] for form in forms)), "")
-
-
-def _bases(word: str) -> set[str]:
-    """What a word may be an inflection of, itself included: stabbing -> stab, tortures -> torture, gorier -> gory."""
-    if word in FINE:
-        return set()
-    bases = {word}
-    for ending in ENDINGS:
-        stem = word.removesuffix(ending)
-        if stem == word or (len(stem) <= SHORT and ending not in ("s", *WITH_Y)):
-            continue
-        bases |= {stem, f"{stem}y" if ending in WITH_Y else stem if ending == "s" else f"{stem}e"}
-        if len(stem) > SHORT + 1 and stem[-1] == stem[-2]:
-            bases.add(stem[:-1])
-    return bases
 
 
 # -------------------------------------------------------------------------------------------------------- pictures
