@@ -62,7 +62,7 @@ def test_innocent_words_pass(prompt):
 
 @pytest.mark.parametrize("negative", ["clothes, clothing, dress", "blurred, Clothed", "c l o t h e s"])
 def test_a_negative_prompt_may_not_undress(negative):
-    with pytest.raises(SettingsError, match="'cloth.*in the negative prompt"):
+    with pytest.raises(SettingsError, match=r"'cloth.*in the negative prompt"):
         refuse_without(negative)
 
 

@@ -80,7 +80,7 @@ class Preset(Sharpening):
 _TINY = Preset("tiny", "attributes-l2m-tiny-64", seed=53, sharp_rate=3e-4, most=1.0, gamma=0.1,
                soft_images=10 ** 9)     # never sharpened
 _LARGE = replace(_TINY, network="tiny-128", name="attributes-l2m-tiny", generator="attributes-l2m-tiny-64",
-                 soft_images=24_000)
+                 soft_images=36_000)
 PRESETS = {
     "tiny": _TINY,
     "tiny-128": _LARGE,
