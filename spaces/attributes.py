@@ -8,6 +8,7 @@ from PIL import Image
 
 from core import systems
 from core.engine.result import Restored, Result
+from core.errors import FacetError
 from core.systems.attributes.request import (
     ATTRIBUTES,
     GROUPS,
@@ -148,7 +149,7 @@ class Tab(SystemTab):
         on(self.people.select, self.pick_example, {"first": self.examples_state},
            [self.example, *self.new_face_outputs])
         on(self.photo.upload, self.receive_photo, {"path": self.photo, "checkpoint": active},
-           [self.notice, self.latent, self.face, *self.marking.outputs, *self.new_face_outputs])
+           [*self.running, self.photo, self.latent, self.face, *self.marking.outputs, *self.new_face_outputs])
         self.marking.listen(self.new_face, self.new_face_outputs)
         on([self.face.release, self.seed.submit], self.new_face, {}, self.new_face_outputs)
         on(self.generate.click, self.ask, {"mode": self.mode, "seed": self.seed},
@@ -201,11 +202,14 @@ class Tab(SystemTab):
         """Edit the drawn person that was clicked."""
         return {self.example: first + event.index, **self.new_face()}
 
-    @safely
     def receive_photo(self, path: str, checkpoint: str) -> Change:
         """Edit the largest face of another photo."""
-        preview = systems.load("attributes", checkpoint).preview(path)
-        return {self.latent: {}, self.face: 0, **self.marking.taken(preview), **self.new_face()}
+        try:
+            preview = systems.load("attributes", checkpoint).preview(path)
+        except FacetError as error:
+            return {**self.failed(error), self.photo: None}
+        return {self.latent: {}, self.face: 0, self.notice: "", **self.marking.taken(preview),
+                **self.new_face()}
 
     def ask(self, mode: str, seed: float | None) -> Change:
         """Another random face."""

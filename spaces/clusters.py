@@ -24,6 +24,7 @@ CHECKING, CHECKING_S = "A visitor's pictures are being checked", 60.0
 LEVELS = (10, 20)       # k of the tree above the chosen one
 FACES_PER_GROUP = 4     # of a visitor's pictures, at least
 WEAR = "Wear the chosen group"
+NAMES_KEY = "names of groups"       # hides nothing; with a new key at each start, names would be lost
 FIRST_PERSON = 3        # drawn people from the front wear groups best; this one was chosen
 
 
@@ -68,7 +69,7 @@ class Tab(SystemTab):
         self.crowd, self.found, self.grouping = (gr.State(None, time_to_live=SESSION_S) for _ in range(3))
         self.shown.time_to_live = SESSION_S
         self.wall_id = gr.State("")     # changes with the groups on show
-        self.names = gr.BrowserState({}, storage_key="facet-groups")
+        self.names = gr.BrowserState({}, storage_key="facet-groups", secret=NAMES_KEY)
         self.source = gr.Radio([("Drawn faces", "drawn"), ("Your pictures", "images")], value="drawn", label="Faces",
                                elem_id="clusters-source", elem_classes="tiles two")
         with gr.Column(visible=False, elem_classes="panel") as self.own_panel:
@@ -158,8 +159,9 @@ class Tab(SystemTab):
         on(self.wall_id.change, self.with_names, {"found": self.found, "names": self.names}, [self.gallery])
         on(self.gallery.select, self.pick, {"found": self.found, "names": self.names}, picked)
         on(self.map.input, self.pick_on_map, {"found": self.found, "names": self.names, "where": self.map}, picked)
-        on(self.name.submit, self.rename, {"name": self.name, "found": self.found, "group": self.group,
-                                           "names": self.names}, [self.names, self.gallery])
+        on([self.name.submit, self.name.blur], self.rename,
+           {"name": self.name, "found": self.found, "group": self.group, "names": self.names},
+           [self.names, self.gallery])
         on(self.face.change, lambda face: {self.photo: gr.update(visible=face == "photo"),
                                            self.person: gr.update(visible=face == "drawn"),
                                            self.faces_seed: gr.update(visible=face == "random"),
@@ -249,6 +251,10 @@ class Tab(SystemTab):
                 self.wear: gr.update(interactive=False, value=WEAR), self.others: gr.update(interactive=False),
                 self.worn: gr.update(value=None, visible=False)}
 
+    def cleared(self) -> Change:
+        """No faces that wear a group. The groups stay: they are of other pictures than a photo that wears one."""
+        return {self.worn: gr.update(value=None, visible=False)}
+
     def count_text(self, shown: Shown) -> str:
         """How many groups or faces there are."""
         if isinstance(shown.request, Wear):
@@ -280,9 +286,9 @@ class Tab(SystemTab):
 
     def rename(self, name: str, found: Shown | None, group: int, names: dict) -> Change:
         """Keep a visitor's name of the group in the browser."""
-        if found is None:
+        if found is None or group is None or names.get(key := key_of(found.request, group), "") == name.strip():
             return unchanged(self.names)
-        names = {**names, key_of(found.request, group): name.strip()}
+        names = {**names, key: name.strip()}
         return {self.names: names, self.gallery: gr.update(value=wall(found, names))}
 
     def with_names(self, found: Shown | None, names: dict) -> Change:

@@ -13,7 +13,7 @@ import gradio as gr
 from core import systems
 from core.engine.request import Request
 from core.engine.result import Restored, Result
-from core.errors import FacetError, PictureError
+from core.errors import FacetError, PhotoError, PictureError
 from spaces import GPU, api, widgets
 from spaces.network import Network
 from spaces.queue import DRAWING, WaitingStatus, page_id, remaining_from
@@ -264,8 +264,9 @@ class SystemTab:
                                   visible=name in files or name == "zip") for name, button in self.files.items()}
 
     def failed(self, error: Exception) -> Change:
-        """Ready for the next run, with what went wrong."""
-        return {**self.ended(None, ""), self.notice: widgets.sentence(widgets.known(error))}
+        """Ready for the next run, with what went wrong. Below a photo that can't be used stand no other pictures."""
+        shown = self.cleared() if isinstance(error, (PictureError, PhotoError)) else {}
+        return {**shown, **self.ended(None, ""), self.notice: widgets.sentence(widgets.known(error))}
 
     def cleared(self) -> Change:
         """No results: what was shown does not belong to what was asked for last."""

@@ -126,6 +126,16 @@ def test_a_photo_that_is_missing_is_one_sentence(tab):
     assert "needs a picture" in changed[tab.notice] and tab.gallery not in changed
 
 
+def test_below_a_photo_that_can_not_be_used_stand_no_other_pictures(tab, tmp_path):
+    (tmp_path / "notes.txt").write_text("no picture")
+    Image.new("RGB", (64, 64), "grey").save(tmp_path / "grey.png")
+    unread = tab.receive_photo(str(tmp_path / "notes.txt"), "tiny")
+    faceless, = tab.draw("run", request=None, **values(tab, source="photo", photo=str(tmp_path / "grey.png")))
+    for changed in (unread, faceless):
+        assert changed[tab.gallery]["value"] is None and changed[tab.table] == "" and "bad" in changed[tab.notice]
+    assert unread[tab.photo] is None and tab.run not in unread
+
+
 def test_a_face_is_marked_by_hand(tab, tmp_path):
     Image.new("RGB", (2000, 1000), "grey").save(tmp_path / "drawing.png")
     changed = tab.receive_photo(str(tmp_path / "drawing.png"), "tiny")

@@ -75,6 +75,19 @@ def test_a_name_stays_with_its_group(tab, found):
     assert clusters.key_of(other, 1) not in named[tab.names]
 
 
+def test_names_are_kept_when_the_app_starts_again(tab):
+    with gr.Blocks():
+        assert clusters.Tab().names.secret == tab.names.secret      # what the browser keeps is encrypted with it
+
+
+def test_a_photo_that_can_not_be_used_hides_the_worn_faces_and_keeps_the_groups(tab, found, tmp_path):
+    Image.new("RGB", (64, 64), "grey").save(tmp_path / "grey.png")
+    chosen = picked(tab, found, 0)
+    changed = drawn(tab, action="wear", group=0, grouping=chosen[tab.grouping], face="photo",
+                    photo=str(tmp_path / "grey.png"))
+    assert "bad" in changed[tab.notice] and changed[tab.worn]["visible"] is False and tab.gallery not in changed
+
+
 def test_a_chosen_group_is_worn_beside_the_groups(tab, found):
     chosen = picked(tab, found, 1)
     assert tab.ask_to_wear(chosen[tab.group])[tab.action] == "wear" and tab.ask_to_wear(None).get(tab.action) is None
