@@ -21,6 +21,7 @@ from core.errors import CheckpointError, SettingsError
 from core.models import build
 from core.systems.aging.pipeline import Aging
 from core.systems.aging.request import PAPER
+from core.systems.aging.teaching import UNCALIBRATED, alike
 from core.systems.aging.uploads import CROP
 from core.training import dreambooth
 from core.training.captioned import captioned
@@ -147,6 +148,7 @@ def test_a_folder_becomes_an_adapter_and_the_adapter_pictures(few, album, tmp_pa
     assert "calibrating ages: 100%" in told and "calibrated ages: " in told
     found = subjects.read(tmp_path / "taught" / "Grace.safetensors", "tiny")
     assert (found.name, found.token, len(found.faces)) == ("Grace", "ams", 6)
+    assert all(warning in told for warning in alike(found.ages)) and UNCALIBRATED not in told
     assert found.settings["taken"] == 2 and any(value.abs().max() > 0 for value in found.weights.values())
     told = command("draw", "--adapter", tmp_path / "taught" / "Grace.safetensors", "--steps", "2", "--out",
                    tmp_path / "out")
@@ -162,6 +164,12 @@ def test_the_command_that_is_named_after_teaching_draws_with_the_same_base(few, 
         assert wanted in capsys.readouterr().out
 
 
+def test_ages_that_look_the_same_are_warned_about(few, album, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(dreambooth, "calibrate_ages", lambda years: (8.0, 20.0, 20.5, 45.0, 60.0, 80.0))
+    teach.train_person(album, out=tmp_path / "taught")
+    assert "look the same for this person: teenager and youngadults" in capsys.readouterr().out
+
+
 def test_stopping_keeps_what_was_learned_and_resuming_ends_the_same(few, album, tmp_path, monkeypatch, capsys):
     tell = teach.print_progress
 
@@ -171,7 +179,8 @@ def test_stopping_keeps_what_was_learned_and_resuming_ends_the_same(few, album, 
     whole = teach.train_person(album, out=tmp_path / "whole")
     monkeypatch.setattr(teach, "print_progress", stopped)
     half = subjects.read(teach.train_person(album, out=tmp_path / "half", name="G. H."))
-    assert half.settings["taken"] == 1 and "--resume" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert half.settings["taken"] == 1 and "--resume" in told and UNCALIBRATED in told
     monkeypatch.setattr(teach, "print_progress", tell)
     rest = subjects.read(teach.train_person(album, out=tmp_path / "half", resume=True))
     assert rest.settings["taken"] == 2

@@ -51,6 +51,7 @@ def train_person(images: Path, token: str = "wzx", name: str | None = None, pres
     pictures or settings, CheckpointError for missing networks.
     """
     from core import subjects, systems
+    from core.systems.aging.teaching import UNCALIBRATED, alike
     from core.training.captioned import captioned
     from core.training.dreambooth import kept
 
@@ -72,6 +73,9 @@ def train_person(images: Path, token: str = "wzx", name: str | None = None, pres
     path = subjects.write(teacher.subject(name), out / f"{stem}.safetensors")
     if teacher.ages is not None:
         print(f"\ncalibrated ages: {', '.join(f'{age:.0f}' for age in teacher.ages)} years", end="")
+        print("".join(f"\n{warning}" for warning in alike(teacher.ages)), end="")
+    elif plan.looks:
+        print(f"\n{UNCALIBRATED}", end="")
     base = "" if plan.base == "tiny" else f" --checkpoint {plan.base}"
     print(f"\nwrote {path} ({path.stat().st_size / 1e6:.1f} MB); to use it:\n"
           f"  python -m core run aging strip --adapter {path}{base}")
