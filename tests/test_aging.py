@@ -176,10 +176,9 @@ def test_the_strip_has_six_ages_of_one_seed_in_one_batch(system, monkeypatch):
     assert apart(last(system.draw(restored)).images[0], result.images[0]) <= 1
 
 
-def test_no_strip_asks_for_what_one_of_its_ages_may_not_wear(system):
-    wish = replace(OLD, prompt="photo of a person as old, in a bikini")
-    with pytest.raises(SettingsError, match="draws nothing sexual"):
-        system.strip(wish)
+def test_the_small_network_refuses_no_words_and_lists_those_that_it_can_not_draw(system):
+    result = last(system.draw(replace(OLD, prompt="photo of a naked person as old, smiling")))
+    assert "naked" in " ".join(result.notes) and len(result.images) == 1
 
 
 def test_the_strip_that_everybody_sees_first_is_drawn_once(system, ann, monkeypatch):
